@@ -1,0 +1,91 @@
+"""A tiny world: messages prepared, a tiny BERT, a run fine-tuned from it, all by the doors."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+# Before anything imports a Hugging Face library: no test may reach for the network.
+os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+
+import pytest
+import torch
+from doors import LABELS, SAMPLE, TINY_OVERRIDES, run, write_csv
+from transformers import BertConfig, BertModel
+
+from train.data.tokenization import build_tokenizer
+
+# Sums in one order, so that runs can be compared bit for bit whatever the machine's cores.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def messages(tmp_path_factory) -> Path:
+    """Return a csv of some 150 sample messages of four labels."""
+    with SAMPLE.open(encoding="utf-8", newline="") as stream:
+        rows = [
+            (row["text"], row["label"], row["group"])
+            for row in csv.DictReader(stream)
+            if row["label"] in LABELS and int(row["group"].rpartition("-")[2]) <= 13
+        ]
+    path = tmp_path_factory.mktemp("messages") / "messages.csv"
+    return write_csv(path, rows, ("text", "label", "group"))
+
+
+@pytest.fixture(scope="session")
+def labels_file(tmp_path_factory) -> Path:
+    """Return a label file: not in alphabetical order, with parents."""
+    path = tmp_path_factory.mktemp("labels") / "labels.yaml"
+    parents = ("normal", "marketing", "fraud", "illegal")
+    lines = [
+        f"  - {{name: {name}, parent: {parent}}}"
+        for name, parent in zip(LABELS, parents, strict=True)
+    ]
+    path.write_text("labels:\n" + "\n".join(lines[::-1]) + "\n", "utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory, messages, labels_file) -> Path:
+    """Return the prepared folder of the tiny messages."""
+    output = tmp_path_factory.mktemp("prepared") / "tiny"
+    assert run("prepare", messages, "--labels", labels_file, "--output", output) == 0
+    return output
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory, messages) -> Path:
+    """Return a tiny pretrained encoder, stored in fp16 as many are."""
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny-bert"
+    with messages.open(encoding="utf-8") as stream:
+        tokenizer = build_tokenizer((row["text"] for row in csv.DictReader(stream)), 600)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(tokenizer) - 14,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    BertModel(config).half().save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def config_file(tmp_path_factory, prepared, checkpoint) -> Path:
+    """Return a configuration that fine-tunes the tiny encoder on the tiny messages."""
+    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    path.write_text(f"data:\n  path: {prepared}\nmodel:\n  name_or_path: {checkpoint}\n", "utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory, config_file) -> Path:
+    """Return the run folder of the tiny fine-tune."""
+    output = tmp_path_factory.mktemp("runs") / "tiny"
+    assert run("finetune", config_file, *TINY_OVERRIDES, f"training.output_dir={output}") == 0
+    return output

@@ -1,0 +1,149 @@
+"""prepare: what goes in comes out, counted, grouped, split, or rejected with its reason."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from doors import run, write_csv
+
+FILES = {
+    "train.parquet",
+    "validation.parquet",
+    "test.parquet",
+    "rejected.jsonl",
+    "labels.json",
+    "manifest.json",
+}
+SPLITS = ("train", "validation", "test")
+
+
+def rows(folder):
+    return {split: pq.read_table(folder / f"{split}.parquet").to_pylist() for split in SPLITS}
+
+
+def manifest(folder):
+    return json.loads((folder / "manifest.json").read_text("utf-8"))
+
+
+def test_exact_files_and_columns(prepared, capsys):
+    assert {path.name for path in prepared.iterdir()} == FILES
+    table = pq.read_table(prepared / "train.parquet")
+    assert table.column_names == ["text", "label", "source", "time", "group", "copies"]
+    labels = json.loads((prepared / "labels.json").read_text("utf-8"))
+    assert [row["name"] for row in labels] == ["gambling", "bank_phishing", "retail", "bank_alert"]
+
+
+def test_no_group_straddles_and_nothing_is_contaminated(prepared):
+    groups = {split: {row["group"] for row in rows(prepared)[split]} for split in SPLITS}
+    assert not groups["train"] & groups["test"]
+    assert not groups["train"] & groups["validation"]
+    assert not groups["validation"] & groups["test"]
+    shares = manifest(prepared)["contamination"]
+    assert shares["group"] == {"exact": 0.0, "near": 0.0}
+    # Three copies of each template: a random split leaks, and says so.
+    assert shares["random"]["near"] > 0.3
+
+
+def test_the_users_groups_hold_even_where_texts_differ(tmp_path):
+    texts = ["今晚吃饭", "周末爬山", "明天开会", "记得带伞", "生日快乐", "到家回电"]
+    table = [(text, label, "together") for text in texts[:3] for label in ("a",)]
+    table += [(f"{text}了吗", "ab"[i % 2], f"g{i}") for i, text in enumerate(texts * 1)]
+    table += [(f"{text}的事", "ab"[i % 2], f"h{i}") for i, text in enumerate(texts)]
+    path = write_csv(tmp_path / "m.csv", table, ("text", "label", "group"))
+    assert run("prepare", path, "--output", tmp_path / "out") == 0
+    where = {row["text"]: split for split, part in rows(tmp_path / "out").items() for row in part}
+    assert len({where[text] for text in texts[:3]}) == 1
+
+
+BAD_ROWS = [
+    ("", "bank_alert", "no text"),
+    ("\u200b \u3000", "bank_alert", "no text"),
+    ("没有标签的消息", "", "no label"),
+    ("标签不认识的消息", "spam", "unknown label 'spam': add it to the label file"),
+    ("同一句话两个标签", "retail", "the same text under two labels: gambling, retail"),
+    ("同一句话两个标签", "gambling", "the same text under two labels: gambling, retail"),
+    ("长" * 20_000, "retail", "longer than 17085 characters, which no SMS can be: found 20000"),
+]
+
+
+def test_bad_rows_are_rejected_with_file_line_and_reason(tmp_path, messages, labels_file):
+    bad = write_csv(tmp_path / "bad.csv", [row[:2] for row in BAD_ROWS], ("text", "label"))
+    out = tmp_path / "out"
+    assert run("prepare", messages, bad, "--labels", labels_file, "--output", out) == 0
+    lines = (out / "rejected.jsonl").read_text("utf-8").splitlines()
+    rejected = sorted(map(json.loads, lines), key=lambda row: row["line"])
+    assert [row["reason"] for row in rejected] == [row[2] for row in BAD_ROWS]
+    assert [row["line"] for row in rejected] == list(range(2, 2 + len(BAD_ROWS)))
+    assert {row["file"] for row in rejected} == {str(bad)}
+    counts = manifest(out)["counts"]
+    assert sum(counts["rejected"].values()) == len(BAD_ROWS)
+    assert counts["read"] == counts["kept"] + counts["merged"] + len(BAD_ROWS)
+    assert counts["kept"] == sum(len(part) for part in rows(out).values())
+
+
+def test_exact_copies_are_merged_and_counted(tmp_path, messages):
+    out = tmp_path / "out"
+    assert run("prepare", messages, messages, "--output", out) == 0
+    counts = manifest(out)["counts"]
+    kept = [row for part in rows(out).values() for row in part]
+    assert sum(row["copies"] for row in kept) == counts["read"] == counts["kept"] + counts["merged"]
+    assert all(row["copies"] % 2 == 0 for row in kept)
+
+
+def test_personal_information_is_masked_unless_asked(tmp_path, messages):
+    masked, kept = tmp_path / "masked", tmp_path / "kept"
+    assert run("prepare", messages, "--output", masked) == 0
+    assert run("prepare", messages, "--output", kept, "--keep-pii") == 0
+    texts = {
+        folder: " ".join(row["text"] for part in rows(folder).values() for row in part)
+        for folder in (masked, kept)
+    }
+    assert "[URL]" in texts[masked]
+    assert ".example" not in texts[masked]
+    assert "[URL]" not in texts[kept]
+    assert ".example" in texts[kept]
+    assert manifest(kept)["text"]["mask_pii"] is False
+
+
+def test_preparing_twice_gives_the_same_bytes(tmp_path, messages, prepared, labels_file):
+    out = tmp_path / "again"
+    assert run("prepare", messages, "--labels", labels_file, "--output", out) == 0
+    for split in SPLITS:
+        name = f"{split}.parquet"
+        assert (out / name).read_bytes() == (prepared / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "expected"),
+    [
+        (None, [], "nothing at"),
+        ("", [], "empty file"),
+        ("a,b\n1,2\n", [], "expected column text and label"),
+        ("text,label\n你好,a\n再见,a\n", [], "at least two labels"),
+        ("text,label\n,a\n,b\n", [], "expected usable messages, found none in 2 rows: 2 x no text"),
+        ("text,label\n你好,a\n再见,b\n", [], "expected messages for every split"),
+        ("text,label\n你好,a\n", ["--source", "xls"], "expected a source of"),
+        ("text,label\n你好,a\n", ["--labels", "nowhere.yaml"], "nowhere.yaml"),
+    ],
+)
+def test_useless_call_ends_with_status_2_and_no_output(
+    tmp_path, capsys, content, arguments, expected
+):
+    path = tmp_path / "m.csv"
+    if content is not None:
+        path.write_text(content, "utf-8")
+    out = tmp_path / "out"
+    assert run("prepare", path, "--output", out, *arguments) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert expected in error
+    assert [item.name for item in tmp_path.iterdir() if item != path] == []
+
+
+def test_output_with_content_is_refused_and_left(tmp_path, messages, capsys):
+    (tmp_path / "mine.txt").write_text("mine")
+    assert run("prepare", messages, "--output", tmp_path) == 2
+    assert "expected a new or empty folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

@@ -1,0 +1,43 @@
+"""The doors that tests go through, and the small world's constants."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+SAMPLE = ROOT / "train/data/sample/messages.csv"
+LABELS = ("bank_alert", "retail", "bank_phishing", "gambling")
+# fp32, so that numbers are the same on every processor; one dropout mask more or less is felt.
+TINY_OVERRIDES = (
+    "training.precision=fp32",
+    "training.num_train_epochs=2",
+    "training.learning_rate=1e-3",
+    "training.per_device_train_batch_size=8",
+    "data.max_length=64",
+    "evaluation.bootstrap_samples=50",
+)
+Main = Callable[..., int]
+
+
+def script(name: str) -> Main:
+    """Return ``main`` of ``scripts/<name>.py``."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def run(name: str, *argv: object) -> int:
+    """Run a script's ``main`` in this process."""
+    return script(name)([str(argument) for argument in argv])
+
+
+def write_csv(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...]) -> Path:
+    """Write a csv and return its path."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([header, *rows])
+    return path

@@ -1,0 +1,115 @@
+"""eval through its door: the numbers of what is deployed, and the files it leaves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from doors import run, write_csv
+from sklearn.metrics import f1_score
+
+KEYS = {
+    "split", "n", "accuracy", "macro_f1", "weighted_f1", "per_label", "confusion_matrix", "labels",
+    "ci", "ece", "nll", "baseline", "contamination", "coarse", "slices", "throughput",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def evaluated(finished_run, tmp_path_factory):
+    """Evaluate a copy, so that other tests see the run as it was left."""
+    copy = tmp_path_factory.mktemp("evaluated") / "run"
+    shutil.copytree(finished_run, copy)
+    assert run("eval", copy) == 0
+    return copy
+
+
+def metrics(folder, name="test"):
+    return json.loads((folder / "eval" / name / "metrics.json").read_text("utf-8"))
+
+
+def test_files_keys_and_last_line(evaluated, capsys):
+    capsys.readouterr()
+    assert run("eval", evaluated, "--split", "validation") == 0
+    output = capsys.readouterr().out
+    assert output.splitlines()[-1] == str(evaluated / "eval/validation/metrics.json")
+    assert "linear baseline" in output
+    for name in ("test", "validation"):
+        files = {path.name for path in (evaluated / "eval" / name).iterdir()}
+        assert files == {"metrics.json", "predictions.parquet", "report.html"}
+        assert metrics(evaluated, name).keys() == KEYS
+
+
+def test_numbers_follow_from_the_predictions(evaluated, prepared):
+    table = pq.read_table(evaluated / "eval/test/predictions.parquet").to_pydict()
+    scores = metrics(evaluated)
+    assert table["text"] == pq.read_table(prepared / "test.parquet")["text"].to_pylist()
+    assert scores["n"] == len(table["text"])
+    expected = f1_score(table["label"], table["predicted"], average="macro")
+    assert scores["macro_f1"] == pytest.approx(expected)
+    low, high = scores["ci"]["macro_f1"]
+    assert low <= scores["macro_f1"] <= high
+    assert scores["contamination"] == {"exact": 0.0, "near": 0.0}
+    assert 0.3 < scores["baseline"]["macro_f1"] <= 1
+    assert scores["throughput"]["device"] == "cpu"
+
+
+def test_report_needs_nothing_from_outside(evaluated):
+    page = (evaluated / "eval/test/report.html").read_text("utf-8")
+    assert page.count("<svg") >= 2
+    for outside in ("src=", "<link", "@import", 'href="http'):
+        assert outside not in page
+    assert "linear baseline" in page
+    assert "bank_phishing" in page
+
+
+def test_predict_gives_what_eval_gave(evaluated, tmp_path):
+    table = pq.read_table(evaluated / "eval/test/predictions.parquet").to_pydict()
+    rows = [(text,) for text in table["text"]]
+    source = write_csv(tmp_path / "in.csv", rows, ("text",))
+    assert run("predict", evaluated, source, tmp_path / "out.parquet") == 0
+    answers = pq.read_table(tmp_path / "out.parquet").to_pydict()
+    assert answers["text"] == table["text"]
+    assert answers["label"] == table["predicted"]
+    assert np.allclose(answers["score"], table["score"], atol=1e-5)
+
+
+def test_own_labelled_file(evaluated, tmp_path):
+    rows = [("【云禾银行】您的账户支出35元", "bank_alert"), ("彩票中奖率百分百", "gambling")]
+    mine = write_csv(tmp_path / "mine.csv", rows, ("sms", "kind"))
+    columns = ("--text-column", "sms", "--label-column", "kind")
+    assert run("eval", evaluated, "--data", mine, *columns) == 0
+    scores = metrics(evaluated, "mine")
+    assert (scores["split"], scores["n"]) == ("mine", 2)
+    assert scores["per_label"]["retail"]["recall"] is None
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("text,label\n你好,spam\n", "found spam in"),
+        ("text,label\n你好,\n", "line 2: no text or no label"),
+        ("text,label\n", "found none"),
+        ("text,kind\n你好,retail\n", "expected column label"),
+    ],
+)
+def test_useless_labels_end_with_status_2(evaluated, tmp_path, capsys, content, expected):
+    (tmp_path / "mine.csv").write_text(content, "utf-8")
+    assert run("eval", evaluated, "--data", tmp_path / "mine.csv") == 2
+    assert expected in capsys.readouterr().err.splitlines()[-1]
+    assert not (evaluated / "eval/mine.csv").exists()
+
+
+def test_changed_data_is_refused(evaluated, tmp_path, prepared, capsys):
+    other = tmp_path / "prepared"
+    shutil.copytree(prepared, other)
+    shutil.copy(other / "train.parquet", other / "test.parquet")
+    copy = tmp_path / "run"
+    shutil.copytree(evaluated, copy)
+    manifest = json.loads((copy / "manifest.json").read_text("utf-8"))
+    manifest["data"]["path"] = str(other)
+    (copy / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    assert run("eval", copy) == 2
+    assert "found another test.parquet" in capsys.readouterr().err

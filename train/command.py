@@ -1,0 +1,114 @@
+"""How a command ends: user errors, exit status, output written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+
+
+class UserError(ValueError):
+    """An error the user can mend: says what was expected, what was found and what to do."""
+
+
+def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
+    """Turn a script's body into a ``main(argv) -> exit status``.
+
+    Status 0: done. 2: the user can mend it, one line on stderr and no traceback. 130: interrupted.
+    A bug keeps its traceback (status 1).
+    """
+
+    @functools.wraps(body)
+    def main(argv: Sequence[str] | None = None) -> int:
+        setup_logging()
+        try:
+            body(argv)
+        except UserError as error:
+            return _fail(str(error))
+        except BrokenPipeError:
+            # The reader of our output (``| head``) has gone; nothing is left to tell it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except OSError as error:
+            explanation = explain_os_error(error)
+            if explanation is None:
+                raise
+            return _fail(explanation)
+        except KeyboardInterrupt:
+            _fail("interrupted")
+            return 130
+        return 0
+
+    return main
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    return 2
+
+
+def explain_os_error(error: OSError) -> str | None:
+    """Say what a user can do about ``error``; ``None`` if it is no user's to mend."""
+    where = f" at {error.filename}" if error.filename else ""
+    advice = {
+        errno.ENOSPC: "no space left on the device: free some or write elsewhere; "
+        "files already complete were kept",
+        errno.EDQUOT: "disk quota exceeded: free some space or write elsewhere",
+        errno.ENOENT: "no such file or folder: check the path",
+        errno.EACCES: "permission denied: check the rights of this path",
+        errno.EROFS: "the file system is read-only: write elsewhere",
+        errno.EISDIR: "expected a file and found a folder",
+        errno.ENOTDIR: "expected a folder and found a file",
+        errno.ELOOP: "too many symbolic links: the path runs in a circle",
+    }.get(error.errno or 0)
+    return None if advice is None else f"{advice}{where}"
+
+
+@contextmanager
+def folder_written_whole(target: Path) -> Iterator[Path]:
+    """Give a fresh folder beside ``target`` that takes its place only when the block succeeds.
+
+    Raises:
+        UserError: if ``target`` exists and is not an empty folder.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(
+            f"expected a new or empty folder for the output, found {target} with content: "
+            "choose another or remove it"
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        yield scratch
+        scratch.chmod(0o755)
+        scratch.replace(target)
+    finally:
+        rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def file_written_whole(target: Path) -> Iterator[Path]:
+    """Give a path beside ``target`` that takes its place only when the block succeeds."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        yield scratch
+        scratch.replace(target)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def setup_logging(level: int = logging.INFO) -> None:
+    """Send our log to stderr, one line a record, and keep the libraries to warnings."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger().handlers = [handler]
+    logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger("train").setLevel(level)

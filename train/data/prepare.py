@@ -1,0 +1,209 @@
+"""From raw inputs to the prepared folder: clean, grouped, split, and measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from train.command import UserError, folder_written_whole
+from train.data.collect import Collected, collect
+from train.data.dedup import campaign_groups
+from train.data.labels import LabelMap
+from train.data.sources import DEFAULT_COLUMNS, Columns, Input
+from train.data.split import (
+    FRACTIONS,
+    SPLITS,
+    contamination,
+    split_at_random,
+    split_by_group,
+)
+from train.data.text import NORMALIZER_VERSION
+
+FORMAT_VERSION = 1
+_ROWS_AT_ONCE = 20_000
+SplitMethod = Literal["group", "random"]
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(
+    inputs: Sequence[Input],
+    output: Path,
+    *,
+    labels: LabelMap | None = None,
+    columns: Columns = DEFAULT_COLUMNS,
+    mask: bool = True,
+    split: SplitMethod = "group",
+    seed: int = 42,
+) -> Path:
+    """Write the prepared folder and return its path.
+
+    It holds ``train.parquet``, ``validation.parquet`` and ``test.parquet`` (columns text, label,
+    group, source, time, copies), ``rejected.jsonl``, ``labels.json`` and ``manifest.json``, whose
+    counts add up: read = kept + merged + rejected.
+
+    Raises:
+        UserError: if an input cannot be read at all, nothing usable is left, or a split stays
+            empty.
+    """
+    with folder_written_whole(output) as folder:
+        collected = collect(inputs, labels, columns, mask=mask, folder=folder)
+        groups = _groups(collected.table)
+        assigned = (
+            split_by_group(groups, collected.label_ids, seed=seed)
+            if split == "group"
+            else split_at_random(collected.label_ids, seed=seed)
+        )
+        _check_splits(assigned, collected)
+        _write_splits(folder, collected, groups, assigned)
+        collected.labels.save(folder / "labels.json")
+        manifest = {
+            "format_version": FORMAT_VERSION,
+            "text": {"normalizer_version": NORMALIZER_VERSION, "mask_pii": mask},
+            "inputs": [{"path": str(item.path), "source": item.source} for item in inputs],
+            "counts": _counts(collected, groups, assigned),
+            "split": {"method": split, "seed": seed, "fractions": FRACTIONS},
+            "contamination": _contamination(collected, assigned, split, seed),
+            "sha256": {f"{name}.parquet": file_hash(folder / f"{name}.parquet") for name in SPLITS},
+        }
+        (folder / "kept.arrow").unlink()
+        (folder / "manifest.json").write_text(
+            json.dumps(manifest, ensure_ascii=False, indent=2) + "\n", "utf-8"
+        )
+    return output
+
+
+def load_split(folder: Path, split: str) -> Dataset:
+    """Return one split of a prepared folder.
+
+    Raises:
+        UserError: if the folder was not prepared or its file is broken.
+    """
+    path = folder / f"{split}.parquet"
+    if not path.is_file():
+        raise UserError(
+            f"expected a folder that scripts/prepare.py left, found no {path.name} in {folder}: "
+            "run prepare.py first or mend data.path"
+        )
+    try:
+        return Dataset(pq.read_table(path))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path}: expected parquet, found a broken file: prepare again") from error
+
+
+def load_preparation(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a prepared folder.
+
+    Raises:
+        UserError: if there is none, or it was prepared by another normaliser.
+    """
+    path = folder / "manifest.json"
+    if not path.is_file():
+        raise UserError(
+            f"expected a folder that scripts/prepare.py left, found no manifest.json in {folder}: "
+            "run prepare.py first or mend data.path"
+        )
+    manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    version = manifest["text"]["normalizer_version"]
+    if version != NORMALIZER_VERSION:
+        raise UserError(
+            f"expected data of normaliser version {NORMALIZER_VERSION}, found {version} in "
+            f"{folder}: prepare again"
+        )
+    return manifest
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _groups(table: Dataset) -> NDArray[np.int64]:
+    """Return near-duplicate groups, joined where the user's own column says they are one."""
+    groups = campaign_groups(table["text"])
+    named = [row if name is None else name for row, name in enumerate(table["campaign"])]
+    _, campaign = np.unique(np.array(named, dtype=object).astype(str), return_inverse=True)
+    if len(np.unique(campaign)) == len(table):
+        return groups
+    # Rows are edges between their near-duplicate group and their named one.
+    edges = coo_array((np.ones(len(table)), (groups, campaign + len(table))), (2 * len(table),) * 2)
+    component = connected_components(edges, directed=False)[1][groups]
+    _, first, inverse = np.unique(component, return_index=True, return_inverse=True)
+    return first[inverse].astype(np.int64)
+
+
+def _check_splits(assigned: NDArray[np.int8], collected: Collected) -> None:
+    names = collected.labels.names
+    for index, split in enumerate(SPLITS):
+        missing = sorted(set(collected.label_ids) - set(collected.label_ids[assigned == index]))
+        if not (assigned == index).any():
+            raise UserError(
+                f"expected messages for every split, found none for {split} among "
+                f"{len(assigned)} distinct messages: at least three groups a label are needed"
+            )
+        if missing:
+            logger.warning(
+                "warning: %s holds no message of %s (fewer than three groups)",
+                split,
+                ", ".join(names[label] for label in missing),
+            )
+    if absent := set(range(len(names))) - set(collected.label_ids.tolist()):
+        logger.warning("warning: no message of %s", ", ".join(names[label] for label in absent))
+
+
+def _write_splits(
+    folder: Path, collected: Collected, groups: NDArray[np.int64], assigned: NDArray[np.int8]
+) -> None:
+    table = collected.table.select_columns(["text", "label", "source", "time"])
+    table = table.add_column("group", groups).add_column("copies", collected.copies)
+    for index, split in enumerate(SPLITS):
+        part = table.select(np.flatnonzero(assigned == index)).with_format("arrow")
+        with pq.ParquetWriter(folder / f"{split}.parquet", table.features.arrow_schema) as writer:
+            for batch in part.iter(_ROWS_AT_ONCE):
+                writer.write_table(batch)
+
+
+def _counts(
+    collected: Collected, groups: NDArray[np.int64], assigned: NDArray[np.int8]
+) -> dict[str, Any]:
+    per_split = {
+        split: {
+            name: int(((assigned == index) & (collected.label_ids == label)).sum())
+            for label, name in enumerate(collected.labels.names)
+        }
+        for index, split in enumerate(SPLITS)
+    }
+    return {
+        "read": collected.read,
+        "kept": len(assigned),
+        "merged": collected.merged,
+        "rejected": dict(collected.rejected.most_common()),
+        "groups": len(np.unique(groups)),
+        "splits": per_split,
+    }
+
+
+def _contamination(
+    collected: Collected, assigned: NDArray[np.int8], method: SplitMethod, seed: int
+) -> dict[str, dict[str, float]]:
+    """Measure the chosen split and, to compare, a random one."""
+    texts = np.array(collected.table["text"], dtype=object)
+    splits = {method: assigned, "random": split_at_random(collected.label_ids, seed=seed)}
+    train, test = SPLITS.index("train"), SPLITS.index("test")
+    return {
+        name: contamination(list(texts[split == test]), list(texts[split == train]))
+        for name, split in splits.items()
+    }

@@ -1,0 +1,1 @@
+"""Bundled sample of invented Chinese SMS: templates, the builder and the built messages."""

@@ -1,0 +1,66 @@
+"""The one normaliser: what every message goes through before anything reads it."""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+
+import opencc
+
+from train.data.pii import mask_pii
+
+#: Raised whenever ``normalize`` gives another result for any text; a run refuses to load under
+#: another version than it was trained with.
+NORMALIZER_VERSION = 1
+
+# Full-width Chinese punctuation is ordinary clean text that pretrained vocabularies know; NFKC
+# would turn it into ASCII. Everything else is folded.
+_ALL_BUT_CHINESE_PUNCTUATION = re.compile("[^，！？：；（）…～]+")
+# Category C without white space, and the characters that Unicode calls default-ignorable though
+# they are letters or marks: joiners, Hangul fillers, Khmer inherent vowels, variation selectors.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ud800-\udfff]+"
+)
+_WHITE_SPACE = re.compile(r"\s+")
+
+
+def normalize(text: str) -> str:
+    """Return ``text`` in the one form that models read; idempotent.
+
+    Zero-width, control and other invisible characters and lone surrogates are dropped, characters
+    folded by NFKC (Unicode Standard Annex 15) except full-width Chinese punctuation, runs of white
+    space made one blank, traditional characters made simplified by OpenCC's phrase tables
+    (opencc, Apache-2.0: kept, and right on 著名 and 乾隆, where a table of single characters is
+    not). Clean simplified Chinese comes back as it is.
+    """
+    text = _INVISIBLE.sub("", text)
+    text = _ALL_BUT_CHINESE_PUNCTUATION.sub(_fold, text)
+    text = _WHITE_SPACE.sub(" ", _INVISIBLE.sub("", text)).strip()
+    return _simplify(text)
+
+
+def preprocess(text: str, *, mask: bool) -> str:
+    """Return ``text`` normalised and, with ``mask``, its personal information as placeholders."""
+    text = normalize(text)
+    return mask_pii(text) if mask else text
+
+
+def _fold(match: re.Match[str]) -> str:
+    return unicodedata.normalize("NFKC", match[0])
+
+
+def _simplify(text: str) -> str:
+    if text.isascii():
+        return text
+    # One pass can leave a character that another pass still changes (薴).
+    while (simplified := _converter().convert(text)) != text:
+        text = simplified
+    return text
+
+
+@functools.cache
+def _converter() -> opencc.OpenCC:
+    return opencc.OpenCC("t2s")

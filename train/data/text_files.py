@@ -1,0 +1,70 @@
+"""Text files whose encoding nobody wrote down: found out, decoded, bad bytes kept visible."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from train.command import UserError
+
+_CHUNK = 1 << 20
+
+
+def detect_encoding(path: Path) -> str:
+    """Return ``utf-8-sig`` (with or without a mark) or ``gb18030`` for the file at ``path``.
+
+    A file that is whole in one of them has that one; otherwise the one in which fewer lines are
+    broken, UTF-8 if they tie.
+
+    Raises:
+        UserError: if the file is missing or empty.
+    """
+    if not path.is_file():
+        raise UserError(f"expected a file, found none at {path}: check the path")
+    if path.stat().st_size == 0:
+        raise UserError(f"expected messages, found an empty file at {path}")
+    for encoding in ("utf-8-sig", "gb18030"):
+        if _decodes(path, encoding):
+            return encoding
+    return min(("utf-8-sig", "gb18030"), key=lambda encoding: _broken_lines(path, encoding))
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[TextIO]:
+    """Open ``path`` in its encoding; a byte that does not decode becomes a lone surrogate."""
+    # newline="" leaves line ends inside quoted csv fields to the csv module.
+    with path.open(encoding=detect_encoding(path), errors="surrogateescape", newline="") as stream:
+        yield stream
+
+
+def has_bad_bytes(text: str) -> bool:
+    """Return whether ``text``, read by ``open_text``, holds bytes that did not decode."""
+    return any("\udc80" <= character <= "\udcff" for character in text)
+
+
+def _decodes(path: Path, encoding: str) -> bool:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    with path.open("rb") as stream:
+        try:
+            while chunk := stream.read(_CHUNK):
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+    return True
+
+
+def _broken_lines(path: Path, encoding: str) -> int:
+    with path.open("rb") as stream:
+        return sum(1 for line in stream if not _line_decodes(line, encoding))
+
+
+def _line_decodes(line: bytes, encoding: str) -> bool:
+    try:
+        line.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True

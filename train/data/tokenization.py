@@ -1,0 +1,144 @@
+"""The one tokenisation: text to token ids, and the collator that pads a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from datasets import Dataset
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+from transformers import (
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+
+from train.command import UserError
+from train.data.labels import LabelMap
+from train.data.pii import PLACEHOLDERS
+
+
+def load_tokenizer(
+    name_or_path: str, *, revision: str | None = None, trust_remote_code: bool = False
+) -> PreTrainedTokenizerBase:
+    """Return the tokenizer of a checkpoint, with our placeholders as tokens of their own.
+
+    Raises:
+        UserError: if the checkpoint cannot be reached or has no tokenizer.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            name_or_path, revision=revision, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(unreachable_message("tokenizer", name_or_path, error)) from error
+    if tokenizer.vocab_size <= len(tokenizer.all_special_tokens):
+        # transformers makes an empty tokenizer where a folder holds a model and no vocabulary.
+        raise UserError(
+            f"expected a tokenizer in {name_or_path}, found none: "
+            "copy tokenizer.json beside the model"
+        )
+    _add_placeholders(tokenizer)
+    return tokenizer
+
+
+def build_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerBase:
+    """Train a BERT tokenizer (WordPiece, a Chinese character a token) on ``texts``."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=special)
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.BertProcessing(
+        ("[SEP]", special.index("[SEP]")), ("[CLS]", special.index("[CLS]"))
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+    )
+    _add_placeholders(fast)
+    return fast
+
+
+def _add_placeholders(tokenizer: PreTrainedTokenizerBase) -> None:
+    # Not normalised: a lower-casing tokenizer would otherwise read [PHONE] as it reads [phone].
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in PLACEHOLDERS])
+
+
+def tokenize(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> list[list[int]]:
+    """Return the token ids of preprocessed ``texts``, each cut to ``max_length``, not padded."""
+    if not len(texts):
+        return []
+    encoded = tokenizer(
+        list(texts),
+        truncation=True,
+        max_length=max_length,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+    )
+    ids: list[list[int]] = encoded["input_ids"]
+    return ids
+
+
+def tokenize_dataset(
+    table: Dataset, tokenizer: PreTrainedTokenizerBase, labels: LabelMap, max_length: int
+) -> Dataset:
+    """Return a data set of ``input_ids``, ``length`` and ``labels`` for the trainer."""
+
+    def encode(batch: dict[str, list[str]]) -> dict[str, list[int] | list[list[int]]]:
+        ids = tokenize(batch["text"], tokenizer, max_length)
+        return {
+            "input_ids": ids,
+            "length": [len(row) for row in ids],
+            "labels": [labels.label2id[label] for label in batch["label"]],
+        }
+
+    return table.map(
+        encode, batched=True, remove_columns=table.column_names, keep_in_memory=True, desc="tokens"
+    )
+
+
+def data_collator(
+    tokenizer: PreTrainedTokenizerBase, device: str
+) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
+    """Return the collator: pads to the longest of a batch, on a GPU to a multiple of 8.
+
+    Columns that the model does not read, such as ``length``, are left out.
+    """
+    pad = DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8 if device == "cuda" else None)
+
+    def collate(features: list[dict[str, Any]]) -> dict[str, Any]:
+        return pad(
+            [
+                {name: row[name] for name in ("input_ids", "labels") if name in row}
+                for row in features
+            ]
+        )
+
+    return collate
+
+
+def unreachable_message(what: str, name_or_path: str, error: Exception) -> str:
+    """Say why a checkpoint's ``what`` did not load and what a user can do about it."""
+    reason = " ".join(str(error).split())[:200]
+    return (
+        f"expected a {what} in {name_or_path!r}, a local folder or a hub id, and could not load "
+        f"it: check the path, set HF_ENDPOINT to a reachable mirror, or download it and give the "
+        f"local folder ({reason})"
+    )

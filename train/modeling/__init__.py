@@ -1,0 +1,1 @@
+"""Models, losses, and the run folder that everything downstream loads."""

@@ -1,0 +1,137 @@
+"""SmsClassifier: the one inference path, from text to label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+
+from train.data.collect import MAX_CHARACTERS
+from train.data.labels import LabelMap
+from train.data.text import preprocess
+from train.data.tokenization import data_collator, tokenize
+from train.modeling.artifact import Artifact, load_artifact
+from train.runtime import (
+    DeviceChoice,
+    Precision,
+    PrecisionChoice,
+    pick_attention,
+    pick_device,
+    pick_precision,
+)
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+#: Tokens of a batch, padding included: on the CPU what stays in its cache, on a GPU what fills it.
+_TOKEN_BUDGET = {"cpu": 4096, "cuda": 65536}
+
+
+class Prediction(NamedTuple):
+    """The answer for one message. ``note`` says what was odd about it, if anything."""
+
+    label: str
+    score: float
+    scores: dict[str, float]
+    note: str | None
+
+
+class SmsClassifier:
+    """A fine-tuned classifier that takes raw messages.
+
+    Normalises, masks and tokenises as in training, scores identical messages once and messages of
+    similar length together, and returns calibrated probabilities.
+    """
+
+    def __init__(self, artifact: Artifact, model: PreTrainedModel, precision: Precision) -> None:
+        self.artifact = artifact
+        self.model = model
+        self.precision = precision
+        self.device = model.device
+        self._collate = data_collator(artifact.tokenizer, self.device.type)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path,
+        *,
+        device: DeviceChoice = "auto",
+        precision: PrecisionChoice = "auto",
+    ) -> SmsClassifier:
+        """Load a run folder.
+
+        Raises:
+            UserError: if its parts do not belong together or the device is not there.
+        """
+        place = pick_device(device)
+        number_format = pick_precision(place, precision)
+        artifact = load_artifact(path)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            artifact.path,
+            config=artifact.config,
+            dtype=_DTYPES[number_format],
+            attn_implementation=pick_attention(place),
+        )
+        return cls(artifact, model.to(place).eval(), number_format)
+
+    @property
+    def labels(self) -> LabelMap:
+        """The labels in the order of the probabilities."""
+        return self.artifact.labels
+
+    def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return probabilities, shape ``(messages, labels)``, in the order of ``texts``."""
+        if not len(texts):
+            return np.zeros((0, len(self.labels.names)))
+        mask = self.artifact.manifest.text.mask_pii
+        clean = [preprocess(text[:MAX_CHARACTERS], mask=mask) for text in texts]
+        distinct = list(dict.fromkeys(clean))
+        position = {text: index for index, text in enumerate(distinct)}
+        probabilities = self._score(distinct)
+        return probabilities[[position[text] for text in clean]]
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """Return the label of each message, its probability, all probabilities, and a note.
+
+        An empty message is answered and marked; one longer than an SMS can be is cut and marked.
+        """
+        names = self.labels.names
+        answers = []
+        for text, row in zip(texts, self.predict_proba(texts), strict=True):
+            best = int(row.argmax())
+            scores = dict(zip(names, row.tolist(), strict=True))
+            answers.append(Prediction(names[best], scores[names[best]], scores, _note(text)))
+        return answers
+
+    @torch.inference_mode()
+    def _score(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        ids = tokenize(texts, self.artifact.tokenizer, self.artifact.manifest.max_length)
+        logits = torch.empty(len(ids), len(self.labels.names), dtype=torch.float64)
+        for rows in _batches([len(row) for row in ids], _TOKEN_BUDGET[self.device.type]):
+            batch = self._collate([{"input_ids": ids[row]} for row in rows])
+            inputs = {name: tensor.to(self.device) for name, tensor in batch.items()}
+            logits[rows] = self.model(**inputs).logits.to("cpu", torch.float64)
+        temperature = self.artifact.manifest.calibration.temperature
+        scores: NDArray[np.float64] = torch.softmax(logits / temperature, dim=-1).numpy()
+        return scores
+
+
+def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Yield rows of similar length, longest first, each batch within ``budget`` tokens."""
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    start = 0
+    while start < len(order):
+        size = max(1, budget // max(1, lengths[order[start]]))
+        yield order[start : start + size]
+        start += size
+
+
+def _note(text: str) -> str | None:
+    if not text.strip():
+        return "empty message"
+    if len(text) > MAX_CHARACTERS:
+        return f"cut to {MAX_CHARACTERS} characters"
+    return None
