@@ -79,7 +79,7 @@ class TestLabelledSet:
             measured
         )
 
-    def test_few_messages_without_information_are_touched(self):
+    def test_messages_without_information_are_left_alone(self):
         touched = [row["text"] for row in ROWS if not row["spans"] and find_pii(row["text"])]
         assert touched == []
 

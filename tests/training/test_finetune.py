@@ -13,7 +13,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback
 
 from train.config import load_config
-from train.training import finetune as stage
+from train.training import assemble as stage
+from train.training.finetune import finetune
+from train.training.resume import checkpoint_to_resume
 
 RUN_FILES = {
     "config.json",
@@ -123,7 +125,7 @@ def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     with monkeypatch.context() as patch:
         patch.setattr(stage, "_trainer", build_and_stop)
         with pytest.raises(RuntimeError, match="power cut"):
-            stage.finetune(load_config(config_file, overrides))
+            finetune(load_config(config_file, overrides))
     assert "training.resume_from_checkpoint=true" in caplog.text
     assert not (output / "manifest.json").exists()
     resume = "training.resume_from_checkpoint=true"
@@ -136,7 +138,7 @@ def test_half_written_checkpoint_is_not_taken(finished_run, tmp_path):
     whole.mkdir(parents=True)
     (whole / "trainer_state.json").write_text("{}")
     (tmp_path / "run/checkpoints/checkpoint-9").mkdir()
-    chosen = stage._checkpoint_to_resume(tmp_path / "run", resume=True)
+    chosen = checkpoint_to_resume(tmp_path / "run", resume=True)
     assert chosen == str(whole)
 
 

@@ -272,9 +272,7 @@ def _whole(text: str, end: int) -> int:
 
 
 _FBS = {"CELL": "PHONE", "PHONE": "LANDLINE", "HOTLINE": "SERVICE", "DIGIT": "NUM", "BANK": "CARD"}
-_FBS_ADDRESS = re.compile(
-    r"(?<!\S)(?:(?:https?|www)\S*|\S{0,40}(?:PHONE|DIGIT)[ ]?\S{0,40}com\S*)(?!\S)"
-)
+_FBS_ADDRESS = re.compile(r"(?<!\S)(?:(https?|www)|\S{0,40}(PHONE|DIGIT) ?\S{0,40}com)\S*(?!\S)")
 _FBS_ACCOUNT = re.compile(r"(微信 )?(?<!\S)[a-z0-9]+(?:CELL)?PHONE[a-z0-9]*(?!\S)")
 _FBS_WORD = re.compile(
     r"(?:(?<![a-z0-9])[a-z0-9]+)?(?<!\[)(URL|WECHAT)(?:[a-z0-9]*?(?=td(?!\S)|[A-Z])|[a-z0-9]*)"
