@@ -31,7 +31,7 @@ class DataConfig(Section):
     """The prepared data."""
 
     path: Path = Field(description="Folder that scripts/prepare.py left.")
-    max_length: int = Field(256, ge=8, description="Longest message in tokens; the rest is cut.")
+    max_length: int = Field(128, ge=8, description="Longest message in tokens; the rest is cut.")
 
 
 class FromScratchConfig(Section):

@@ -31,6 +31,7 @@ from train.data.tokenization import (
 )
 from train.evaluation.metrics import headline
 from train.modeling.build import build_new_model, load_pretrained_model
+from train.modeling.dropout import use_byte_dropout
 from train.modeling.losses import LOSSES
 from train.runtime import Attention, Precision, pick_attention, pick_device, pick_precision
 from train.training.arguments import training_arguments
@@ -72,6 +73,8 @@ def assemble(config: Config) -> Assembled:
     tokenizer = _tokenizer(config, splits["train"])
     model = _model(config, labels, tokenizer, place.attention)
     _check_max_length(config.data.max_length, model)
+    if place.device.type == "cpu":
+        use_byte_dropout(model)
     trainer = _trainer(config, model, tokenizer, splits, labels, place)
     return Assembled(trainer, model, tokenizer, labels, place, preparation)
 

@@ -1,0 +1,141 @@
+"""Training speed beside the stock example's, in one run on one machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    Trainer,
+    TrainingArguments,
+    default_data_collator,
+)
+
+from train.config import Config
+from train.data.labels import LabelMap
+from train.data.prepare import load_split
+from train.data.tokenization import data_collator, load_tokenizer, tokenize_dataset
+from train.training.assemble import assemble
+
+#: The stock example's default: transformers' examples/pytorch/text-classification.
+_STOCK_LENGTH = 128
+_MATRIX_SIDE = 2048
+
+
+def benchmark_training(config: Config, messages: int = 960) -> list[dict[str, Any]]:
+    """Measure one pass over the same ``messages`` in each way, each in a fresh process.
+
+    The ways: ``ours`` as ``config`` says; ``stock``, a plain Trainer set up as transformers'
+    run_classification.py sets it up (fp32, padding to 128); ``stock tuned`` (bf16, dynamic padding,
+    grouped by length: as well as its flags allow). Each row has ``messages_per_second``,
+    ``peak_rss_gib``, ``ratio`` to stock, ``gflops`` of model arithmetic a second (6 operations per
+    encoder weight and token, Kaplan et al. 2020, padding not counted) and ``matrix_share``, that
+    over the rate of this machine's bf16 matrix product measured in the same run.
+    """
+    ways: dict[str, Callable[..., dict[str, float]]] = {
+        "stock": _stock,
+        "stock tuned": _stock_tuned,
+        "ours": _ours,
+    }
+    context = multiprocessing.get_context("spawn")
+    peak = matrix_rate()
+    rows: list[dict[str, Any]] = []
+    for name, way in ways.items():
+        with context.Pool(1) as pool:
+            rows.append({"way": name, **pool.apply(way, (config, messages))})
+    for row in rows:
+        row["ratio"] = row["messages_per_second"] / rows[0]["messages_per_second"]
+        row["matrix_share"] = row["gflops"] / peak
+    return rows
+
+
+def matrix_rate() -> float:
+    """Return GFLOP/s of a bf16 matrix product of side 2048 on the CPU: the best of 10."""
+    left = torch.randn(_MATRIX_SIDE, _MATRIX_SIDE, dtype=torch.bfloat16)
+    best = float("inf")
+    for _ in range(10):
+        started = time.perf_counter()
+        left @ left
+        best = min(best, time.perf_counter() - started)
+    return 2 * _MATRIX_SIDE**3 / best / 1e9
+
+
+def _ours(config: Config, messages: int) -> dict[str, float]:
+    with TemporaryDirectory() as folder:
+        training = config.training.model_copy(
+            update={"output_dir": Path(folder), "num_train_epochs": 1.0}
+        )
+        trainer = assemble(config.model_copy(update={"training": training})).trainer
+        trainer.args.eval_strategy = trainer.args.save_strategy = "no"
+        return _measure(trainer, messages)
+
+
+def _stock(config: Config, messages: int) -> dict[str, float]:
+    return _stock_trainer(config, messages, tuned=False)
+
+
+def _stock_tuned(config: Config, messages: int) -> dict[str, float]:
+    return _stock_trainer(config, messages, tuned=True)
+
+
+def _stock_trainer(config: Config, messages: int, *, tuned: bool) -> dict[str, float]:
+    labels = LabelMap.load(config.data.path / "labels.json")
+    tokenizer = load_tokenizer(config.model.name_or_path)
+    table = load_split(config.data.path, "train")
+    encoded = tokenize_dataset(table, tokenizer, labels, _STOCK_LENGTH)
+    if not tuned:
+        encoded = encoded.map(
+            lambda batch: tokenizer.pad(
+                {"input_ids": batch["input_ids"]}, padding="max_length", max_length=_STOCK_LENGTH
+            ),
+            batched=True,
+        )
+    model = AutoModelForSequenceClassification.from_pretrained(
+        config.model.name_or_path, num_labels=len(labels.names), dtype=torch.float32
+    )
+    model.resize_token_embeddings(len(tokenizer))
+    with TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder,
+            use_cpu=True,
+            num_train_epochs=1,
+            per_device_train_batch_size=config.training.per_device_train_batch_size,
+            save_strategy="no",
+            report_to="none",
+            bf16=tuned,
+            train_sampling_strategy="group_by_length" if tuned else "random",
+        )
+        trainer = Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=encoded,
+            data_collator=data_collator(tokenizer, "cpu") if tuned else default_data_collator,
+        )
+        trainer.args.remove_unused_columns = not tuned
+        return _measure(trainer, messages)
+
+
+def _measure(trainer: Trainer, messages: int) -> dict[str, float]:
+    """Train one pass over a fixed sample of the data and say how fast that was."""
+    dataset: Any = trainer.train_dataset
+    dataset = dataset.shuffle(seed=0).select(range(min(messages, len(dataset))))
+    trainer.train_dataset = dataset
+    started = time.perf_counter()
+    trainer.train()
+    seconds = time.perf_counter() - started
+    model: Any = trainer.model
+    weights = sum(weight.numel() for weight in model.base_model.encoder.parameters())
+    mask = dataset["attention_mask"] if "attention_mask" in dataset.column_names else None
+    lengths = map(sum, mask) if mask else map(len, dataset["input_ids"])
+    return {
+        "messages_per_second": len(dataset) / seconds,
+        "peak_rss_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "gflops": 6 * weights * sum(lengths) / seconds / 1e9,
+    }
