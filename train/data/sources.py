@@ -16,6 +16,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 
 from train.command import UserError
+from train.data.chifraud import chifraud_lines
 from train.data.pii import map_fbs_placeholders
 from train.data.text_files import has_bad_bytes, open_text
 
@@ -114,6 +115,12 @@ def _nus_messages(stream: IO[bytes], path: Path) -> Iterator[Row]:
                 root.clear()
     except (ParseError, DefusedXmlException) as error:
         raise UserError(f"expected well-formed XML without entities in {path}: {error}") from error
+
+
+def read_chifraud(path: Path, _columns: Columns) -> Iterator[Row]:
+    """Read ChiFraud (github.com/xuemingxxx/ChiFraud, COLING 2025), its folder or one file."""
+    for file, number, text, label, problem in chifraud_lines(path):
+        yield Row(file, number, text, label, problem=problem)
 
 
 def read_csv(path: Path, columns: Columns) -> Iterator[Row]:
@@ -241,6 +248,7 @@ def _as_text(value: Any) -> str | None:  # noqa: ANN401
 SOURCES: dict[str, Reader] = {
     "fbs": read_fbs,
     "nus": read_nus,
+    "chifraud": read_chifraud,
     "csv": read_csv,
     "tsv": read_tsv,
     "jsonl": read_jsonl,

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
+from train.command import UserError
 from train.data.dedup import near_matches
 
 SPLITS = ("train", "validation", "test")
 FRACTIONS = (0.7, 0.1, 0.2)
+#: Split index of a row that goes into no split.
+SET_ASIDE = -1
+
+_CLOCK = (
+    r"(\d{1,2})[:：时](\d{1,2})(?:[:：分](\d{1,2})(?:\.\d+)?)?[分秒]? ?(Z|[+-]\d\d:?(?:\d\d)?)?"
+)
+_TIMES = (
+    re.compile(
+        rf"(\d{{4}})(?:[-/.年](\d{{1,2}})(?:[-/.月](\d{{1,2}})日?[ T]?(?:{_CLOCK})?|月)?)?年?"
+    ),
+    re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?()"),
+)
 
 
 def split_by_group(
@@ -18,31 +33,136 @@ def split_by_group(
 ) -> NDArray[np.int8]:
     """Return for each row the index of its split in ``SPLITS``; no group straddles two.
 
-    Groups are handed out label by label, the label with the fewest groups first and the largest
-    group first, each to the split that lacks most of that label (the greedy rule of stratified
-    group folds). A label with at least three groups of its own is in all three splits.
+    A label with at least three groups of its own is in all three splits (see ``_hand_out``).
     """
-    group_ids, group_of_row = np.unique(groups, return_inverse=True)
-    counts = _label_counts(group_of_row, labels, len(group_ids))
-    groups_of_label = (counts > 0).sum(axis=0)
-    # A campaign under two labels is handed out with the rarer of them.
-    rarity = np.where(counts > 0, groups_of_label, np.iinfo(np.int64).max)
-    main_label = rarity.argmin(axis=1)
-    shuffled = np.random.default_rng(seed).permutation(len(group_ids))
-    split_of_group = np.zeros(len(group_ids), dtype=np.int8)
-    filled = np.zeros((len(SPLITS), counts.shape[1]))
-    for label in np.argsort(groups_of_label, kind="stable"):
-        mine = shuffled[main_label[shuffled] == label]
-        mine = mine[np.argsort(-counts[mine].sum(axis=1), kind="stable")]
-        wanted = np.array(FRACTIONS) * counts[:, label].sum()
-        for position, group in enumerate(mine):
-            lacking = wanted - filled[:, label]
-            empty = filled[:, label] == 0
-            if empty.sum() >= len(mine) - position:
-                lacking[~empty] = -np.inf
-            split_of_group[group] = lacking.argmax()
-            filled[lacking.argmax()] += counts[group]
-    return split_of_group[group_of_row]
+    return _hand_out(groups, labels, FRACTIONS, seed).astype(np.int8)
+
+
+def kfold_by_group(
+    groups: NDArray[np.int64], labels: NDArray[np.int64], *, folds: int = 5, seed: int = 42
+) -> NDArray[np.int64]:
+    """Return for each row its fold, stratified by label; no group straddles two.
+
+    A label with at least ``folds`` groups of its own is in every fold. Where groups hold several
+    labels no rule can promise more: three groups that share three labels in pairs do not go into
+    two folds with every label in both.
+
+    Raises:
+        UserError: if there are fewer than two folds, or fewer groups than folds.
+    """
+    found = len(np.unique(groups))
+    if not 2 <= folds <= found:
+        raise UserError(
+            f"expected at least 2 folds and a group for each, found {folds} folds and {found} "
+            "groups: ask for fewer folds or add messages of other campaigns"
+        )
+    return _hand_out(groups, labels, (1 / folds,) * folds, seed)
+
+
+def split_by_time(groups: NDArray[np.int64], times: Sequence[str | None]) -> NDArray[np.int8]:
+    """Return for each row the index of its split: train before validation before test.
+
+    A group's time is that of its first message, and no group straddles two splits, nor do groups
+    of the same time. The cuts lie between two times, as near as those allow to 70 % of the rows,
+    then to a third of the rest. So every campaign of test began after every campaign of train; a
+    campaign of train may still have sent its last message later than that.
+
+    Raises:
+        UserError: if a row has no readable time (see ``parse_time``), or the groups begin at fewer
+            than three times.
+    """
+    moments = np.array([parse_time(time) for time in times], dtype="datetime64[s]")
+    if missing := int(np.isnat(moments).sum()):
+        raise UserError(
+            f"expected a time for every message, found none in {missing} of {len(moments)} rows: "
+            "write them like 2015-03-09 11:38, 2015-03-09 or 2015-03, leave those rows out, or "
+            "split by group"
+        )
+    _, group = np.unique(groups, return_inverse=True)
+    began = np.full(int(group.max(initial=-1)) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(began, group, moments.astype(np.int64))
+    starts, start = np.unique(began[group], return_inverse=True)
+    if len(starts) < len(SPLITS):
+        raise UserError(
+            f"expected campaigns that begin at three different times or more, found {len(starts)}: "
+            "give finer times or split by group"
+        )
+    rows = np.cumsum(np.bincount(start))
+    # Each cut leaves at least one time for every split that follows it.
+    first = np.abs(rows[:-2] - FRACTIONS[0] * rows[-1]).argmin()
+    rest = rows[-1] - rows[first]
+    wanted = rows[first] + rest * FRACTIONS[1] / (FRACTIONS[1] + FRACTIONS[2])
+    second = first + 1 + np.abs(rows[first + 1 : -1] - wanted).argmin()
+    split: NDArray[np.int8] = np.searchsorted([first, second], start).astype(np.int8)
+    return split
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """Return the moment that ``text`` names, or ``None`` when it names none.
+
+    Year, month and day in this order, apart by ``-``, ``/``, ``.`` or 年月日, or run together in 8,
+    12 or 14 digits; the day, the month and the clock may be missing and then count as the first
+    moment of what is named, so 2010/11 is midnight of 1 November. A zone offset is taken off; times
+    without one are taken as they stand.
+    """
+    plain = " ".join(text.split()) if isinstance(text, str) else ""
+    match = _TIMES[0].fullmatch(plain) or _TIMES[1].fullmatch(plain)
+    if match is None:
+        return None
+    year, month, day, hour, minute, second, zone = match.groups()
+    try:
+        moment = datetime(
+            int(year),
+            int(month or 1),
+            int(day or 1),
+            int(hour or 0),
+            int(minute or 0),
+            int(second or 0),
+        )
+        if zone in (None, "", "Z"):
+            return moment
+        offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[3:].strip(":") or 0))
+        return moment + offset if zone[0] == "-" else moment - offset
+    except (ValueError, OverflowError):
+        return None
+
+
+def split_by_source(
+    sources: Sequence[str],
+    groups: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    held_out: str,
+    *,
+    seed: int = 42,
+) -> NDArray[np.int8]:
+    """Return for each row the index of its split: all of one source is test, the rest the others.
+
+    The rest goes into train and validation by group, seven to one. Rows of the rest whose group
+    also has a message from the held-out source are ``SET_ASIDE``: trained on, they would be copies
+    of test messages. A label with at least two groups of its own in what remains is in both.
+
+    Raises:
+        UserError: if no row is of that source, or fewer than two groups are left for training.
+    """
+    is_test = np.array([source == held_out for source in sources], dtype=bool)
+    if not is_test.any():
+        known = ", ".join(sorted(set(sources)))
+        raise UserError(
+            f"expected a source to hold out among {known}, found {held_out!r}: name one of these"
+        )
+    shared = np.isin(groups, groups[is_test])
+    usable = len(np.unique(groups[~shared]))
+    if usable < 2:
+        raise UserError(
+            f"expected at least two campaigns that are not in {held_out!r} to train on, found "
+            f"{usable}: add another source or split by group"
+        )
+    split = np.full(len(groups), SET_ASIDE, dtype=np.int8)
+    split[is_test] = SPLITS.index("test")
+    # Train and validation come first in SPLITS, so a share's index is a split's.
+    shares = np.array(FRACTIONS[:2]) / sum(FRACTIONS[:2])
+    split[~shared] = _hand_out(groups[~shared], labels[~shared], shares.tolist(), seed)
+    return split
 
 
 def split_at_random(labels: NDArray[np.int64], *, seed: int = 42) -> NDArray[np.int8]:
@@ -58,6 +178,17 @@ def split_at_random(labels: NDArray[np.int64], *, seed: int = 42) -> NDArray[np.
     return split
 
 
+def set_aside_near_copies(train: Sequence[str], test: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which messages of ``train`` are exact or near copies of one of ``test``.
+
+    For a test set that must stay as the user gave it: what is taken away is taken from train. Near
+    means what it means to ``contamination``.
+    """
+    if not len(train) or not len(test):
+        return np.zeros(len(train), dtype=bool)
+    return near_matches(train, test) >= 0
+
+
 def contamination(test: Sequence[str], train: Sequence[str]) -> dict[str, float]:
     """Return the share of ``test`` with an ``exact`` and with a ``near`` copy in ``train``.
 
@@ -70,6 +201,45 @@ def contamination(test: Sequence[str], train: Sequence[str]) -> dict[str, float]
     exact = sum(text in known for text in test) / len(test)
     near = float((near_matches(test, train) >= 0).mean())
     return {"exact": exact, "near": near}
+
+
+def _hand_out(
+    groups: NDArray[np.int64], labels: NDArray[np.int64], fractions: Sequence[float], seed: int
+) -> NDArray[np.int64]:
+    """Return for each row the index of its part; parts get ``fractions`` of every label.
+
+    Groups are handed out label by label, the label with the fewest groups first and the largest
+    group first, each to the part that lacks most of that label, of equal parts to the one with the
+    fewest rows (the greedy rule of stratified group folds). A label with at least as many groups
+    of its own as there are parts is in all of them.
+    """
+    group_ids, group_of_row = np.unique(groups, return_inverse=True)
+    counts = _label_counts(group_of_row, labels, len(group_ids))
+    groups_of_label = (counts > 0).sum(axis=0)
+    # A campaign under two labels is handed out with the rarer of them.
+    rarity = np.where(counts > 0, groups_of_label, np.iinfo(np.int64).max)
+    main_label = rarity.argmin(axis=1)
+    shuffled = np.random.default_rng(seed).permutation(len(group_ids))
+    part_of_group = np.zeros(len(group_ids), dtype=np.int64)
+    shares = np.array(fractions)
+    filled = np.zeros((len(shares), counts.shape[1]))
+    sizes = np.zeros(len(shares))
+    for label in np.argsort(groups_of_label, kind="stable"):
+        mine = shuffled[main_label[shuffled] == label]
+        mine = mine[np.argsort(-counts[mine].sum(axis=1), kind="stable")]
+        wanted = shares * counts[:, label].sum()
+        for position, group in enumerate(mine):
+            lacking = wanted - filled[:, label]
+            empty = filled[:, label] == 0
+            if empty.sum() >= len(mine) - position:
+                lacking[~empty] = -np.inf
+            part = lacking.argmax()
+            equal = np.flatnonzero((lacking == lacking[part]) & (shares == shares[part]))
+            part = equal[sizes[equal].argmin()]
+            part_of_group[group] = part
+            filled[part] += counts[group]
+            sizes[part] += counts[group].sum()
+    return part_of_group[group_of_row]
 
 
 def _label_counts(

@@ -160,7 +160,7 @@ def _trainer(
         name: tokenize_dataset(table, tokenizer, labels, config.data.max_length)
         for name, table in splits.items()
     }
-    callbacks: list[TrainerCallback] = [EpochOrder()]
+    callbacks: list[TrainerCallback] = [EpochOrder(encoded["train"]["length"])]
     if section.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(section.early_stopping_patience))
     loss = functools.partial(LOSSES[config.loss.name], label_smoothing=config.loss.label_smoothing)

@@ -1,0 +1,101 @@
+"""The README's commands are parsed by the scripts they name, and its own path is walked."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from doors import ROOT, SAMPLE, TINY_OVERRIDES, run
+
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"^ *```bash\n(.*?)^ *```", README, re.S | re.M)
+COMMANDS = [
+    line.strip().split("  #")[0]
+    for block in BLOCKS
+    for line in block.replace("\\\n", "").splitlines()
+    if line.strip()
+]
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = [shlex.split(command)[1] for command in COMMANDS if command.startswith("make ")]
+    assert targets == ["quickstart", "test"]
+    assert all(f"\n{target}: " in makefile for target in targets)
+
+
+def test_the_path_from_own_data_to_a_model_in_use(tmp_path, monkeypatch, checkpoint, messages):
+    """Walk the README's own commands, in a folder of one's own, with the tiny encoder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "messages.csv").write_bytes(messages.read_bytes())
+    (tmp_path / "new.csv").write_bytes(messages.read_bytes())
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    names = ("bank_alert", "retail", "bank_phishing", "gambling")
+    rows = "".join(f"- {{name: {name}}}\n" for name in names)
+    (tmp_path / "labels.yaml").write_text(f"labels:\n{rows}", "utf-8")
+    walked = []
+    for command in COMMANDS:
+        words = shlex.split(command)
+        if words[0] != "python":
+            continue
+        name, arguments = Path(words[1]).stem, words[2:]
+        if name == "finetune":
+            arguments += [f"model.name_or_path={checkpoint}", *TINY_OVERRIDES]
+        assert run(name, *arguments) == 0, command
+        walked.append(name)
+    assert walked == ["prepare", "finetune", "eval", "predict"]
+    assert (tmp_path / "labelled.csv").is_file()
+
+
+def test_python_example_runs(finished_run):
+    (code,) = re.findall(r"^ *```python\n(.*?)^ *```", README, re.S | re.M)
+    code = re.sub(r"^   ", "", code, flags=re.M).replace("runs/mine", str(finished_run))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    assert done.returncode == 0
+
+
+def test_every_library_file_is_in_the_file_tree_and_no_other():
+    tree = README[README.index("## Files") :]
+    named = set(re.findall(r"^ +(\w+\.py) ", tree, re.M))
+    there = {
+        path.name
+        for path in (ROOT / "train").rglob("*.py")
+        if path.name != "__init__.py" and path.parent != SAMPLE.parent
+    }
+    assert named == there
+
+
+def test_scripts_and_table_of_commands_agree():
+    named = set(re.findall(r"`scripts/(\w+)\.py", README))
+    assert named == {path.stem for path in (ROOT / "scripts").glob("*.py")}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "scripts").glob("*.py")))
+def test_help_of_each_script(name, capsys):
+    with pytest.raises(SystemExit) as end:
+        run(name, "--help")
+    assert end.value.code == 0
+    assert "usage" in capsys.readouterr().out
+
+
+def test_quickstart_walks_the_whole_path():
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    recipe = makefile[makefile.index("\nquickstart:") : makefile.index("\ntest:")]
+    found = re.findall(r"scripts/(\w+)\.py", recipe)
+    assert found == ["prepare", "finetune", "predict", "eval"]
+
+
+def test_comments_of_shipped_configs_parse(capsys):
+    for path in (ROOT / "configs").glob("*.yaml"):
+        for line in re.findall(r"^# python (scripts/\S+ .*)$", path.read_text("utf-8"), re.M):
+            script = shlex.split(line)[0]
+            assert (ROOT / script).is_file(), line
+            for word in shlex.split(line)[1:]:
+                if word.startswith("configs/"):
+                    assert (ROOT / word).is_file(), line

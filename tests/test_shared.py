@@ -1,0 +1,84 @@
+"""Real messages and a real encoder, where they lie beside the project."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from doors import ROOT, SHARED, run
+from sklearn.feature_extraction.text import CountVectorizer
+
+from train.data.dedup import skeleton
+from train.data.labels import LabelMap
+from train.data.tokenization import load_tokenizer
+from train.modeling.build import load_pretrained_model
+
+FBS = SHARED / "data/FBS_SMS_Dataset"
+NUS = SHARED / "data/nus-sms-corpus/smsCorpus_zh_xml_2015.03.09.zip"
+ENCODER = SHARED / "models/e5-small-zh"
+
+pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared")
+
+
+@pytest.fixture(scope="module")
+def fbs(tmp_path_factory):
+    output = tmp_path_factory.mktemp("fbs") / "fbs14"
+    labels = ROOT / "configs/labels/fbs14.yaml"
+    assert run("prepare", f"fbs:{FBS}", "--labels", labels, "--output", output) == 0
+    return output
+
+
+def test_fbs_counts_add_up_and_nothing_leaks(fbs):
+    manifest = json.loads((fbs / "manifest.json").read_text("utf-8"))
+    counts = manifest["counts"]
+    rejected = sum(counts["rejected"].values())
+    assert counts["read"] == 14_077 == counts["kept"] + counts["merged"] + rejected
+    assert manifest["contamination"]["group"] == {"exact": 0.0, "near": 0.0}
+    assert manifest["contamination"]["random"]["near"] > 0.15
+    for split in counts["splits"].values():
+        assert min(split.values()) >= 1
+
+
+def test_fbs_split_has_no_near_copy_by_brute_force(fbs):
+    splits = [
+        pq.read_table(fbs / f"{name}.parquet")["text"].to_pylist() for name in ("train", "test")
+    ]
+    skeletons = [[text for text in map(skeleton, part) if len(text) >= 3] for part in splits]
+    grams = CountVectorizer(analyzer="char", ngram_range=(3, 3), binary=True, lowercase=False)
+    train = grams.fit_transform(skeletons[0])
+    test = grams.transform(skeletons[1])
+    sizes = [
+        [len({text[i : i + 3] for i in range(len(text) - 2)}) for text in part]
+        for part in skeletons
+    ]
+    shared = (test @ train.T).tocoo()
+    unions = [
+        sizes[1][i] + sizes[0][j] - n for i, j, n in zip(*shared.coords, shared.data, strict=True)
+    ]
+    near = sum(n / union >= 0.7 for n, union in zip(shared.data, unions, strict=True))
+    assert len(shared.data) > 100_000
+    assert near == 0
+
+
+def test_fbs_and_nus_together(tmp_path):
+    output = tmp_path / "sms4"
+    labels = ROOT / "configs/labels/sms4.yaml"
+    inputs = (f"fbs:{FBS}", f"nus:{NUS}")
+    assert run("prepare", *inputs, "--labels", labels, "--output", output) == 0
+    counts = json.loads((output / "manifest.json").read_text("utf-8"))["counts"]
+    assert counts["read"] == 14_077 + 31_465
+    sources = pq.read_table(output / "train.parquet")["source"].to_pylist()
+    assert set(sources) == {"fbs", "nus"}
+
+
+def test_encoder_stored_in_fp16_is_built_in_fp32():
+    tokenizer = load_tokenizer(str(ENCODER))
+    labels = LabelMap.from_yaml(ROOT / "configs/labels/fbs14.yaml")
+    model = load_pretrained_model(str(ENCODER), labels, tokenizer, attention="eager").eval()
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    batch = tokenizer("点击[URL]领取", return_tensors="pt")
+    assert "[URL]" in tokenizer.convert_ids_to_tokens(batch["input_ids"][0])
+    with torch.inference_mode():
+        assert model(**batch).logits.shape == (1, 14)

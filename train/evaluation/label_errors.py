@@ -1,0 +1,213 @@
+"""Which messages probably bear the wrong label: a ranked list for a human, never a change.
+
+Confident learning (Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in
+Dataset Labels", JAIR 2021): a model judges messages that it was not trained on; who is taken for
+another label with at least that label's usual confidence is a suspect. cleanlab, the authors'
+library, is Apache-2.0 since 2.9 (AGPL before), but what is needed of it is the few lines below.
+
+The probabilities are those of the linear baseline, so the list costs seconds. A linear SVM has
+scores and no probabilities; a softmax turns them into some, with one temperature fitted on the
+out-of-fold scores (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, for another
+model). A logistic regression on the same features has its own, but took 16 times as long to fit,
+found no more (52 of 64 flipped FBS labels against 55), and is not the model that reports show.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+from train.command import file_written_whole
+from train.data.labels import LabelMap
+from train.data.pii import mask_pii
+from train.data.prepare import load_split
+from train.data.split import SPLITS, kfold_by_group
+from train.evaluation.baseline import fit_baseline
+
+_CHARACTERS = 120
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A message that may bear the wrong label: its row, both labels, and their probabilities."""
+
+    row: int
+    given: str
+    likely: str
+    given_probability: float
+    likely_probability: float
+    text: str
+
+
+def find_label_errors(
+    texts: Sequence[str],
+    labels: Ints,
+    groups: Ints,
+    names: Sequence[str],
+    *,
+    folds: int = 5,
+    seed: int = 42,
+) -> list[Suspect]:
+    """Return the messages that probably bear the wrong label, the surest first.
+
+    Folds keep campaigns whole, or the copies of a mislabelled message would vouch for it. Labels
+    of fewer than ``folds`` groups are neither judged nor suspected: no confidence can be learned
+    from so few; a warning names them. Texts come back masked and cut.
+    """
+    rows = _judgeable(labels, groups, names, folds)
+    present, given = np.unique(labels[rows], return_inverse=True)
+    if len(present) < 2:
+        logger.warning("warning: no search for label errors: fewer than two labels can be judged")
+        return []
+    scores = _out_of_fold_scores(
+        [texts[row] for row in rows.tolist()], given, groups[rows], folds, seed
+    )
+    # A campaign under two labels can leave a fold without one of them.
+    judged = np.isfinite(scores[np.arange(len(rows)), given])
+    rows, given, scores = rows[judged], given[judged], scores[judged]
+    if not len(rows):
+        return []
+    probabilities = _probabilities(scores, given)
+    likely = confident_labels(probabilities, given)
+    # Below 0 the given label is the less likely one; most of the rest of the off-diagonal is right.
+    margin = np.take_along_axis(probabilities, np.stack([given, likely], axis=1), axis=1)
+    ranked = np.argsort(margin[:, 0] - margin[:, 1], kind="stable")
+    return [
+        Suspect(
+            row=int(rows[at]),
+            given=names[present[given[at]]],
+            likely=names[present[likely[at]]],
+            given_probability=round(float(margin[at, 0]), 4),
+            likely_probability=round(float(margin[at, 1]), 4),
+            text=_shown(texts[int(rows[at])]),
+        )
+        for at in ranked[margin[ranked, 0] < margin[ranked, 1]].tolist()
+    ]
+
+
+def confident_labels(probabilities: Floats, given: Ints) -> Ints:
+    """Return for each row the label that it is confidently taken for, else the given one.
+
+    A label's threshold is the mean probability that rows bearing it give it; a row counts for the
+    likeliest of the labels whose threshold it reaches (equations 1 and 2 of the paper). Rows whose
+    label comes out otherwise are off the diagonal of the confident joint.
+    """
+    own = probabilities[np.arange(len(given)), given]
+    counts = np.bincount(given, minlength=probabilities.shape[1])
+    sums = np.bincount(given, weights=own, minlength=probabilities.shape[1])
+    # A label that no row bears has no threshold to reach.
+    thresholds = np.divide(sums, counts, out=np.full(len(sums), np.inf), where=counts > 0)
+    reached = probabilities >= thresholds
+    likeliest = np.where(reached, probabilities, -1).argmax(axis=1)
+    return np.where(reached.any(axis=1), likeliest, given)
+
+
+def write_suspects(
+    path: Path, suspects: Sequence[Suspect], places: Sequence[dict[str, Any]] | None = None
+) -> None:
+    """Write a JSON line for each suspect; its place, if given, stands in for its row."""
+    with file_written_whole(path) as scratch, scratch.open("w", encoding="utf-8") as stream:
+        for at, suspect in enumerate(suspects):
+            record = asdict(suspect)
+            if places is not None:
+                del record["row"]
+                record = {**places[at], **record}
+            stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def search_prepared(folder: Path, *, folds: int = 5, seed: int = 42) -> Path:
+    """Write ``label_errors.jsonl`` into a prepared folder and return its path.
+
+    All splits are searched together; each suspect is named by its split and its row therein.
+
+    Raises:
+        UserError: if the folder was not prepared, or holds fewer campaigns than folds.
+    """
+    label_map = LabelMap.load(folder / "labels.json")
+    tables = [load_split(folder, split) for split in SPLITS]
+    texts = [text for table in tables for text in table["text"]]
+    labels = np.array([label_map.label2id[label] for table in tables for label in table["label"]])
+    groups = np.array([group for table in tables for group in table["group"]])
+    suspects = find_label_errors(texts, labels, groups, label_map.names, folds=folds, seed=seed)
+    starts = np.cumsum([0, *(len(table) for table in tables)])
+    places = []
+    for suspect in suspects:
+        at = int(np.searchsorted(starts, suspect.row, side="right")) - 1
+        places.append({"split": SPLITS[at], "row": suspect.row - int(starts[at])})
+    path = folder / "label_errors.jsonl"
+    write_suspects(path, suspects, places)
+    logger.info("%d of %d messages may bear the wrong label: %s", len(suspects), len(texts), path)
+    return path
+
+
+def _judgeable(labels: Ints, groups: Ints, names: Sequence[str], folds: int) -> Ints:
+    """Return the rows whose label has a group for each fold; say which labels have not."""
+    few = [
+        label
+        for label in np.unique(labels).tolist()
+        if len(np.unique(groups[labels == label])) < folds
+    ]
+    if few:
+        logger.warning(
+            "warning: labels with fewer than %d campaigns are not searched for errors: %s",
+            folds,
+            ", ".join(names[label] for label in few),
+        )
+    return np.flatnonzero(~np.isin(labels, few))
+
+
+def _out_of_fold_scores(
+    texts: Sequence[str], labels: Ints, groups: Ints, folds: int, seed: int
+) -> Floats:
+    """Return the baseline's score of each label for each text, from a fit without its fold.
+
+    A label that the other folds do not have scores minus infinity.
+    """
+    fold_of_row = kfold_by_group(groups, labels, folds=folds, seed=seed)
+    scores = np.full((len(texts), int(labels.max()) + 1), -np.inf)
+    for fold in range(folds):
+        inside, outside = np.flatnonzero(fold_of_row == fold), np.flatnonzero(fold_of_row != fold)
+        if not len(inside):
+            continue
+        try:
+            baseline = fit_baseline([texts[row] for row in outside.tolist()], labels[outside])
+        except ValueError as error:
+            # Of one label alone, or without one character that two messages share.
+            logger.warning("warning: fold %d is not searched for label errors: %s", fold, error)
+            continue
+        decision = baseline.decision_function([texts[row] for row in inside.tolist()])
+        if decision.ndim == 1:
+            decision = np.stack([-decision, decision], axis=1)
+        scores[np.ix_(inside, baseline.classes_)] = decision
+    return scores
+
+
+def _probabilities(scores: Floats, given: Ints) -> Floats:
+    """Return the softmax of the scores at the temperature that suits the given labels best."""
+
+    def loss(log_temperature: float) -> float:
+        logs = log_softmax(scores / np.exp(log_temperature), axis=1)
+        return float(-logs[np.arange(len(given)), given].mean())
+
+    best = minimize_scalar(loss, bounds=(-4, 4), method="bounded")
+    probabilities: Floats = np.exp(log_softmax(scores / np.exp(best.x), axis=1))
+    return probabilities
+
+
+def _shown(text: str) -> str:
+    masked = mask_pii(text)
+    return masked if len(masked) <= _CHARACTERS else masked[: _CHARACTERS - 1] + "…"
