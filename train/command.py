@@ -36,14 +36,14 @@ def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
             # The reader of our output (``| head``) has gone; nothing is left to tell it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        except OSError as error:
-            explanation = explain_os_error(error)
-            if explanation is None:
-                raise
-            return _fail(explanation)
         except KeyboardInterrupt:
             _fail("interrupted")
             return 130
+        except Exception as error:
+            explanation = explain_system_error(error)
+            if explanation is None:
+                raise
+            return _fail(explanation)
         return 0
 
     return main
@@ -54,9 +54,13 @@ def _fail(message: str) -> int:
     return 2
 
 
-def explain_os_error(error: OSError) -> str | None:
-    """Say what a user can do about ``error``; ``None`` if it is no user's to mend."""
-    where = f" at {error.filename}" if error.filename else ""
+def explain_system_error(error: Exception) -> str | None:
+    """Say what a user can do about a full disk, a missing file and the like; ``None`` for a bug."""
+    number = error.errno if isinstance(error, OSError) else None
+    # safetensors and torch.save report a full disk in words of their own.
+    if "No space left on device" in str(error) or "PytorchStreamWriter failed" in str(error):
+        number = errno.ENOSPC
+    where = f" at {error.filename}" if isinstance(error, OSError) and error.filename else ""
     advice = {
         errno.ENOSPC: "no space left on the device: free some or write elsewhere; "
         "files already complete were kept",
@@ -67,7 +71,7 @@ def explain_os_error(error: OSError) -> str | None:
         errno.EISDIR: "expected a file and found a folder",
         errno.ENOTDIR: "expected a folder and found a file",
         errno.ELOOP: "too many symbolic links: the path runs in a circle",
-    }.get(error.errno or 0)
+    }.get(number or 0)
     return None if advice is None else f"{advice}{where}"
 
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 from typing import NamedTuple
 
+import numpy as np
 from jinja2 import Environment
 from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+
+#: What ``spread`` returns.
+SPREAD = ("mean", "median", "95 %", "99 %", "longest")
+_COLOURS = ("#2f6fb3", "#e0a030", "#5a9e6f")
 
 
 class Section(NamedTuple):
@@ -52,6 +59,7 @@ th { color: var(--soft); font-weight: 600; }
 tbody tr:nth-child(odd) { background: var(--stripe); }
 figure { margin: .5rem 0 1rem; overflow-x: auto; }
 figure svg { width: 100%; min-width: 34rem; max-width: 52rem; height: auto; }
+figure.narrow svg { min-width: 0; max-width: 36rem; }
 .warning { border-left: 4px solid var(--bad); padding: .4rem .8rem; background: var(--stripe);
   color: var(--text); }
 @media (prefers-color-scheme: dark) { figure { background: #fff; border-radius: 6px;
@@ -114,8 +122,11 @@ def warning(text: str) -> Markup:
     return Markup('<p class="warning">{}</p>').format(text)
 
 
-def figure(drawing: Figure, description: str) -> Markup:
-    """Return a figure as inline SVG with ``description`` for those who cannot see it."""
+def figure(drawing: Figure, description: str, *, narrow: bool = False) -> Markup:
+    """Return a figure as inline SVG with ``description`` for those who cannot see it.
+
+    A ``narrow`` one fits a phone's width; others keep theirs and can be scrolled there.
+    """
     buffer = io.StringIO()
     # Without a date and with fixed ids the same numbers give the same page.
     # Text stays text: the reader's own fonts show Chinese label names.
@@ -124,7 +135,80 @@ def figure(drawing: Figure, description: str) -> Markup:
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'^<svg ([^>]*?)width="[^"]*" height="[^"]*"', r"<svg \1", svg, count=1)
-    return Markup('<figure role="img" aria-label="{}">{}</figure>').format(description, Markup(svg))
+    kind = Markup(' class="narrow"') if narrow else ""
+    return Markup('<figure{} role="img" aria-label="{}">{}</figure>').format(
+        kind, description, Markup(svg)
+    )
+
+
+def grid(
+    corner: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    count: Mapping[tuple[str, ...], int],
+) -> Markup:
+    """Return a table of the counts of each (row, column), with totals."""
+    body: list[list[object]] = [[row, *(count[row, one] for one in columns)] for row in rows]
+    sums = [sum(count[row, one] for row in rows) for one in columns]
+    body.append(["all", *sums])
+    if len(columns) < 2:
+        return table([corner, *columns], body)
+    every = [sum(count[row, one] for one in columns) for row in rows]
+    return table(
+        [corner, *columns, "all"],
+        [[*row, total] for row, total in zip(body, [*every, sum(sums)], strict=True)],
+    )
+
+
+def bars(
+    names: Sequence[str], series: Mapping[str, Sequence[float]], axis: str, description: str
+) -> Markup:
+    """Return horizontal bars, the first name on top; several series are stacked."""
+    drawing = Figure(figsize=(5, 0.9 + 0.25 * len(names)))
+    axes = drawing.subplots()
+    places = range(len(names))
+    start = [0.0] * len(names)
+    for (name, values), colour in zip(series.items(), cycle(_COLOURS), strict=False):
+        axes.barh(places, values, left=start, color=colour, label=name)
+        start = [left + value for left, value in zip(start, values, strict=True)]
+    # A dollar sign would open a formula.
+    axes.set_yticks(places, [name.replace("$", r"\$") for name in names])
+    axes.invert_yaxis()
+    axes.set_xlabel(axis)
+    axes.xaxis.grid(True, color="#d1d9e0")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(series) > 1:
+        axes.legend(frameon=False, ncols=len(series), loc="lower left", bbox_to_anchor=(0, 1))
+    return figure(drawing, description, narrow=True)
+
+
+def histogram(counts: Mapping[int, int], unit: str, *, width: int = 20, most: int = 12) -> Markup:
+    """Return how many messages are how long, as bars and as a table, and at the end all longer."""
+    bins = Counter[int]()
+    for size, count in counts.items():
+        bins[min(max(size - 1, 0) // width, most)] += count
+    places = range(max(bins, default=0) + 1)
+    names = [
+        f"{at * width + 1} to {(at + 1) * width}" if at < most else f"more than {most * width}"
+        for at in places
+    ]
+    every = max(bins.total(), 1)
+    rows = [[names[at], bins[at], percent(bins[at] / every)] for at in places]
+    series = {"messages": [bins[at] for at in places]}
+    drawing = bars(names, series, "messages", f"Messages by {unit} as bars")
+    return drawing + table([unit, "messages", "share"], rows)
+
+
+def spread(lengths: Counter[int]) -> list[object]:
+    """Return mean, median, 95th and 99th percentile (nearest rank) and the longest."""
+    if not lengths:
+        return [None] * len(SPREAD)
+    sizes = np.array(sorted(lengths))
+    reached = np.cumsum([lengths[size] for size in sizes.tolist()])
+    at = np.searchsorted(reached, np.ceil(np.array([0.5, 0.95, 0.99, 1.0]) * reached[-1]))
+    mean = sum(size * count for size, count in lengths.items()) / lengths.total()
+    return [f"{mean:.1f}", *sizes[at].tolist()]
 
 
 def show(value: object) -> str:
@@ -136,3 +220,12 @@ def show(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return str(value)
+
+
+def percent(share: float) -> str:
+    """Return a share as a whole percentage; what is not none or all does not look like it."""
+    if 0 < share < 0.005:
+        return "under 1 %"
+    if 0.995 <= share < 1:
+        return "over 99 %"
+    return f"{100 * share:.0f} %"

@@ -10,6 +10,7 @@ import threading
 import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -20,7 +21,7 @@ from train.data.download import download, require_safe_address
 BODY = hashlib.shake_256(b"smstune").digest(200_000)
 OTHER = hashlib.shake_256(b"changed").digest(200_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()
-QUICK = {"timeout": 0.3, "backoff": 0.01, "attempts": 3}
+QUICK = {"timeout": 1.0, "backoff": 0.01, "attempts": 3}
 
 
 class Answer(SimpleNamespace):
@@ -57,7 +58,8 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in answer.headers.items():
             self.send_header(name, value)
         if answer.length:
-            self.send_header("Content-Length", str(len(body) - start))
+            length = len(body) - start if answer.length is True else answer.length
+            self.send_header("Content-Length", str(length))
         self.end_headers()
         self.send_body(answer, body[start:])
         self.close_connection = True
@@ -91,6 +93,7 @@ class Server(ThreadingHTTPServer):
 
 @contextmanager
 def serving(*answers):
+    """Give a server with an answer a request; it notes the headers of each in ``seen``."""
     server = Server(("127.0.0.1", 0), Handler)
     server.answers, server.seen, server.gone = list(answers), [], threading.Event()
     server.url = f"http://127.0.0.1:{server.server_port}/set.zip"
@@ -143,7 +146,7 @@ def test_body_cut_off_is_resumed_by_range(tmp_path):
 
 def test_part_is_kept_on_failure_and_resumed_by_the_next_run(tmp_path):
     with serving(Answer(cut=70_000), Answer(status=503)) as server:
-        with pytest.raises(UserError, match="503.*70000 bytes were kept"):
+        with pytest.raises(UserError, match=r"503.*70000 bytes were kept"):
             download(server.url, tmp_path / "set.zip", sha256=SHA256, **QUICK)
         assert not (tmp_path / "set.zip").exists()
         assert (tmp_path / "set.zip.part").read_bytes() == BODY[:70_000]
@@ -160,6 +163,14 @@ def test_date_serves_to_resume_where_the_etag_is_weak(tmp_path):
     with serving(Answer(cut=70_000, **dated), Answer(**dated)) as server:
         download(server.url, tmp_path / "set.zip", sha256=SHA256, **QUICK)
     assert server.seen[1]["If-Range"] == date
+
+
+def test_range_that_ends_early_is_no_whole_file(tmp_path):
+    short = Answer(cut=10_000, length=10_000)
+    with serving(Answer(cut=70_000), short, Answer()) as server:
+        path = download(server.url, tmp_path / "set.zip", **QUICK)
+    assert server.seen[2]["Range"] == "bytes=80000-"
+    assert path.read_bytes() == BODY
 
 
 @pytest.mark.parametrize("etag", [None, 'W/"one"'])
@@ -212,13 +223,13 @@ def test_stalled_server_is_given_up_in_bounded_time(tmp_path, how):
         pytest.raises(UserError, match="gave up after 2 attempts"),
     ):
         download(server.url, tmp_path / "set.zip", timeout=0.2, attempts=2, backoff=0.01)
-    assert time.monotonic() - begin < 1.5
+    assert time.monotonic() - begin < 3
     assert len(server.seen) == 2
 
 
 def test_stall_in_the_middle_is_resumed(tmp_path):
     with serving(Answer(cut=70_000, stall=True), Answer()) as server:
-        path = download(server.url, tmp_path / "set.zip", sha256=SHA256, **QUICK)
+        path = download(server.url, tmp_path / "set.zip", sha256=SHA256, timeout=0.3, backoff=0.01)
     assert server.seen[1]["Range"] == "bytes=70000-"
     assert path.read_bytes() == BODY
 
@@ -255,14 +266,15 @@ def test_server_that_is_not_there_is_told(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(UserError, match="gave up after 2 attempts.*check the connection"):
+    with pytest.raises(UserError, match=r"gave up after 2 attempts.*check the connection"):
         download(f"http://127.0.0.1:{port}/x", tmp_path / "x", attempts=2, backoff=0.01)
 
 
-@pytest.mark.parametrize("length", [True, False])
-def test_file_over_the_limit_is_refused(tmp_path, length):
+# The first one says its size and is refused by it: no byte of its body ever comes.
+@pytest.mark.parametrize("answer", [Answer(cut=0, stall=True), Answer(length=False)])
+def test_file_over_the_limit_is_refused(tmp_path, answer):
     with (
-        serving(Answer(length=length)) as server,
+        serving(answer) as server,
         pytest.raises(UserError, match="at most 100000 bytes"),
     ):
         download(server.url, tmp_path / "set.zip", max_bytes=100_000, **QUICK)
@@ -272,10 +284,11 @@ def test_file_over_the_limit_is_refused(tmp_path, length):
 
 def test_file_that_does_not_fit_the_disk_is_refused_before_it_is_fetched(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=1000))
-    with serving(Answer()) as server, pytest.raises(UserError, match="200000 bytes .* too little"):
+    with serving(Answer()) as server, pytest.raises(UserError, match=r"200000 bytes .* too little"):
         download(server.url, tmp_path / "set.zip", **QUICK)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_disk_that_fills_up_meanwhile_is_told(tmp_path):
     (tmp_path / "set.zip.part").symlink_to("/dev/full")
     with serving(Answer()) as server, pytest.raises(UserError, match="too little on its disk"):
@@ -301,7 +314,7 @@ def test_redirect_on_this_machine_is_followed(tmp_path):
 )
 def test_redirect_to_an_unsafe_address_is_refused(tmp_path, location):
     moved = Answer(status=302, body=b"", headers={"Location": location})
-    with serving(moved) as server, pytest.raises(UserError, match="leads to .*expected an https"):
+    with serving(moved) as server, pytest.raises(UserError, match=r"leads to .*expected an https"):
         download(server.url, tmp_path / "set.zip", **QUICK)
     assert len(server.seen) == 1
 

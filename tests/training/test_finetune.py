@@ -6,6 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import torch
 from doors import ROOT, TINY_OVERRIDES, run
@@ -188,6 +190,22 @@ def test_checkpoint_without_tokenizer_is_told(config_file, checkpoint, tmp_path,
     status, error = call(config_file, capsys, f"model.name_or_path={bare}")
     assert status == 2
     assert "tokenizer" in error
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_label_that_train_lacks_is_told(config_file, prepared, tmp_path, capsys, split):
+    folder = tmp_path / "prepared"
+    shutil.copytree(prepared, folder)
+    train = pq.read_table(folder / "train.parquet")
+    kept = pc.not_equal(train["label"], "gambling")
+    pq.write_table(train.filter(kept), folder / "train.parquet")
+    if split == "test":
+        validation = pq.read_table(folder / "validation.parquet")
+        kept = pc.not_equal(validation["label"], "gambling")
+        pq.write_table(validation.filter(kept), folder / "validation.parquet")
+    status, error = call(config_file, capsys, f"data.path={folder}")
+    assert status == 2
+    assert f"found gambling only in {split}" in error
 
 
 def test_from_scratch_trains_its_own_tokenizer(config_file, tmp_path):

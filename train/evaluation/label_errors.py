@@ -64,6 +64,9 @@ def find_label_errors(
 ) -> list[Suspect]:
     """Return the messages that probably bear the wrong label, the surest first.
 
+    These are the confident joint's off-diagonal, ranked by normalised margin (the given label's
+    probability less the likely one's), as far as it is negative: where the given label is still
+    the likelier one it is mostly right (of 301 such rows of FBS with 5 % flipped, 8 were flipped).
     Folds keep campaigns whole, or the copies of a mislabelled message would vouch for it. Labels
     of fewer than ``folds`` groups are neither judged nor suspected: no confidence can be learned
     from so few; a warning names them. Texts come back masked and cut.
@@ -83,19 +86,19 @@ def find_label_errors(
         return []
     probabilities = _probabilities(scores, given)
     likely = confident_labels(probabilities, given)
-    # Below 0 the given label is the less likely one; most of the rest of the off-diagonal is right.
-    margin = np.take_along_axis(probabilities, np.stack([given, likely], axis=1), axis=1)
-    ranked = np.argsort(margin[:, 0] - margin[:, 1], kind="stable")
+    pair = np.take_along_axis(probabilities, np.stack([given, likely], axis=1), axis=1).round(4)
+    margin = pair[:, 0] - pair[:, 1]
+    ranked = np.argsort(margin, kind="stable")
     return [
         Suspect(
             row=int(rows[at]),
             given=names[present[given[at]]],
             likely=names[present[likely[at]]],
-            given_probability=round(float(margin[at, 0]), 4),
-            likely_probability=round(float(margin[at, 1]), 4),
+            given_probability=float(pair[at, 0]),
+            likely_probability=float(pair[at, 1]),
             text=_shown(texts[int(rows[at])]),
         )
-        for at in ranked[margin[ranked, 0] < margin[ranked, 1]].tolist()
+        for at in ranked[margin[ranked] < 0].tolist()
     ]
 
 

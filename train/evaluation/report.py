@@ -23,8 +23,10 @@ def headline_table(metrics: Mapping[str, Any]) -> Table:
     for row in _headline_rows(metrics):
         grid.add_row(*map(show, row))
     grid.add_section()
+    baseline = (metrics["baseline"] or {}).get("per_label", {})
     for label, row in metrics["per_label"].items():
-        grid.add_row(f"F1 {label}", show(row["f1"]), "", f"{row['support']:,} messages")
+        messages = f"{row['support']:,} messages"
+        grid.add_row(f"F1 {label}", show(row["f1"]), messages, show(baseline.get(label)))
     return grid
 
 

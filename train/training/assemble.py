@@ -23,6 +23,7 @@ from train.command import UserError
 from train.config import Config
 from train.data.labels import LabelMap
 from train.data.prepare import load_preparation, load_split
+from train.data.split import SPLITS
 from train.data.tokenization import (
     build_tokenizer,
     data_collator,
@@ -66,7 +67,7 @@ def assemble(config: Config) -> Assembled:
     folder = config.data.path
     preparation = load_preparation(folder)
     labels = LabelMap.load(folder / "labels.json")
-    splits = {name: load_split(folder, name) for name in ("train", "validation")}
+    splits = {name: load_split(folder, name) for name in SPLITS}
     _check_labels(splits, folder)
     place = _pick_place(config)
     set_seed(config.training.seed)
@@ -81,12 +82,13 @@ def assemble(config: Config) -> Assembled:
 
 def _check_labels(splits: dict[str, Dataset], folder: Path) -> None:
     known = set(splits["train"]["label"])
-    unknown = sorted(set(splits["validation"]["label"]) - known)
-    if unknown:
-        raise UserError(
-            f"expected every label of validation in train, found {', '.join(unknown)} only in "
-            f"validation of {folder}: prepare again with more messages of it or without it"
-        )
+    for name in ("validation", "test"):
+        unknown = sorted(set(splits[name]["label"]) - known)
+        if unknown:
+            raise UserError(
+                f"expected every label of {name} in train, found {', '.join(unknown)} only in "
+                f"{name} of {folder}: prepare again with more messages of it or without it"
+            )
     if len(known) < 2:
         raise UserError(f"expected at least two labels in train of {folder}, found {len(known)}")
 
@@ -159,6 +161,7 @@ def _trainer(
     encoded = {
         name: tokenize_dataset(table, tokenizer, labels, config.data.max_length)
         for name, table in splits.items()
+        if name != "test"
     }
     callbacks: list[TrainerCallback] = [EpochOrder(encoded["train"]["length"])]
     if section.early_stopping_patience:

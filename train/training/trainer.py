@@ -40,9 +40,9 @@ class EpochOrder(TrainerCallback):
     """Set the order of each epoch: batches of similar length, in random order.
 
     The stock length-grouped sampler sorts 50 batches at a time and serves them longest first.
-    Length goes with the label in SMS, so that the loss swings and hardly falls (FBS, step 180: 1.89,
-    with this order 0.74; docs/experiments.md), and it draws from the global generator, whose state a
-    run resumed in mid-epoch cannot know. This order follows from the seed and the epoch alone.
+    Length goes with the label in SMS, so that the loss swings and hardly falls (FBS, step 180:
+    1.89, with this order 0.74; docs/experiments.md), and it draws from the global generator, whose
+    state a run resumed in mid-epoch cannot know. This order follows from seed and epoch alone.
     """
 
     def __init__(self, lengths: Sequence[int]) -> None:

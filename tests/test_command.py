@@ -1,0 +1,97 @@
+"""How a command ends."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import subprocess
+
+import pytest
+from doors import TINY_OVERRIDES, run
+from safetensors import SafetensorError
+
+from train.command import UserError, command, file_written_whole, folder_written_whole
+
+
+def ends_with(error):
+    def body(argv):
+        raise error
+
+    return command(body)([])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UserError("expected a\nb"),
+        OSError(errno.ENOSPC, "x", "somewhere"),
+        FileNotFoundError(errno.ENOENT, "x", "somewhere"),
+        PermissionError(errno.EACCES, "x", "somewhere"),
+        SafetensorError("I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line_and_status_2(error, capsys):
+    assert ends_with(error) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: ")
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), OSError("no number"), KeyError("k")])
+def test_a_bug_keeps_its_traceback(error):
+    with pytest.raises(type(error)):
+        ends_with(error)
+
+
+def test_interrupted(capsys):
+    assert ends_with(KeyboardInterrupt()) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def write_half(context, name):
+    with context as path:
+        target = path if name is None else path / name
+        target.write_text("half")
+        raise RuntimeError
+
+
+def test_nothing_half_written_stays(tmp_path):
+    with pytest.raises(RuntimeError):
+        write_half(folder_written_whole(tmp_path / "out"), "part")
+    with pytest.raises(RuntimeError):
+        write_half(file_written_whole(tmp_path / "file"), None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_replaced_only_by_a_whole_one(tmp_path):
+    target = tmp_path / "file"
+    target.write_text("old")
+    with pytest.raises(RuntimeError):
+        write_half(file_written_whole(target), None)
+    assert target.read_text() == "old"
+    with file_written_whole(target) as path:
+        path.write_text("new")
+    assert target.read_text() == "new"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mount a disk of 64 KiB, where the machine lets us."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
+        pytest.skip("needs the right to mount a file system")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_full_disk_ends_each_stage_with_one_line(small_disk, messages, config_file, capsys):
+    output = small_disk / "run"
+    overrides = (*TINY_OVERRIDES, "training.max_steps=2", f"training.output_dir={output}")
+    assert run("finetune", config_file, *overrides) == 2
+    assert "error: no space left" in capsys.readouterr().err
+    (small_disk / "filler").write_bytes(b"0" * 30_000)
+    assert run("prepare", messages, "--output", small_disk / "prepared") == 2
+    assert "error: no space left" in capsys.readouterr().err
+    assert not (small_disk / "prepared").exists()
