@@ -11,7 +11,9 @@ from train.command import UserError
 from train.config import config_schema, dump_config, load_config
 
 CONFIGS = sorted(
-    path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "labels"
+    path
+    for path in (ROOT / "configs").rglob("*.yaml")
+    if path.parent.name != "labels" and path.name != "sources.yaml"
 )
 LABEL_FILES = sorted((ROOT / "configs/labels").glob("*.yaml"))
 

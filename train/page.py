@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
@@ -130,8 +131,11 @@ def figure(drawing: Figure, description: str, *, narrow: bool = False) -> Markup
     buffer = io.StringIO()
     # Without a date and with fixed ids the same numbers give the same page.
     # Text stays text: the reader's own fonts show Chinese label names.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "smstune"}):
-        drawing.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    with warnings.catch_warnings():
+        # matplotlib's own font lacks Chinese, which is never drawn with it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        with rc_context({"svg.fonttype": "none", "svg.hashsalt": "smstune"}):
+            drawing.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'^<svg ([^>]*?)width="[^"]*" height="[^"]*"', r"<svg \1", svg, count=1)

@@ -15,6 +15,7 @@ FILES = {
     "rejected.jsonl",
     "labels.json",
     "manifest.json",
+    "report.html",
 }
 SPLITS = ("train", "validation", "test")
 
@@ -147,3 +148,89 @@ def test_output_with_content_is_refused_and_left(tmp_path, messages, capsys):
     assert run("prepare", messages, "--output", tmp_path) == 2
     assert "expected a new or empty folder" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_split_by_time_is_in_order(tmp_path):
+    # Thirty messages that have no three characters in common, a day each.
+    texts = ["".join(chr(0x4E00 + 40 * day + k) for k in range(12)) for day in range(30)]
+    days = [f"2024-01-{day + 1:02d}" for day in range(30)]
+    table = [(text, "ab"[day % 2], days[day]) for day, text in enumerate(texts)]
+    path = write_csv(tmp_path / "m.csv", table, ("text", "label", "time"))
+    assert run("prepare", path, "--split", "time", "--output", tmp_path / "out") == 0
+    times = {split: [row["time"] for row in part] for split, part in rows(tmp_path / "out").items()}
+    assert max(times["train"]) < min(times["validation"])
+    assert max(times["validation"]) < min(times["test"])
+
+
+def test_one_source_is_held_out_and_shared_campaigns_set_aside(tmp_path, messages):
+    lines = messages.read_text("utf-8").splitlines()
+    # Every message of the second source is a near copy of one of the first, but for one.
+    copied = lines[:40]
+    other = tmp_path / "other.csv"
+    other.write_text(
+        "\n".join(copied).replace("。", "！") + "\n只有这里才有的一句话,retail,z\n", "utf-8"
+    )
+    out = tmp_path / "out"
+    arguments = ("--split", "source", "--held-out", "other", "--output", out)
+    assert run("prepare", messages, other, *arguments) == 0
+    assert {row["source"] for row in rows(out)["test"]} == {"other"}
+    assert {row["source"] for row in rows(out)["train"]} == {"messages"}
+    assert manifest(out)["contamination"]["source"]["near"] == 0
+    counts = manifest(out)["counts"]
+    listed = (out / "set_aside.jsonl").read_text("utf-8").splitlines()
+    assert counts["set_aside"] == len(listed) > 0
+    in_splits = sum(len(part) for part in rows(out).values())
+    assert counts["kept"] == in_splits + counts["set_aside"]
+
+
+def test_random_split_warns(tmp_path, messages, capsys):
+    assert run("prepare", messages, "--split", "random", "--output", tmp_path / "out") == 0
+    assert "scores measure memory" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_held_out_goes_with_split_source(tmp_path, messages, capsys):
+    for arguments in (["--split", "source"], ["--held-out", "messages"]):
+        assert run("prepare", messages, *arguments, "--output", tmp_path / "out") == 2
+        assert "expected --held-out SOURCE with --split source" in capsys.readouterr().err
+
+
+def test_check_pii_finds_or_not(tmp_path, prepared, capsys):
+    leak = tmp_path / "leak.csv"
+    leak.write_text("text\n你好\n请致电13000001234\n", "utf-8")
+    assert run("prepare", "--check-pii", leak) == 2
+    error = capsys.readouterr().err
+    assert "found 1 PHONE; first lines 3" in error
+    assert "13000001234" not in error
+    assert run("prepare", "--check-pii", prepared / "train.parquet") == 0
+
+
+def test_label_errors_are_listed(tmp_path, messages):
+    out = tmp_path / "out"
+    assert run("prepare", messages, "--find-label-errors", "--output", out) == 0
+    for line in (out / "label_errors.jsonl").read_text("utf-8").splitlines():
+        assert {"split", "row", "given", "likely", "text"} <= json.loads(line).keys()
+
+
+def test_terms_of_a_public_set_are_in_the_manifest(tmp_path):
+    folder = tmp_path / "fbs"
+    folder.mkdir()
+    for name, offset in (("FR:Other", 0), ("Other", 9000)):
+        lines = [" ".join(chr(0x4E00 + offset + 40 * i + k) for k in range(12)) for i in range(20)]
+        (folder / name).write_text("\n".join(lines) + "\n", "utf-8")
+    assert run("prepare", f"fbs:{folder}", "--output", tmp_path / "out") == 0
+    (terms,) = manifest(tmp_path / "out")["terms"]
+    assert terms["commercial_use"] == "unclear"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "expected an input and --output"),
+        (["--download", "fbss"], "did you mean"),
+        (["--download", "fbs"], "--accept-terms fbs"),
+    ],
+)
+def test_registry_calls_that_cannot_be_carried_out(tmp_path, capsys, arguments, expected):
+    output = ["--output", tmp_path / "out"] if arguments else []
+    assert run("prepare", *arguments, *output) == 2
+    assert expected in capsys.readouterr().err

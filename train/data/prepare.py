@@ -18,22 +18,28 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from train.command import UserError, folder_written_whole
+from train.data.campaigns import label_conflicts, largest_campaigns
 from train.data.collect import Collected, collect
 from train.data.dedup import campaign_groups
 from train.data.labels import LabelMap
+from train.data.report import render_data_report
+from train.data.shortcuts import check_shortcuts
 from train.data.sources import DEFAULT_COLUMNS, Columns, Input
 from train.data.split import (
     FRACTIONS,
+    SET_ASIDE,
     SPLITS,
     contamination,
     split_at_random,
     split_by_group,
+    split_by_source,
+    split_by_time,
 )
 from train.data.text import NORMALIZER_VERSION
 
 FORMAT_VERSION = 1
 _ROWS_AT_ONCE = 20_000
-SplitMethod = Literal["group", "random"]
+SplitMethod = Literal["group", "time", "source", "random"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +52,18 @@ def prepare(
     columns: Columns = DEFAULT_COLUMNS,
     mask: bool = True,
     split: SplitMethod = "group",
+    held_out: str | None = None,
     seed: int = 42,
+    terms: Sequence[dict[str, Any]] = (),
 ) -> Path:
     """Write the prepared folder and return its path.
 
     It holds ``train.parquet``, ``validation.parquet`` and ``test.parquet`` (columns text, label,
-    group, source, time, copies), ``rejected.jsonl``, ``labels.json`` and ``manifest.json``, whose
-    counts add up: read = kept + merged + rejected.
+    group, source, time, copies), ``rejected.jsonl``, ``labels.json``, ``report.html`` and
+    ``manifest.json``, whose
+    counts add up: read = kept + merged + rejected. With ``split="source"`` the source ``held_out``
+    is the test set, and rows of other sources whose campaign it shares are set aside into
+    ``set_aside.jsonl``. ``terms`` of public sets go into the manifest as they are.
 
     Raises:
         UserError: if an input cannot be read at all, nothing usable is left, or a split stays
@@ -61,11 +72,7 @@ def prepare(
     with folder_written_whole(output) as folder:
         collected = collect(inputs, labels, columns, mask=mask, folder=folder)
         groups = _groups(collected.table)
-        assigned = (
-            split_by_group(groups, collected.label_ids, seed=seed)
-            if split == "group"
-            else split_at_random(collected.label_ids, seed=seed)
-        )
+        assigned = _assign(split, groups, collected, held_out, seed)
         _check_splits(assigned, collected)
         _write_splits(folder, collected, groups, assigned)
         collected.labels.save(folder / "labels.json")
@@ -73,12 +80,19 @@ def prepare(
             "format_version": FORMAT_VERSION,
             "text": {"normalizer_version": NORMALIZER_VERSION, "mask_pii": mask},
             "inputs": [{"path": str(item.path), "source": item.source} for item in inputs],
+            "terms": list(terms),
             "counts": _counts(collected, groups, assigned),
-            "split": {"method": split, "seed": seed, "fractions": FRACTIONS},
+            "split": {
+                "method": split,
+                "held_out": held_out,
+                "seed": seed,
+                "fractions": FRACTIONS,
+            },
             "contamination": _contamination(collected, assigned, split, seed),
             "sha256": {f"{name}.parquet": file_hash(folder / f"{name}.parquet") for name in SPLITS},
         }
         (folder / "kept.arrow").unlink()
+        _write_report(folder, manifest, seed)
         (folder / "manifest.json").write_text(
             json.dumps(manifest, ensure_ascii=False, indent=2) + "\n", "utf-8"
         )
@@ -145,6 +159,33 @@ def _groups(table: Dataset) -> NDArray[np.int64]:
     return first[inverse].astype(np.int64)
 
 
+def _assign(
+    method: SplitMethod,
+    groups: NDArray[np.int64],
+    collected: Collected,
+    held_out: str | None,
+    seed: int,
+) -> NDArray[np.int8]:
+    """Return the split of each row, or SET_ASIDE."""
+    if (method == "source") != (held_out is not None):
+        raise UserError(
+            "expected --held-out SOURCE with --split source and only there: name the source that "
+            "becomes the test set"
+        )
+    if method == "time":
+        return split_by_time(groups, collected.table["time"])
+    if held_out is not None:
+        sources = list(collected.table["source"])
+        return split_by_source(sources, groups, collected.label_ids, held_out, seed=seed)
+    if method == "random":
+        logger.warning(
+            "warning: a random split puts near-copies of one message on both sides; its scores "
+            "measure memory (see contamination in manifest.json)"
+        )
+        return split_at_random(collected.label_ids, seed=seed)
+    return split_by_group(groups, collected.label_ids, seed=seed)
+
+
 def _check_splits(assigned: NDArray[np.int8], collected: Collected) -> None:
     names = collected.labels.names
     for index, split in enumerate(SPLITS):
@@ -156,7 +197,7 @@ def _check_splits(assigned: NDArray[np.int8], collected: Collected) -> None:
             )
         if missing:
             logger.warning(
-                "warning: %s holds no message of %s (fewer than three groups)",
+                "warning: %s holds no message of %s",
                 split,
                 ", ".join(names[label] for label in missing),
             )
@@ -174,6 +215,27 @@ def _write_splits(
         with pq.ParquetWriter(folder / f"{split}.parquet", table.features.arrow_schema) as writer:
             for batch in part.iter(_ROWS_AT_ONCE):
                 writer.write_table(batch)
+    aside = np.flatnonzero(assigned == SET_ASIDE)
+    if len(aside):
+        places = collected.table.select_columns(["file", "line"]).select(aside)
+        with (folder / "set_aside.jsonl").open("w", encoding="utf-8") as stream:
+            for place in places:
+                stream.write(json.dumps(place, ensure_ascii=False) + "\n")
+
+
+def _write_report(folder: Path, manifest: dict[str, Any], seed: int) -> None:
+    splits = {name: load_split(folder, name) for name in SPLITS}
+    style = check_shortcuts(splits, seed=seed)
+    for sentence in style["warnings"]:
+        logger.warning("warning: %s", sentence)
+    page = render_data_report(
+        manifest,
+        splits,
+        style=style,
+        campaigns=largest_campaigns(splits),
+        conflicts=label_conflicts(splits),
+    )
+    (folder / "report.html").write_text(page, "utf-8")
 
 
 def _counts(
@@ -191,6 +253,7 @@ def _counts(
         "kept": len(assigned),
         "merged": collected.merged,
         "rejected": dict(collected.rejected.most_common()),
+        "set_aside": int((assigned == SET_ASIDE).sum()),
         "groups": len(np.unique(groups)),
         "splits": per_split,
     }

@@ -15,7 +15,7 @@ def fit_baseline(texts: Sequence[str], labels: NDArray[np.int64]) -> Pipeline:
     """Fit TF-IDF over character 1- to 4-grams and a linear SVM to preprocessed ``texts``."""
     pipeline = make_pipeline(
         TfidfVectorizer(analyzer="char", ngram_range=(1, 4), min_df=2, sublinear_tf=True),
-        LinearSVC(),
+        LinearSVC(random_state=0),
     )
     return pipeline.fit(list(texts), labels)
 

@@ -163,7 +163,7 @@ def _trainer(
         for name, table in splits.items()
         if name != "test"
     }
-    callbacks: list[TrainerCallback] = [EpochOrder(encoded["train"]["length"])]
+    callbacks: list[TrainerCallback] = [EpochOrder()]
     if section.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(section.early_stopping_patience))
     loss = functools.partial(LOSSES[config.loss.name], label_smoothing=config.loss.label_smoothing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -45,9 +45,6 @@ class EpochOrder(TrainerCallback):
     state a run resumed in mid-epoch cannot know. This order follows from seed and epoch alone.
     """
 
-    def __init__(self, lengths: Sequence[int]) -> None:
-        self.lengths = np.asarray(lengths)
-
     def on_epoch_begin(
         self,
         args: TrainingArguments,
@@ -56,11 +53,13 @@ class EpochOrder(TrainerCallback):
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         """Give the batch sampler the order of the epoch that begins."""
-        batches = kwargs["train_dataloader"].batch_sampler
+        loader = kwargs["train_dataloader"]
+        batches = loader.batch_sampler
         # Several processes each wrap the one batch sampler in their shard of it.
         batches = getattr(batches, "batch_sampler", batches)
         seed = args.seed + int(state.epoch or 0)
-        batches.sampler = length_grouped_order(self.lengths, batches.batch_size, seed)
+        lengths = np.asarray(loader.dataset[args.length_column_name])
+        batches.sampler = length_grouped_order(lengths, batches.batch_size, seed)
 
 
 def length_grouped_order(lengths: NDArray[np.int64], batch_size: int, seed: int) -> list[int]:

@@ -1,0 +1,296 @@
+"""Campaigns as a person reads them: the largest ones, and those whose messages disagree on labels.
+
+A campaign is a group of near-duplicate messages (see ``dedup``). What is shown of a message is
+masked once more and cut. The tables are read in batches; memory holds a few numbers for each row.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Dataset
+from numpy.typing import NDArray
+
+from train.data.pii import PLACEHOLDERS, mask_pii
+from train.data.split import parse_time
+
+_ROWS_AT_ONCE = 20_000
+_SHOWN = 120
+_STRATUM_ROWS = 200
+
+#: Split by name, with the columns text, label, source, time, group, copies.
+Splits = Mapping[str, Dataset]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """One group: distinct messages, messages with their exact copies, and what they look like."""
+
+    group: int
+    rows: int
+    copies: int
+    first_time: str | None
+    labels: dict[str, int]
+    example: str
+
+
+@dataclass(frozen=True)
+class LabelConflict:
+    """One group whose messages bear several labels: how many each, and an example of each."""
+
+    group: int
+    rows: int
+    labels: dict[str, int]
+    examples: dict[str, str]
+
+
+@dataclass(frozen=True)
+class LabelConflicts:
+    """All groups under several labels, counted, and those with the most outvoted messages.
+
+    A message is outvoted when its label is not the most frequent one of its group.
+    """
+
+    groups: int
+    rows: int
+    outvoted: int
+    largest: list[LabelConflict]
+
+
+@dataclass
+class Counts:
+    """What one reading of the splits counts."""
+
+    rows: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # split, label, source
+    lengths: Counter[tuple[str, int]] = field(default_factory=Counter)  # label, characters
+    marks: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # label, source, type
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows drawn from all splits; each stands for ``weight`` rows of its label and source."""
+
+    texts: list[str]
+    labels: Ints
+    sources: Ints
+    groups: Ints
+    weights: Floats
+    label_names: list[str]
+    source_names: list[str]
+    total: int
+    label_sources: dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True)
+class _Tally:
+    """Sizes of each group, and how many of its rows bear which label."""
+
+    groups: Ints
+    rows: Ints
+    copies: Ints
+    pair_group: Ints  # position in ``groups``, ascending
+    pair_label: Ints  # position in ``names``
+    pair_rows: Ints
+    names: list[str]
+
+    def labels(self, at: int) -> dict[str, int]:
+        """Labels of a group with their rows, the most frequent first."""
+        low, high = np.searchsorted(self.pair_group, [at, at + 1])
+        counts = [
+            (self.names[label], int(rows))
+            for label, rows in zip(self.pair_label[low:high], self.pair_rows[low:high], strict=True)
+        ]
+        return dict(sorted(counts, key=lambda item: (-item[1], item[0])))
+
+
+@dataclass
+class _Detail:
+    """What a second reading finds of a group."""
+
+    first_time: str | None
+    examples: dict[str, str]
+
+
+def largest_campaigns(splits: Splits, top: int = 20) -> list[Campaign]:
+    """Return the campaigns with most messages, exact copies counted; none of a single message."""
+    tally = _count(splits)
+    order = np.lexsort((tally.groups, -tally.copies))[:top]
+    order = order[tally.copies[order] > 1]
+    details = _details(splits, tally.groups[order])
+    return [
+        Campaign(
+            group=int(tally.groups[at]),
+            rows=int(tally.rows[at]),
+            copies=int(tally.copies[at]),
+            first_time=details[int(tally.groups[at])].first_time,
+            labels=(labels := tally.labels(at)),
+            example=details[int(tally.groups[at])].examples[next(iter(labels))],
+        )
+        for at in order.tolist()
+    ]
+
+
+def label_conflicts(splits: Splits, top: int = 20) -> LabelConflicts:
+    """Return how many campaigns bear several labels, and the ``top`` with most outvoted rows."""
+    tally = _count(splits)
+    most = np.zeros(len(tally.groups), dtype=np.int64)
+    np.maximum.at(most, tally.pair_group, tally.pair_rows)
+    outvoted = tally.rows - most
+    found = np.flatnonzero(outvoted)
+    order = found[np.lexsort((tally.groups[found], -outvoted[found]))][:top]
+    details = _details(splits, tally.groups[order])
+    largest = []
+    for at in order.tolist():
+        group, labels = int(tally.groups[at]), tally.labels(at)
+        examples = {label: details[group].examples[label] for label in labels}
+        largest.append(LabelConflict(group, int(tally.rows[at]), labels, examples))
+    return LabelConflicts(len(found), int(tally.rows[found].sum()), int(outvoted.sum()), largest)
+
+
+def count_splits(splits: Splits, *, masked: bool) -> Counts:
+    """Read the splits once; texts that are not ``masked`` yet are, for the types."""
+    counts = Counts()
+    for split, rows in splits.items():
+        for batch in batches({split: rows}, ["text", "label", "source"]):
+            text = batch["text"]
+            if not masked:
+                text = pa.chunked_array([[mask_pii(one) for one in text.to_pylist()]], pa.string())
+            columns = {"label": batch["label"], "source": batch["source"]}
+            columns["length"] = pc.utf8_length(batch["text"])
+            for mark in PLACEHOLDERS:
+                columns[mark] = pc.count_substring(text, mark)
+            grid = pa.table(columns)
+            sums = [(mark, "sum") for mark in PLACEHOLDERS]
+            for row in (
+                grid.group_by(["label", "source"]).aggregate([([], "count_all"), *sums]).to_pylist()
+            ):
+                counts.rows[split, row["label"], row["source"]] += row["count_all"]
+                for mark in PLACEHOLDERS:
+                    counts.marks[row["label"], row["source"], mark] += row[f"{mark}_sum"]
+            lengths = grid.group_by(["label", "length"]).aggregate([([], "count_all")])
+            for row in lengths.to_pylist():
+                counts.lengths[row["label"], row["length"]] += row["count_all"]
+    return counts
+
+
+def summed(counts: Mapping[tuple[Any, ...], int], *places: int) -> Counter[tuple[Any, ...]]:
+    """Sum counts over everything but these places of their keys."""
+    total: Counter[tuple[Any, ...]] = Counter()
+    for key, count in counts.items():
+        total[tuple(key[place] for place in places)] += count
+    return total
+
+
+def shown(text: str) -> str:
+    """Return ``text`` as a report may show it: masked and cut."""
+    masked = mask_pii(text)
+    return masked if len(masked) <= _SHOWN else masked[: _SHOWN - 1] + "…"
+
+
+def batches(splits: Splits, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield the columns of all splits, some thousand rows at a time."""
+    for table in splits.values():
+        yield from table.select_columns(list(columns)).with_format("arrow").iter(_ROWS_AT_ONCE)
+
+
+def take_rows(splits: Splits, rows: Ints, columns: Sequence[str]) -> pa.Table:
+    """Return these rows (ascending, counted through all splits) as one table."""
+    parts, start = [], 0
+    for table in splits.values():
+        low, high = np.searchsorted(rows, [start, start + len(table)])
+        if high > low:
+            part = table.select_columns(list(columns)).select(rows[low:high] - start)
+            parts += list(part.with_format("arrow").iter(_ROWS_AT_ONCE))
+        start += len(table)
+    return pa.concat_tables(parts)
+
+
+def draw_sample(splits: Splits, rows: int, seed: int) -> Sample:
+    """Draw rows at random, of each label and source in proportion but at least some."""
+    label_codes: dict[str, int] = {}
+    source_codes: dict[str, int] = {}
+    pairs = [np.zeros((2, 0), dtype=np.int32)]
+    for batch in batches(splits, ["label", "source"]):
+        codes = [encode(batch["label"], label_codes), encode(batch["source"], source_codes)]
+        pairs.append(np.stack(codes).astype(np.int32))
+    label, source = np.concatenate(pairs, axis=1)
+    kinds, stratum, counts = np.unique(
+        label * max(len(source_codes), 1) + source, return_inverse=True, return_counts=True
+    )
+    share = min(1.0, rows / max(len(label), 1))
+    quota = np.minimum(counts, np.maximum(np.ceil(share * counts), _STRATUM_ROWS)).astype(int)
+    rng = np.random.default_rng(seed)
+    order = np.argsort(stratum, kind="stable")
+    parts = np.split(order, np.cumsum(counts)[:-1])
+    drawn = [rng.permutation(part)[:size] for part, size in zip(parts, quota, strict=True)]
+    chosen = np.sort(np.concatenate(drawn))
+    table = take_rows(splits, chosen, ["text", "group"])
+    label_names, source_names = list(label_codes), list(source_codes)
+    label_sources: dict[str, dict[str, int]] = {name: {} for name in label_names}
+    for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True):
+        name, origin = divmod(kind, len(source_names))
+        label_sources[label_names[name]][source_names[origin]] = count
+    return Sample(
+        texts=table["text"].to_pylist(),
+        labels=label[chosen].astype(np.int64),
+        sources=source[chosen].astype(np.int64),
+        groups=table["group"].to_numpy(),
+        weights=(counts / quota)[stratum[chosen]],
+        label_names=label_names,
+        source_names=source_names,
+        total=len(label),
+        label_sources=label_sources,
+    )
+
+
+def encode(column: pa.ChunkedArray, codes: dict[str, int]) -> Ints:
+    """Return the code of each string; ``codes`` grows by the strings it has not met."""
+    encoded = column.combine_chunks().dictionary_encode()
+    ours = [codes.setdefault(name, len(codes)) for name in encoded.dictionary.to_pylist()]
+    found: Ints = np.array(ours, dtype=np.int64)[encoded.indices.to_numpy()]
+    return found
+
+
+def _count(splits: Splits) -> _Tally:
+    codes: dict[str, int] = {}
+    empty = np.zeros(0, dtype=np.int64)
+    group, label, copies = [empty], [empty.astype(np.int32)], [empty]
+    for batch in batches(splits, ["group", "label", "copies"]):
+        group.append(batch["group"].to_numpy())
+        label.append(encode(batch["label"], codes).astype(np.int32))
+        copies.append(batch["copies"].to_numpy())
+    groups, inverse, rows = np.unique(
+        np.concatenate(group), return_inverse=True, return_counts=True
+    )
+    pairs, pair_rows = np.unique(
+        inverse * max(len(codes), 1) + np.concatenate(label), return_counts=True
+    )
+    pair_group, pair_label = np.divmod(pairs, max(len(codes), 1))
+    sent = np.bincount(inverse, np.concatenate(copies), len(groups)).astype(np.int64)
+    return _Tally(groups, rows, sent, pair_group, pair_label, pair_rows, list(codes))
+
+
+def _details(splits: Splits, groups: Ints) -> dict[int, _Detail]:
+    """Read the splits once more for the first time and an example of each label of ``groups``."""
+    found = {group: _Detail(None, {}) for group in groups.tolist()}
+    for batch in batches(splits, ["group", "label", "time", "text"]):
+        hits = np.flatnonzero(np.isin(batch["group"].to_numpy(), groups))
+        for row in batch.take(hits).to_pylist():
+            detail = found[row["group"]]
+            if row["label"] not in detail.examples:
+                detail.examples[row["label"]] = shown(row["text"])
+            detail.first_time = _earlier(detail.first_time, row["time"])
+    return found
+
+
+def _earlier(known: str | None, time: str | None) -> str | None:
+    moment, before = parse_time(time), parse_time(known)
+    return time if moment and (before is None or moment < before) else known

@@ -1,0 +1,69 @@
+"""The command line of scripts/prepare.py, and what its words mean."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from train.command import UserError
+from train.data.labels import LabelMap
+from train.data.registry import PublicSet, download_set, find_set, load_registry
+from train.data.sources import SOURCES, Columns, Input, parse_input
+
+
+def prepare_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return the parser of scripts/prepare.py."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("inputs", nargs="*", metavar="[SOURCE:]INPUT", help=", ".join(SOURCES))
+    parser.add_argument("--source", help="how to read inputs without a prefix")
+    parser.add_argument("--labels", type=Path, help="YAML of source labels to target labels")
+    parser.add_argument("--output", type=Path, help="folder to write")
+    parser.add_argument("--text-column", default="text")
+    parser.add_argument("--label-column", default="label")
+    parser.add_argument("--split", choices=["group", "time", "source", "random"], default="group")
+    parser.add_argument("--held-out", metavar="SOURCE", help="test source of --split source")
+    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument(
+        "--keep-pii", action="store_true", help="do not mask personal information (not advised)"
+    )
+    parser.add_argument("--find-label-errors", action="store_true", help="list doubtful labels")
+    parser.add_argument("--check-pii", type=Path, metavar="FILE", help="scan FILE and end")
+    parser.add_argument(
+        "--download", action="append", default=[], metavar="NAME", help="fetch a public set first"
+    )
+    parser.add_argument("--accept-terms", action="append", default=[], metavar="NAME")
+    return parser
+
+
+def prepare_arguments(args: argparse.Namespace, registry_file: Path) -> dict[str, Any]:
+    """Return the arguments of ``prepare`` for a parsed command line; downloads what it names.
+
+    Raises:
+        UserError: on a missing input or output, an unknown set, or terms not accepted.
+    """
+    registry = load_registry(registry_file)
+    for name in args.accept_terms:
+        find_set(registry, name)
+    wanted = [find_set(registry, name) for name in args.download]
+    if not (args.inputs or wanted) or args.output is None:
+        raise UserError("expected an input and --output DIR: see --help")
+    inputs = [parse_input(text, args.source) for text in args.inputs]
+    inputs += [_fetched(item, args.accept_terms) for item in wanted]
+    return {
+        "inputs": inputs,
+        "output": args.output,
+        "labels": LabelMap.from_yaml(args.labels) if args.labels else None,
+        "columns": Columns(text=args.text_column, label=args.label_column),
+        "mask": not args.keep_pii,
+        "split": args.split,
+        "held_out": args.held_out,
+        "seed": args.seed,
+        "terms": [registry[item.source].terms() for item in inputs if item.source in registry],
+    }
+
+
+def _fetched(item: PublicSet, accepted: list[str]) -> Input:
+    return parse_input(f"{item.format}:{download_set(item, Path('data'), accepted=accepted)}")
