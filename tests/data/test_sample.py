@@ -80,7 +80,7 @@ def test_group_has_one_label(rows: list[dict[str, str]]) -> None:
     sizes = Counter(row["group"] for row in rows)
     assert len(pairs) == len(sizes)
     assert [group for group, label in pairs if group.rsplit("-", 1)[0] != label] == []
-    assert set(sizes.values()) <= set(range(4, 9))
+    assert set(sizes.values()) <= set(range(3, 9))
 
 
 def test_contacts_are_reserved(rows: list[dict[str, str]]) -> None:
