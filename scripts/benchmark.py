@@ -1,6 +1,7 @@
 """Measure speed on this machine, as ratios within one run; keep the cores free meanwhile.
 
 python scripts/benchmark.py train configs/fbs14.yaml model.name_or_path=PATH
+python scripts/benchmark.py dedup fbs:FBS_SMS_Dataset nus:smsCorpus_zh_xml_2015.03.09.zip
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ from rich.table import Table
 
 from train.command import command
 from train.config import load_config
+from train.data.benchmark import benchmark_dedup, read_texts, recall_against_brute_force
 from train.page import show
 from train.training.benchmark import benchmark_training
+
+SIZES = (10_000, 100_000, 1_000_000)
 
 
 @command
@@ -24,12 +28,24 @@ def main(argv: Sequence[str] | None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["train"])
-    parser.add_argument("config", help="YAML file")
-    parser.add_argument("overrides", nargs="*", metavar="key.path=value")
-    parser.add_argument("--messages", type=int, default=960, help="how many messages to train on")
+    what = parser.add_subparsers(dest="what", required=True)
+    train = what.add_parser("train", help="training, beside the stock example")
+    train.add_argument("config", help="YAML file")
+    train.add_argument("overrides", nargs="*", metavar="key.path=value")
+    train.add_argument("--messages", type=int, default=960, help="how many to train on")
+    dedup = what.add_parser("dedup", help="near-duplicate groups of mutated messages")
+    dedup.add_argument("inputs", nargs="+", metavar="[SOURCE:]INPUT", help="messages to mutate")
+    dedup.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     args = parser.parse_args(argv)
-    rows = benchmark_training(load_config(args.config, args.overrides), args.messages)
+    if args.what == "train":
+        _print(benchmark_training(load_config(args.config, args.overrides), args.messages))
+        return
+    texts = read_texts(args.inputs)
+    _print(benchmark_dedup(texts, args.sizes))
+    _print([recall_against_brute_force(texts[:5000], 0.7)])
+
+
+def _print(rows: Sequence[dict[str, object]]) -> None:
     table = Table(*rows[0])
     for row in rows:
         table.add_row(*map(show, row.values()))

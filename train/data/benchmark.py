@@ -12,9 +12,22 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from train.data.dedup import campaign_groups, skeleton
+from train.data.sources import DEFAULT_COLUMNS, parse_input
+from train.data.text import preprocess
 
 _SIGNATURES = ("【云杉超市】", "【晴川银行】", "【小鹿出行】", "【百川教育】", "【南湖影城】")
 _ROWS = 1000
+
+
+def read_texts(inputs: Sequence[str]) -> list[str]:
+    """Return the distinct clean messages of ``[SOURCE:]PATH`` inputs, in order."""
+    rows = (
+        row.text
+        for path, reader, _ in map(parse_input, inputs)
+        for row in reader(path, DEFAULT_COLUMNS)
+        if row.text
+    )
+    return list(dict.fromkeys(preprocess(text, mask=True) for text in rows))
 
 
 def benchmark_dedup(

@@ -32,9 +32,10 @@ _MATRIX_SIDE = 2048
 def benchmark_training(config: Config, messages: int = 960) -> list[dict[str, Any]]:
     """Measure one pass over the same ``messages`` in each way, each in a fresh process.
 
-    A warm-up step is not counted. The ways: ``ours`` as ``config`` says; ``stock``, a plain Trainer set up as transformers'
-    run_classification.py sets it up (fp32, padding to 128); ``stock tuned`` (bf16, dynamic padding,
-    grouped by length: as well as its flags allow). Each row has ``messages_per_second``,
+    A warm-up step is not counted. The ways: ``ours`` as ``config`` says; ``stock``, a plain Trainer
+    set up as transformers' run_classification.py sets it up (fp32, padding to 128); ``stock tuned``
+    (bf16, dynamic padding, grouped by length: as well as its flags allow). Each row has
+    ``messages_per_second``,
     ``peak_rss_gib``, ``ratio`` to stock, ``gflops`` of model arithmetic a second (6 operations per
     encoder weight and token, Kaplan et al. 2020, padding not counted) and ``matrix_share``, that
     over the rate of this machine's bf16 matrix product measured in the same run.
