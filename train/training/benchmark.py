@@ -90,11 +90,12 @@ def _stock_trainer(config: Config, messages: int, *, tuned: bool) -> dict[str, f
     labels = LabelMap.load(config.data.path / "labels.json")
     tokenizer = load_tokenizer(config.model.name_or_path)
     table = load_split(config.data.path, "train")
-    encoded = tokenize_dataset(table, tokenizer, labels, _STOCK_LENGTH)
+    length = min(_STOCK_LENGTH, config.data.max_length)
+    encoded = tokenize_dataset(table, tokenizer, labels, length)
     if not tuned:
         encoded = encoded.map(
             lambda batch: tokenizer.pad(
-                {"input_ids": batch["input_ids"]}, padding="max_length", max_length=_STOCK_LENGTH
+                {"input_ids": batch["input_ids"]}, padding="max_length", max_length=length
             ),
             batched=True,
         )
@@ -129,7 +130,7 @@ def _warm_up(trainer: Trainer) -> None:
     batch = next(iter(trainer.get_train_dataloader()))
     with trainer.accelerator.autocast():
         loss: torch.Tensor = model(**batch).loss
-    loss.backward()
+    torch.autograd.backward(loss)
     model.zero_grad()
 
 
