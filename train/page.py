@@ -60,9 +60,10 @@ th { color: var(--soft); font-weight: 600; }
 tbody tr:nth-child(odd) { background: var(--stripe); }
 figure { margin: .5rem 0 1rem; overflow-x: auto; }
 figure svg { width: 100%; min-width: 34rem; max-width: 52rem; height: auto; }
-figure.narrow svg { min-width: 0; max-width: 36rem; }
+figure.narrow svg { min-width: 0; max-width: 32rem; }
 .warning { border-left: 4px solid var(--bad); padding: .4rem .8rem; background: var(--stripe);
   color: var(--text); }
+@media (max-width: 34rem) { table { font-size: .8rem; } th, td { padding: .25rem .4rem; } }
 @media (prefers-color-scheme: dark) { figure { background: #fff; border-radius: 6px;
   padding: .5rem; } }
 </style>

@@ -84,6 +84,24 @@ def test_bad_rows_are_rejected_with_file_line_and_reason(tmp_path, messages, lab
     assert counts["kept"] == sum(len(part) for part in rows(out).values())
 
 
+def test_hostile_bytes_are_rejected_or_cleaned_and_the_rest_is_prepared(tmp_path, messages):
+    hostile = tmp_path / "hostile.jsonl"
+    lines = [
+        json.dumps({"text": "空\x00字节的消息", "label": "retail"}),
+        r'{"text": "\ud800孤立的代理项", "label": "retail"}',
+        json.dumps({"text": "一" * 1_000_000, "label": "retail"}, ensure_ascii=False),
+        json.dumps({"text": "标签是数字零", "label": 0}),
+        json.dumps({"text": "=cmd()", "label": "retail"}),
+    ]
+    hostile.write_text("\n".join(lines) + "\n", "utf-8")
+    out = tmp_path / "out"
+    assert run("prepare", messages, hostile, "--output", out) == 0
+    kept = {row["text"] for part in rows(out).values() for row in part}
+    assert {"空字节的消息", "孤立的代理项", "标签是数字零", "=cmd()"} <= kept
+    (rejected,) = (out / "rejected.jsonl").read_text("utf-8").splitlines()
+    assert "longer than 17085 characters" in rejected
+
+
 def test_exact_copies_are_merged_and_counted(tmp_path, messages):
     out = tmp_path / "out"
     assert run("prepare", messages, messages, "--output", out) == 0
@@ -202,6 +220,15 @@ def test_check_pii_finds_or_not(tmp_path, prepared, capsys):
     assert "found 1 PHONE; first lines 3" in error
     assert "13000001234" not in error
     assert run("prepare", "--check-pii", prepared / "train.parquet") == 0
+
+
+def test_report_measures_tokens_when_asked(tmp_path, messages, checkpoint):
+    out = tmp_path / "out"
+    arguments = ("--tokenizer", checkpoint, "--max-length", "20", "--output", out)
+    assert run("prepare", messages, *arguments) == 0
+    page = (out / "report.html").read_text("utf-8")
+    assert "max_length 20" in page or "max_length of 20" in page or "20 tokens" in page
+    assert "Not measured" not in page
 
 
 def test_label_errors_are_listed(tmp_path, messages):

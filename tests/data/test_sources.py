@@ -120,6 +120,28 @@ def test_xml_with_entities_is_refused(tmp_path):
         read(path)
 
 
+def test_zip_bomb_is_refused(tmp_path):
+    path = tmp_path / "corpus.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("corpus.xml", XML + " " * 100_000_000)
+    assert path.stat().st_size < 200_000
+    with pytest.raises(UserError, match="unpacks from"):
+        read(path)
+
+
+def test_symlink_loop_is_told(tmp_path):
+    (tmp_path / "a.csv").symlink_to(tmp_path / "b.csv")
+    (tmp_path / "b.csv").symlink_to(tmp_path / "a.csv")
+    with pytest.raises(UserError, match="found nothing"):
+        read(tmp_path / "a.csv")
+
+
+def test_files_of_different_encodings_in_one_folder(tmp_path):
+    (tmp_path / "FR:Other").write_bytes("点击 URL 领取\n".encode("gb18030"))
+    (tmp_path / "Other").write_bytes("今天 开会\n".encode("utf-8-sig"))
+    assert [row.text for row in read(f"fbs:{tmp_path}")] == ["点击[URL]领取", "今天开会"]
+
+
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [

@@ -16,7 +16,6 @@ from train.data.split import (
     contamination,
     kfold_by_group,
     parse_time,
-    set_aside_near_copies,
     split_at_random,
     split_by_group,
     split_by_source,
@@ -248,19 +247,3 @@ def test_the_other_sources_go_seven_to_one():
     assert np.bincount(split).tolist() == [700, 100, 200]
     with pytest.raises(UserError, match="among fbs, nus, found 'sms'"):
         split_by_source(sources, groups, groups % 2, "sms")
-
-
-def test_train_rows_that_copy_a_fixed_test_set_are_named():
-    test = ["您的快递已到达菜鸟驿站，请凭取件码领取包裹", "恭喜您获得本店周年庆抽奖资格"]
-    train = [
-        "今晚一起吃饭吗，老地方见面",
-        "您的快递已到达菜鸟驿站，请凭取件码8842领取包裹哦",
-        "恭喜您获得本店周年庆抽奖资格",
-        "明天上午九点开家长会",
-    ]
-    aside = set_aside_near_copies(train, test)
-    assert aside.tolist() == [False, True, True, False]
-    kept = [text for text, copy in zip(train, aside, strict=True) if not copy]
-    assert contamination(test, kept) == {"exact": 0.0, "near": 0.0}
-    assert set_aside_near_copies(train, []).tolist() == [False] * 4
-    assert set_aside_near_copies([], test).tolist() == []

@@ -29,6 +29,8 @@ def prepare_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--keep-pii", action="store_true", help="do not mask personal information (not advised)"
     )
+    parser.add_argument("--tokenizer", metavar="PATH", help="report lengths in its tokens")
+    parser.add_argument("--max-length", type=int, default=128, help="in tokens, for the report")
     parser.add_argument("--find-label-errors", action="store_true", help="list doubtful labels")
     parser.add_argument("--check-pii", type=Path, metavar="FILE", help="scan FILE and end")
     parser.add_argument(
@@ -61,6 +63,8 @@ def prepare_arguments(args: argparse.Namespace, registry_file: Path) -> dict[str
         "split": args.split,
         "held_out": args.held_out,
         "seed": args.seed,
+        "tokenizer": args.tokenizer,
+        "max_length": args.max_length,
         "terms": [registry[item.source].terms() for item in inputs if item.source in registry],
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,6 +39,7 @@ from train.data.text import NORMALIZER_VERSION
 
 FORMAT_VERSION = 1
 _ROWS_AT_ONCE = 20_000
+_UNCUT = 1 << 30
 SplitMethod = Literal["group", "time", "source", "random"]
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ def prepare(
     held_out: str | None = None,
     seed: int = 42,
     terms: Sequence[dict[str, Any]] = (),
+    tokenizer: str | None = None,
+    max_length: int = 128,
 ) -> Path:
     """Write the prepared folder and return its path.
 
@@ -64,6 +67,7 @@ def prepare(
     counts add up: read = kept + merged + rejected. With ``split="source"`` the source ``held_out``
     is the test set, and rows of other sources whose campaign it shares are set aside into
     ``set_aside.jsonl``. ``terms`` of public sets go into the manifest as they are.
+    With a ``tokenizer`` (folder or hub id) the report says what ``max_length`` would cut.
 
     Raises:
         UserError: if an input cannot be read at all, nothing usable is left, or a split stays
@@ -92,7 +96,7 @@ def prepare(
             "sha256": {f"{name}.parquet": file_hash(folder / f"{name}.parquet") for name in SPLITS},
         }
         (folder / "kept.arrow").unlink()
-        _write_report(folder, manifest, seed)
+        _write_report(folder, manifest, seed, tokenizer, max_length)
         (folder / "manifest.json").write_text(
             json.dumps(manifest, ensure_ascii=False, indent=2) + "\n", "utf-8"
         )
@@ -223,7 +227,10 @@ def _write_splits(
                 stream.write(json.dumps(place, ensure_ascii=False) + "\n")
 
 
-def _write_report(folder: Path, manifest: dict[str, Any], seed: int) -> None:
+def _write_report(
+    folder: Path, manifest: dict[str, Any], seed: int, tokenizer: str | None, max_length: int
+) -> None:
+    measure = None if tokenizer is None else _measure_tokens(tokenizer)
     splits = {name: load_split(folder, name) for name in SPLITS}
     style = check_shortcuts(splits, seed=seed)
     for sentence in style["warnings"]:
@@ -234,8 +241,20 @@ def _write_report(folder: Path, manifest: dict[str, Any], seed: int) -> None:
         style=style,
         campaigns=largest_campaigns(splits),
         conflicts=label_conflicts(splits),
+        tokenizer=measure and measure[0],
+        unknown_id=measure and measure[1],
+        max_length=max_length,
     )
     (folder / "report.html").write_text(page, "utf-8")
+
+
+def _measure_tokens(name: str) -> tuple[Callable[[Sequence[str]], list[list[int]]], int | None]:
+    """Return the tokenisation of ``name``, uncut, and the id of its unknown token."""
+    # transformers takes seconds to load and most preparations do without.
+    from train.data.tokenization import load_tokenizer, tokenize
+
+    loaded = load_tokenizer(name)
+    return lambda texts: tokenize(texts, loaded, _UNCUT), loaded.unk_token_id
 
 
 def _counts(

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple
-from xml.etree.ElementTree import Element, ParseError
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import iterparse
 
 from train.command import UserError
 from train.data.chifraud import chifraud_lines
+from train.data.nus import nus_messages
 from train.data.pii import map_fbs_placeholders
 from train.data.text_files import has_bad_bytes, open_text
 
@@ -79,42 +76,8 @@ def read_nus(path: Path, _columns: Columns) -> Iterator[Row]:
 
     Source: github.com/kite1988/nus-sms-corpus (Chen and Kan, 2013).
     """
-    if not path.is_file():
-        raise UserError(f"expected the zip or XML of the NUS SMS corpus, found none at {path}")
-    if not zipfile.is_zipfile(path):
-        with path.open("rb") as stream:
-            yield from _nus_messages(stream, path)
-        return
-    with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.lower().endswith(".xml")]
-        if len(names) != 1:
-            raise UserError(f"expected one XML in {path}, found {len(names)}")
-        with archive.open(names[0]) as stream:
-            yield from _nus_messages(stream, path)
-
-
-def _nus_messages(stream: IO[bytes], path: Path) -> Iterator[Row]:
-    # defusedxml refuses entity definitions, so that a hostile file cannot fill the memory.
-    root: Element | None = None
-    number = 0
-    try:
-        for event, element in iterparse(stream, events=("start", "end")):
-            if event == "start":
-                root = element if root is None else root
-            elif element.tag == "message" and root is not None:
-                number += 1
-                profile = element.find("messageProfile")
-                time = None if profile is None else profile.get("time")
-                yield Row(
-                    str(path),
-                    number,
-                    element.findtext("text"),
-                    "ham",
-                    time=None if time == "unknown" else time,
-                )
-                root.clear()
-    except (ParseError, DefusedXmlException) as error:
-        raise UserError(f"expected well-formed XML without entities in {path}: {error}") from error
+    for number, text, time in nus_messages(path):
+        yield Row(str(path), number, text, "ham", time=time)
 
 
 def read_chifraud(path: Path, _columns: Columns) -> Iterator[Row]:

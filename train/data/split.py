@@ -178,17 +178,6 @@ def split_at_random(labels: NDArray[np.int64], *, seed: int = 42) -> NDArray[np.
     return split
 
 
-def set_aside_near_copies(train: Sequence[str], test: Sequence[str]) -> NDArray[np.bool_]:
-    """Return which messages of ``train`` are exact or near copies of one of ``test``.
-
-    For a test set that must stay as the user gave it: what is taken away is taken from train. Near
-    means what it means to ``contamination``.
-    """
-    if not len(train) or not len(test):
-        return np.zeros(len(train), dtype=bool)
-    return near_matches(train, test) >= 0
-
-
 def contamination(test: Sequence[str], train: Sequence[str]) -> dict[str, float]:
     """Return the share of ``test`` with an ``exact`` and with a ``near`` copy in ``train``.
 

@@ -10,7 +10,10 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from train.page import Section, figure, render_page, show, table
+from train.page import Section, bars, figure, render_page, show, table
+
+#: A confusion matrix of so many labels can be read at a phone's width.
+_FEW_LABELS = 6
 
 
 def headline_table(metrics: Mapping[str, Any]) -> Table:
@@ -124,17 +127,9 @@ def _label_table(rows: Mapping[str, Mapping[str, Any]]) -> Markup:
 
 
 def _label_bars(metrics: Mapping[str, Any]) -> Markup:
-    labels = list(metrics["per_label"])[::-1]
-    scores = [metrics["per_label"][label]["f1"] or 0.0 for label in labels]
-    drawing = Figure(figsize=(7, 0.6 + 0.28 * len(labels)))
-    axes = drawing.subplots()
-    axes.barh(labels, scores, color="#2f6fb3")
-    axes.set_xlim(0, 1)
-    axes.set_xlabel("F1")
-    axes.xaxis.grid(True, color="#d1d9e0")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure(drawing, "F1 of each label as bars; the table below holds the numbers")
+    rows = metrics["per_label"]
+    series = {"F1": [row["f1"] or 0.0 for row in rows.values()]}
+    return bars(list(rows), series, "F1", "F1 of each label; the table below holds the numbers")
 
 
 def _matrix_figure(counts: list[list[int]], labels: list[str]) -> Markup:
@@ -153,4 +148,5 @@ def _matrix_figure(counts: list[list[int]], labels: list[str]) -> Markup:
     axes.set_yticks(range(len(labels)), labels)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    return figure(drawing, "Confusion matrix with a count in each cell")
+    few = len(labels) <= _FEW_LABELS
+    return figure(drawing, "Confusion matrix with a count in each cell", narrow=few)
