@@ -1,5 +1,7 @@
 # Every target makes .venv itself from a bare Python >= 3.11.
 PYTHON ?= python3
+# The encoder of `make bench`: a hub id or a local folder.
+MODEL ?= hfl/chinese-macbert-base
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
@@ -26,7 +28,7 @@ fix: .venv/dev
 	$(BIN)/ruff format .
 
 bench: .venv/dev
-	$(BIN)/python scripts/benchmark.py train
+	$(BIN)/python scripts/benchmark.py train configs/fbs14.yaml model.name_or_path=$(MODEL)
 
 clean:
 	rm -rf .venv prepared/sample runs/quickstart

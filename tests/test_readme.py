@@ -13,13 +13,16 @@ import pytest
 from doors import ROOT, SAMPLE, TINY_OVERRIDES, run
 
 README = (ROOT / "README.md").read_text("utf-8")
-BLOCKS = re.findall(r"^ *```bash\n(.*?)^ *```", README, re.S | re.M)
-COMMANDS = [
-    line.strip().split("  #")[0]
-    for block in BLOCKS
-    for line in block.replace("\\\n", "").splitlines()
-    if line.strip()
-]
+
+
+def commands(page):
+    """Return the lines of a page's bash blocks, without their comments."""
+    blocks = re.findall(r"^ *```bash\n(.*?)^ *```", page, re.S | re.M)
+    lines = (line for block in blocks for line in block.replace("\\\n", "").splitlines())
+    return [line.strip().split("  #")[0] for line in lines if line.strip()]
+
+
+COMMANDS = commands(README)
 
 
 def test_make_targets_exist():
@@ -50,6 +53,17 @@ def test_the_path_from_own_data_to_a_model_in_use(tmp_path, monkeypatch, checkpo
         walked.append(name)
     assert walked == ["prepare", "finetune", "eval", "predict"]
     assert (tmp_path / "labelled.csv").is_file()
+
+
+def test_commands_of_the_data_page_run(tmp_path, monkeypatch, messages, labels_file):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "messages.csv").write_bytes(messages.read_bytes())
+    (tmp_path / "labels.yaml").write_bytes(labels_file.read_bytes())
+    found = commands((ROOT / "docs/data.md").read_text("utf-8"))
+    assert len(found) == 2
+    for command in found:
+        _, path, *arguments = shlex.split(command)
+        assert run(Path(path).stem, *arguments) == 0, command
 
 
 def test_python_example_runs(finished_run):

@@ -135,6 +135,24 @@ def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     assert same(weights(output), weights(finished_run)), config.training
 
 
+def test_early_stopping_and_best_checkpoint(config_file, tmp_path):
+    output = tmp_path / "run"
+    overrides = (
+        *TINY_OVERRIDES,
+        "training.num_train_epochs=6",
+        "training.learning_rate=1e-12",
+        "training.early_stopping_patience=2",
+        f"training.output_dir={output}",
+    )
+    assert run("finetune", config_file, *overrides) == 0
+    state = json.loads((output / "trainer_state.json").read_text("utf-8"))
+    # Nothing is learnt at this rate: the first epoch stays the best, two more are waited for.
+    assert state["epoch"] == 3
+    assert state["best_global_step"] * 3 == state["global_step"]
+    best = weights(output / f"checkpoints/checkpoint-{state['best_global_step']}")
+    assert same(weights(output), best)
+
+
 def test_half_written_checkpoint_is_not_taken(finished_run, tmp_path):
     whole = tmp_path / "run/checkpoints/checkpoint-3"
     whole.mkdir(parents=True)
