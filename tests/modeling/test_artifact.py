@@ -9,6 +9,7 @@ import pytest
 from doors import run
 
 from train.command import UserError
+from train.data.checksum import file_hash
 from train.modeling.artifact import load_artifact
 
 
@@ -26,8 +27,6 @@ def change_json(path, change):
 
 def trust(run, name):
     """Make the manifest name the file as it is now, as a careless hand would."""
-    from train.data.prepare import file_hash
-
     change_json(run / "manifest.json", lambda m: m["sha256"].update({name: file_hash(run / name)}))
 
 

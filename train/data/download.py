@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import logging
 import re
 import shutil
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from train import __version__
 from train.command import UserError
+from train.data.checksum import file_hash
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def download(
             wait = min(backoff * 2 ** (attempt - 1), _MAX_WAIT)
             logger.warning("%s: %s; trying again in %g s", target.name, reason, wait)
             time.sleep(wait)
-    found = sha256_of(part.path)
+    found = file_hash(part.path)
     if sha256 is not None and found != sha256.lower():
         part.forget()
         raise UserError(
@@ -111,12 +111,6 @@ def require_safe_address(url: str) -> None:
         raise UserError(
             f"expected an https:// address (http:// only on this machine), found {url!r}"
         )
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 class _Part:
@@ -261,7 +255,7 @@ def _chunks(response: httpx2.Response, timeout: float) -> Iterator[bytes]:
 
 
 def _existing(target: Path, sha256: str | None) -> Path:
-    if sha256 is not None and (found := sha256_of(target)) != sha256.lower():
+    if sha256 is not None and (found := file_hash(target)) != sha256.lower():
         raise UserError(
             f"expected SHA-256 {sha256} of {target}, found {found}: remove it to download it anew"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from scipy.sparse.csgraph import connected_components
 
 from train.command import UserError, folder_written_whole
 from train.data.campaigns import label_conflicts, largest_campaigns
+from train.data.checksum import file_hash
 from train.data.collect import Collected, collect
 from train.data.dedup import campaign_groups
 from train.data.labels import LabelMap
@@ -141,12 +141,6 @@ def load_preparation(folder: Path) -> dict[str, Any]:
             f"{folder}: prepare again"
         )
     return manifest
-
-
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _groups(table: Dataset) -> NDArray[np.int64]:

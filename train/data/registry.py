@@ -16,7 +16,8 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationError, 
 
 from train.command import UserError, folder_written_whole
 from train.config import Section, read_yaml
-from train.data.download import download, require_safe_address, sha256_of
+from train.data.checksum import file_hash
+from train.data.download import download, require_safe_address
 from train.data.sources import SOURCES
 
 MAX_UNPACKED_BYTES = 1 << 30
@@ -185,7 +186,7 @@ def download_set(
 
 def _has_members(folder: Path, members: Mapping[str, str | None]) -> bool:
     return all(
-        (folder / name).is_file() and sha256 in (None, sha256_of(folder / name))
+        (folder / name).is_file() and sha256 in (None, file_hash(folder / name))
         for name, sha256 in members.items()
     )
 
@@ -216,7 +217,7 @@ def unpack(
                 # A member's stream ends at the size it states, which was checked above.
                 with zipped.open(entries[name]) as source, (scratch / name).open("xb") as sink:
                     shutil.copyfileobj(source, sink)
-                found = sha256_of(scratch / name)
+                found = file_hash(scratch / name)
                 if sha256 is not None and found != sha256:
                     raise UserError(
                         f"expected SHA-256 {sha256} of {name} in {archive}, found {found}: the "

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from train.command import UserError, file_written_whole
 from train.config import EvaluationConfig
+from train.data.checksum import file_hash
 from train.data.dedup import campaign_groups
 from train.data.labels import LabelMap
-from train.data.prepare import file_hash, load_split
+from train.data.prepare import load_split
 from train.data.sources import DEFAULT_COLUMNS, Columns, parse_input
 from train.data.split import contamination
 from train.data.text import preprocess

@@ -13,8 +13,8 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedT
 from transformers.configuration_utils import PreTrainedConfig
 
 from train.command import UserError, folder_written_whole
+from train.data.checksum import file_hash
 from train.data.labels import LabelMap
-from train.data.prepare import file_hash
 from train.data.text import NORMALIZER_VERSION
 
 FORMAT_VERSION = 1
