@@ -129,6 +129,17 @@ def test_zip_bomb_is_refused(tmp_path):
         read(path)
 
 
+def test_damaged_zip_is_told(tmp_path):
+    path = tmp_path / "corpus.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("corpus.xml", XML * 50)
+    damaged = bytearray(path.read_bytes())
+    damaged[60:100] = b"\xff" * 40
+    path.write_bytes(damaged)
+    with pytest.raises(UserError, match="expected well-formed XML"):
+        read(path)
+
+
 def test_symlink_loop_is_told(tmp_path):
     (tmp_path / "a.csv").symlink_to(tmp_path / "b.csv")
     (tmp_path / "b.csv").symlink_to(tmp_path / "a.csv")

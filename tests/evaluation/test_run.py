@@ -86,6 +86,14 @@ def test_own_labelled_file(evaluated, tmp_path):
     assert scores["per_label"]["retail"]["recall"] is None
 
 
+def test_a_file_named_as_a_split_does_not_take_its_place(evaluated, tmp_path):
+    before = metrics(evaluated)
+    mine = write_csv(tmp_path / "test.csv", [("彩票中奖率百分百", "gambling")], ("text", "label"))
+    assert run("eval", evaluated, "--data", mine) == 0
+    assert metrics(evaluated) == before
+    assert metrics(evaluated, "test.csv")["n"] == 1
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [

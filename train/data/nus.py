@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -58,5 +59,5 @@ def _parse(stream: IO[bytes], path: Path) -> Iterator[tuple[int, str | None, str
                 time = None if profile is None else profile.get("time")
                 yield number, element.findtext("text"), None if time == "unknown" else time
                 root.clear()
-    except (ParseError, DefusedXmlException, zipfile.BadZipFile) as error:
+    except (ParseError, DefusedXmlException, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise UserError(f"expected well-formed XML without entities in {path}: {error}") from error

@@ -21,7 +21,7 @@ from train.data.dedup import campaign_groups
 from train.data.labels import LabelMap
 from train.data.prepare import load_split
 from train.data.sources import DEFAULT_COLUMNS, Columns, parse_input
-from train.data.split import contamination
+from train.data.split import SPLITS, contamination
 from train.data.text import preprocess
 from train.evaluation.baseline import fit_baseline, predict_baseline
 from train.evaluation.compare import bootstrap_intervals
@@ -56,7 +56,8 @@ def evaluate_run(
     """Score a run on a split of its prepared data, or on the raw labelled file ``data``.
 
     Writes ``metrics.json``, ``predictions.parquet`` and ``report.html`` into
-    ``RUN/eval/<split or file stem>/`` and returns the path of the first.
+    ``RUN/eval/<split or file stem>/`` (the whole file name where the stem is a split's) and returns
+    the path of the first.
 
     Raises:
         UserError: if the run, its data or the labels do not fit.
@@ -120,7 +121,9 @@ def _raw(path: Path, columns: Columns, labels: LabelMap, *, mask: bool) -> Label
         )
     texts = [preprocess(row.text or "", mask=mask) for row in rows]
     truth = _label_ids([row.label or "" for row in rows], labels, str(path))
-    return Labelled(path.stem, texts, truth, campaign_groups(texts), [source.source] * len(rows))
+    # A file called test.csv must not take the place of the test split's evaluation.
+    name = path.name if path.stem in SPLITS else path.stem
+    return Labelled(name, texts, truth, campaign_groups(texts), [source.source] * len(rows))
 
 
 def _label_ids(names: Sequence[str], labels: LabelMap, where: str) -> NDArray[np.int64]:
