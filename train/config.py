@@ -56,13 +56,25 @@ class ModelConfig(Section):
     hidden_dropout: Share | None = Field(None, description="Null keeps the checkpoint's own.")
     attention_dropout: Share | None = Field(None, description="Null keeps the checkpoint's own.")
     classifier_dropout: Share | None = Field(None, description="Null keeps the checkpoint's own.")
+    pooling: Literal["cls", "mean"] = Field(
+        "cls", description="What the classifier reads: the first token, or the mean of all."
+    )
 
 
 class LossConfig(Section):
     """The training objective."""
 
-    name: Literal["cross_entropy"] = "cross_entropy"
-    label_smoothing: Share = 0.0
+    name: Literal["cross_entropy", "focal", "ldam", "logit_adjusted"] = "cross_entropy"
+    label_smoothing: Share = Field(0.0, description="Of cross_entropy and logit_adjusted.")
+    focal_gamma: float = Field(2.0, ge=0)
+    ldam_margin: float = Field(0.5, gt=0, description="Margin of the rarest label, in logits.")
+    tau: float = Field(1.0, ge=0, description="Strength of logit_adjusted.")
+    class_weights: Literal["inverse", "inverse_sqrt", "effective_number"] | None = None
+    reweight_after: Share = Field(
+        0.0, description="Share of the steps after which class_weights apply."
+    )
+    r_drop: float = Field(0.0, ge=0, description="Weight of R-Drop's divergence; 0: one pass.")
+    fgm: float = Field(0.0, ge=0, description="How far FGM moves word embeddings; 0: not at all.")
 
 
 class TrainingConfig(Section):
@@ -78,6 +90,12 @@ class TrainingConfig(Section):
     num_train_epochs: float = Field(3.0, gt=0)
     max_steps: int = Field(-1, ge=-1, description="Stop after so many steps; -1: by epochs.")
     learning_rate: float = Field(5e-5, gt=0)
+    layerwise_lr_decay: float = Field(
+        1.0, gt=0, le=1, description="Rate of a layer over that of the layer above it."
+    )
+    class_balanced_sampling: bool = Field(
+        False, description="Draw every label as often, with replacement."
+    )
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
     warmup_ratio: Share = Field(0.1, description="Share of the steps with a rising rate.")
     weight_decay: float = Field(0.01, ge=0)

@@ -16,6 +16,7 @@ from train.data.labels import LabelMap
 from train.data.text import preprocess
 from train.data.tokenization import data_collator, tokenize
 from train.modeling.artifact import Artifact, load_artifact
+from train.modeling.pooling import use_first_token_layer
 from train.runtime import (
     DeviceChoice,
     Precision,
@@ -75,6 +76,7 @@ class SmsClassifier:
             dtype=_DTYPES[number_format],
             attn_implementation=pick_attention(place),
         )
+        use_first_token_layer(model)
         return cls(artifact, model.to(place).eval(), number_format)
 
     @property

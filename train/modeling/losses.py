@@ -1,17 +1,19 @@
-"""Training objectives: functions of logits and labels."""
+"""Training objectives: functions of logits and labels, and the weights of rare labels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def cross_entropy(
-    logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float = 0.0
+    logits: torch.Tensor, labels: torch.Tensor, *, label_smoothing: float = 0.0
 ) -> torch.Tensor:
     """Return the loss of each message, shape ``(batch,)``, in nats.
 
@@ -23,4 +25,76 @@ def cross_entropy(
     )
 
 
-LOSSES: dict[str, Callable[..., torch.Tensor]] = {"cross_entropy": cross_entropy}
+def focal(logits: torch.Tensor, labels: torch.Tensor, *, gamma: float = 2.0) -> torch.Tensor:
+    """Return ``-(1 - p)^gamma log p`` of each message's label (Lin et al., 2017, equation 4)."""
+    log_p = functional.log_softmax(logits, dim=-1).gather(1, labels[:, None]).squeeze(1)
+    return -((1 - log_p.exp()) ** gamma) * log_p
+
+
+def logit_adjusted(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    counts: torch.Tensor,
+    tau: float = 1.0,
+    label_smoothing: float = 0.0,
+) -> torch.Tensor:
+    """Return the cross entropy of ``logits + tau log prior`` (Menon et al., 2021, equation 10).
+
+    ``counts`` are the training messages of each label, their shares the prior.
+    """
+    prior = tau * torch.log(counts / counts.sum()).to(logits.device)
+    return cross_entropy(logits + prior, labels, label_smoothing=label_smoothing)
+
+
+def ldam(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    counts: torch.Tensor,
+    max_margin: float = 0.5,
+) -> torch.Tensor:
+    """Return the label-distribution-aware margin loss (Cao et al., 2019, equations 11 to 13).
+
+    The label's logit is lowered by ``C / n^(1/4)``, where C gives the rarest label ``max_margin``.
+    The paper multiplies logits by 30 besides, since its own are cosines; these are not.
+    """
+    margins = counts.to(logits.device) ** -0.25
+    margins = margins * (max_margin / margins.max())
+    lowered = logits - functional.one_hot(labels, logits.shape[-1]) * margins
+    return functional.cross_entropy(lowered, labels, reduction="none")
+
+
+LOSSES: dict[str, Callable[..., torch.Tensor]] = {
+    "cross_entropy": cross_entropy,
+    "focal": focal,
+    "ldam": ldam,
+    "logit_adjusted": logit_adjusted,
+}
+
+
+def inverse(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return a weight of each label in proportion to 1 / n, of sum K over K labels."""
+    return _sum_to_number(1 / counts)
+
+
+def inverse_sqrt(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return a weight of each label in proportion to 1 / sqrt(n), of sum K over K labels."""
+    return _sum_to_number(1 / np.sqrt(counts))
+
+
+def effective_number(counts: NDArray[np.int64], beta: float = 0.999) -> NDArray[np.float64]:
+    """Return weights ``(1 - beta) / (1 - beta^n)``, of sum K (Cui et al., 2019, equation 4)."""
+    return _sum_to_number((1 - beta) / (1 - beta ** counts.astype(np.float64)))
+
+
+CLASS_WEIGHTS: dict[str, Callable[[NDArray[np.int64]], NDArray[np.float64]]] = {
+    "inverse": inverse,
+    "inverse_sqrt": inverse_sqrt,
+    "effective_number": effective_number,
+}
+
+
+def _sum_to_number(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    scaled: NDArray[np.float64] = weights * len(weights) / weights.sum()
+    return scaled

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from datasets import Dataset
+from numpy.typing import NDArray
 from transformers import (
     EarlyStoppingCallback,
     EvalPrediction,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    Trainer,
     TrainerCallback,
     set_seed,
 )
 
 from train.command import UserError
-from train.config import Config
+from train.config import Config, LossConfig
 from train.data.labels import LabelMap
 from train.data.prepare import load_preparation, load_split
 from train.data.split import SPLITS
@@ -33,10 +34,11 @@ from train.data.tokenization import (
 from train.evaluation.metrics import headline
 from train.modeling.build import build_new_model, load_pretrained_model
 from train.modeling.dropout import use_byte_dropout
-from train.modeling.losses import LOSSES
+from train.modeling.losses import CLASS_WEIGHTS, LOSSES
+from train.modeling.pooling import append_mean_layer, use_first_token_layer
 from train.runtime import Attention, Precision, pick_attention, pick_device, pick_precision
 from train.training.arguments import training_arguments
-from train.training.trainer import EpochOrder, step_loss
+from train.training.trainer import EpochOrder, Objective, SmsTrainer
 
 
 class Place(NamedTuple):
@@ -50,7 +52,7 @@ class Place(NamedTuple):
 class Assembled(NamedTuple):
     """A Trainer ready to start, and the parts it was made of."""
 
-    trainer: Trainer
+    trainer: SmsTrainer
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     labels: LabelMap
@@ -74,6 +76,9 @@ def assemble(config: Config) -> Assembled:
     tokenizer = _tokenizer(config, splits["train"])
     model = _model(config, labels, tokenizer, place.attention)
     _check_max_length(config.data.max_length, model)
+    if config.model.pooling == "mean":
+        append_mean_layer(model)
+    use_first_token_layer(model)
     if place.device.type == "cpu":
         use_byte_dropout(model)
     trainer = _trainer(config, model, tokenizer, splits, labels, place)
@@ -156,18 +161,18 @@ def _trainer(
     splits: dict[str, Dataset],
     labels: LabelMap,
     place: Place,
-) -> Trainer:
+) -> SmsTrainer:
     section = config.training
     encoded = {
         name: tokenize_dataset(table, tokenizer, labels, config.data.max_length)
         for name, table in splits.items()
         if name != "test"
     }
-    callbacks: list[TrainerCallback] = [EpochOrder()]
+    order = EpochOrder(balanced=section.class_balanced_sampling)
+    callbacks: list[TrainerCallback] = [order]
     if section.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(section.early_stopping_patience))
-    loss = functools.partial(LOSSES[config.loss.name], label_smoothing=config.loss.label_smoothing)
-    return Trainer(
+    return SmsTrainer(
         model=model,
         args=training_arguments(
             section, section.output_dir / "checkpoints", place.device, place.precision
@@ -175,9 +180,32 @@ def _trainer(
         train_dataset=encoded["train"],
         eval_dataset=encoded["validation"],
         data_collator=data_collator(tokenizer, place.device.type),
-        compute_loss_func=step_loss(loss),
         compute_metrics=_compute_metrics,
         callbacks=callbacks,
+        objective=_objective(config.loss, np.asarray(encoded["train"]["labels"]), labels),
+        layerwise_lr_decay=section.layerwise_lr_decay,
+    )
+
+
+def _objective(section: LossConfig, train: NDArray[np.int64], labels: LabelMap) -> Objective:
+    # A label of the map that the data lack counts as one message: its prior is not 0.
+    counts = np.bincount(train, minlength=len(labels.names)).clip(min=1)
+    known = {
+        "label_smoothing": section.label_smoothing,
+        "gamma": section.focal_gamma,
+        "max_margin": section.ldam_margin,
+        "tau": section.tau,
+        "counts": torch.from_numpy(counts).float(),
+    }
+    loss = LOSSES[section.name]
+    wanted = inspect.signature(loss).parameters
+    weights = section.class_weights and CLASS_WEIGHTS[section.class_weights](counts)
+    return Objective(
+        functools.partial(loss, **{key: value for key, value in known.items() if key in wanted}),
+        None if weights is None else torch.from_numpy(weights).float(),
+        section.reweight_after,
+        section.r_drop,
+        section.fgm,
     )
 
 

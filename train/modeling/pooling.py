@@ -1,0 +1,95 @@
+"""Mean pooling inside the stock BERT architecture, and a last layer that computes one token."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.bert.modeling_bert import BertLayer, eager_attention_forward
+
+from train.command import UserError
+
+#: Weight of the mean beside the first token that the residual connection adds: 1 in 1024 is left.
+_MEAN_WEIGHT = 1024.0
+
+
+def append_mean_layer(model: PreTrainedModel) -> None:
+    """Append a frozen BERT layer whose first token is the layer norm of the mean of all tokens.
+
+    A stock BERT classifier reads the first token, and an encoder trained by mean pooling holds
+    little there. The layer's queries are zero, so that it attends to every token alike; values are
+    passed on as they are; the residual's first token is left as one part in 1,024; the feed-forward
+    part adds nothing. The model stays a stock BERT of one layer more, which any runtime for BERT
+    loads, where a pooling of our own would make users run our code (``auto_map``).
+
+    Raises:
+        UserError: if the encoder is not of BERT's architecture.
+    """
+    layers = _layers(model)
+    layer: Any = copy.deepcopy(layers[-1])
+    size = model.config.hidden_size
+    with torch.no_grad():
+        for name, weight in layer.named_parameters():
+            weight.fill_(1.0 if name.endswith("LayerNorm.weight") else 0.0)
+        layer.attention.self.value.weight.copy_(torch.eye(size))
+        layer.attention.output.dense.weight.copy_(_MEAN_WEIGHT * torch.eye(size))
+    layer.attention.self.layer_idx = len(layers)
+    layers.append(layer.requires_grad_(False))
+    model.config.num_hidden_layers += 1
+
+
+def use_first_token_layer(model: PreTrainedModel) -> None:
+    """Let the last layer compute its first token alone: the only one that the classifier reads.
+
+    The answers and gradients are the same; queries, feed-forward part and norms of the other
+    tokens are saved, 5/6 of that layer's work. Encoders other than BERT are left as they are.
+    """
+    layers = getattr(getattr(model.base_model, "encoder", None), "layer", None)
+    if layers is not None and type(layers[-1]) is BertLayer:
+        # The class is changed, not the module: names and weights stay where they are.
+        layers[-1].__class__ = _FirstTokenLayer
+
+
+class _FirstTokenLayer(BertLayer):  # type: ignore[no-untyped-call]
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        *_: Any,  # noqa: ANN401
+        **__: Any,  # noqa: ANN401
+    ) -> torch.Tensor:
+        attention = self.attention.self
+        first = hidden_states[:, :1]
+        heads = (*hidden_states.shape[:2], -1, attention.attention_head_size)
+        query = attention.query(first).view(len(first), 1, -1, heads[-1]).transpose(1, 2)
+        key = attention.key(hidden_states).view(heads).transpose(1, 2)
+        value = attention.value(hidden_states).view(heads).transpose(1, 2)
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(
+            attention.config._attn_implementation, eager_attention_forward
+        )
+        context, _ = attend(
+            attention,
+            query,
+            key,
+            value,
+            None if attention_mask is None else attention_mask[:, :, :1],
+            dropout=attention.dropout.p if self.training else 0.0,
+            scaling=attention.scaling,
+        )
+        attended = self.attention.output(context.reshape(len(first), 1, -1), first)
+        answer: torch.Tensor = self.feed_forward_chunk(attended)  # type: ignore[no-untyped-call]
+        return answer
+
+
+def _layers(model: PreTrainedModel) -> nn.ModuleList:
+    layers = getattr(getattr(model.base_model, "encoder", None), "layer", None)
+    if layers is None or not isinstance(layers[-1], BertLayer):
+        raise UserError(
+            f"model.pooling: expected an encoder of BERT's architecture for mean pooling, found "
+            f"{model.config.model_type}: set model.pooling=cls"
+        )
+    return cast(nn.ModuleList, layers)
