@@ -167,3 +167,20 @@ def test_run_trained_with_any_objective_reloads_and_predicts(config_file, tmp_pa
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
     assert len(rows) == 2
     assert all(row["scores"] for row in rows)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", LOSSES)
+def test_step_on_a_gpu_never_waits_for_the_device(trainer, name):
+    ready = trainer("training.device=cuda", "training.precision=bf16", f"loss.name={name}")
+    (batch,) = batches(ready, 8)
+    batch = {key: tensor.cuda() for key, tensor in batch.items()}
+    size = torch.tensor(8, device="cuda")
+    ready.training_step(ready.model, dict(batch), size)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        ready.training_step(ready.model, dict(batch), size)
+        ready.optimizer.step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -41,9 +41,10 @@ def logit_adjusted(
 ) -> torch.Tensor:
     """Return the cross entropy of ``logits + tau log prior`` (Menon et al., 2021, equation 10).
 
-    ``counts`` are the training messages of each label, their shares the prior.
+    ``counts`` are the training messages of each label, on the logits' device; their shares are the
+    prior.
     """
-    prior = tau * torch.log(counts / counts.sum()).to(logits.device)
+    prior = tau * torch.log(counts / counts.sum())
     return cross_entropy(logits + prior, labels, label_smoothing=label_smoothing)
 
 
@@ -59,7 +60,7 @@ def ldam(
     The label's logit is lowered by ``C / n^(1/4)``, where C gives the rarest label ``max_margin``.
     The paper multiplies logits by 30 besides, since its own are cosines; these are not.
     """
-    margins = counts.to(logits.device) ** -0.25
+    margins = counts**-0.25
     margins = margins * (max_margin / margins.max())
     lowered = logits - functional.one_hot(labels, logits.shape[-1]) * margins
     return functional.cross_entropy(lowered, labels, reduction="none")

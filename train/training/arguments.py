@@ -37,6 +37,8 @@ def training_arguments(
         gradient_checkpointing=section.gradient_checkpointing,
         dataloader_num_workers=section.dataloader_num_workers,
         dataloader_pin_memory=device.type == "cuda",
+        # With pinned memory a batch is copied while the step before it is computed.
+        accelerator_config={"non_blocking": device.type == "cuda"},
         train_sampling_strategy="group_by_length",
         length_column_name="length",
         eval_strategy="epoch",

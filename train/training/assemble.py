@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from datasets import Dataset
-from numpy.typing import NDArray
 from transformers import (
     EarlyStoppingCallback,
     EvalPrediction,
@@ -182,12 +182,14 @@ def _trainer(
         data_collator=data_collator(tokenizer, place.device.type),
         compute_metrics=_compute_metrics,
         callbacks=callbacks,
-        objective=_objective(config.loss, np.asarray(encoded["train"]["labels"]), labels),
+        objective=_objective(config.loss, encoded["train"]["labels"], labels, place.device),
         layerwise_lr_decay=section.layerwise_lr_decay,
     )
 
 
-def _objective(section: LossConfig, train: NDArray[np.int64], labels: LabelMap) -> Objective:
+def _objective(
+    section: LossConfig, train: Sequence[int], labels: LabelMap, device: torch.device
+) -> Objective:
     # A label of the map that the data lack counts as one message: its prior is not 0.
     counts = np.bincount(train, minlength=len(labels.names)).clip(min=1)
     known = {
@@ -195,14 +197,14 @@ def _objective(section: LossConfig, train: NDArray[np.int64], labels: LabelMap) 
         "gamma": section.focal_gamma,
         "max_margin": section.ldam_margin,
         "tau": section.tau,
-        "counts": torch.from_numpy(counts).float(),
+        "counts": torch.tensor(counts, device=device, dtype=torch.float32),
     }
     loss = LOSSES[section.name]
     wanted = inspect.signature(loss).parameters
     weights = section.class_weights and CLASS_WEIGHTS[section.class_weights](counts)
     return Objective(
         functools.partial(loss, **{key: value for key, value in known.items() if key in wanted}),
-        None if weights is None else torch.from_numpy(weights).float(),
+        None if weights is None else torch.tensor(weights, device=device, dtype=torch.float32),
         section.reweight_after,
         section.r_drop,
         section.fgm,

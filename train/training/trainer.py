@@ -109,7 +109,7 @@ class SmsTrainer(Trainer):
         weights = self.objective.class_weights
         deferred = self.objective.reweight_after * self.state.max_steps
         if weights is not None and self.state.global_step >= deferred:
-            messages = messages * weights.to(labels.device)[labels]
+            messages = messages * weights[labels]
         total = messages.sum()
         size = len(labels)
         if self._twice:
