@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from train.command import UserError
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Tracker = Literal["tensorboard", "trackio", "wandb", "mlflow", "swanlab"]
 
 
 class Section(BaseModel):
@@ -92,7 +93,9 @@ class TrainingConfig(Section):
     early_stopping_patience: int = Field(
         0, ge=0, description="Stop after so many epochs without a better macro_f1; 0: never."
     )
-    report_to: list[str] = Field(default=[], description="Trackers, by their transformers names.")
+    report_to: list[Tracker] | None = Field(
+        None, description="Null: TensorBoard where it is installed; an empty list: none."
+    )
 
 
 class EvaluationConfig(Section):

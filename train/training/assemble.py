@@ -37,6 +37,7 @@ from train.modeling.losses import LOSSES
 from train.runtime import Attention, Precision, pick_attention, pick_device, pick_precision
 from train.training.arguments import training_arguments
 from train.training.trainer import EpochOrder, step_loss
+from train.training.tracking import tracking_callbacks
 
 
 class Place(NamedTuple):
@@ -163,7 +164,10 @@ def _trainer(
         for name, table in splits.items()
         if name != "test"
     }
-    callbacks: list[TrainerCallback] = [EpochOrder()]
+    callbacks: list[TrainerCallback] = [
+        EpochOrder(),
+        *tracking_callbacks(section.report_to, section.output_dir),
+    ]
     if section.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(section.early_stopping_patience))
     loss = functools.partial(LOSSES[config.loss.name], label_smoothing=config.loss.label_smoothing)

@@ -71,7 +71,7 @@ def matrix_rate() -> float:
 def _ours(config: Config, messages: int) -> dict[str, float]:
     with TemporaryDirectory() as folder:
         training = config.training.model_copy(
-            update={"output_dir": Path(folder), "num_train_epochs": 1.0}
+            update={"output_dir": Path(folder), "num_train_epochs": 1.0, "report_to": []}
         )
         trainer = assemble(config.model_copy(update={"training": training})).trainer
         trainer.args.eval_strategy = trainer.args.save_strategy = "no"
