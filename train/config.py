@@ -45,6 +45,17 @@ class FromScratchConfig(Section):
     intermediate_size: int = Field(512, ge=8)
 
 
+class LoraConfig(Section):
+    """Low-rank adapters; the names are peft's, r is rank here."""
+
+    rank: int = Field(8, ge=1)
+    alpha: int = Field(16, ge=1, description="The adapters are scaled by alpha / rank.")
+    dropout: Share = 0.0
+    target_modules: list[str] = Field(
+        default=["query", "value"], min_length=1, description="Linear layers, by the end of a name."
+    )
+
+
 class ModelConfig(Section):
     """The encoder to fine-tune."""
 
@@ -57,6 +68,10 @@ class ModelConfig(Section):
     hidden_dropout: Share | None = Field(None, description="Null keeps the checkpoint's own.")
     attention_dropout: Share | None = Field(None, description="Null keeps the checkpoint's own.")
     classifier_dropout: Share | None = Field(None, description="Null keeps the checkpoint's own.")
+    lora: LoraConfig | None = Field(
+        None,
+        description="Train low-rank adapters instead of all weights; they are merged at the end.",
+    )
 
 
 class LossConfig(Section):

@@ -33,11 +33,12 @@ from train.data.tokenization import (
 from train.evaluation.metrics import headline
 from train.modeling.build import build_new_model, load_pretrained_model
 from train.modeling.dropout import use_byte_dropout
+from train.modeling.lora import add_lora
 from train.modeling.losses import LOSSES
 from train.runtime import Attention, Precision, pick_attention, pick_device, pick_precision
 from train.training.arguments import training_arguments
-from train.training.trainer import EpochOrder, step_loss
 from train.training.tracking import tracking_callbacks
+from train.training.trainer import EpochOrder, step_loss
 
 
 class Place(NamedTuple):
@@ -75,6 +76,8 @@ def assemble(config: Config) -> Assembled:
     tokenizer = _tokenizer(config, splits["train"])
     model = _model(config, labels, tokenizer, place.attention)
     _check_max_length(config.data.max_length, model)
+    if config.model.lora is not None:
+        model = add_lora(model, tokenizer, **config.model.lora.model_dump())
     if place.device.type == "cpu":
         use_byte_dropout(model)
     trainer = _trainer(config, model, tokenizer, splits, labels, place)
@@ -103,6 +106,11 @@ def _pick_place(config: Config) -> Place:
 def _tokenizer(config: Config, train: Dataset) -> PreTrainedTokenizerBase:
     section = config.model
     if section.from_scratch is not None:
+        if section.lora is not None:
+            raise UserError(
+                "model.lora: expected a pretrained encoder to adapt, found model.from_scratch: "
+                "remove one of them"
+            )
         return build_tokenizer(train["text"], section.from_scratch.vocab_size)
     return load_tokenizer(
         section.name_or_path,
