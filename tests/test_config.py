@@ -34,7 +34,7 @@ def test_shipped_config_loads(path):
     first = path.read_text("utf-8").splitlines()[0]
     assert first.startswith("# ")
     if path.name not in ("base.yaml", "quickstart.yaml"):
-        assert f"scripts/finetune.py configs/{path.name}" in first
+        assert f"scripts/finetune.py {path.relative_to(ROOT)}" in first
         assert config.model.name_or_path == "hfl/chinese-macbert-base"
 
 

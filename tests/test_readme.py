@@ -106,7 +106,7 @@ def test_quickstart_walks_the_whole_path():
 
 
 def test_comments_of_shipped_configs_parse(capsys):
-    for path in (ROOT / "configs").glob("*.yaml"):
+    for path in (ROOT / "configs").rglob("*.yaml"):
         for line in re.findall(r"^# python (scripts/\S+ [^\\\n]*)", path.read_text("utf-8"), re.M):
             script = shlex.split(line)[0]
             assert (ROOT / script).is_file(), line

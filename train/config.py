@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from train.command import UserError
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Tracker = Literal["tensorboard", "trackio", "wandb", "mlflow", "swanlab"]
 
 
 class Section(BaseModel):
@@ -44,6 +45,17 @@ class FromScratchConfig(Section):
     intermediate_size: int = Field(512, ge=8)
 
 
+class LoraConfig(Section):
+    """Low-rank adapters; the names are peft's, r is rank here."""
+
+    rank: int = Field(8, ge=1)
+    alpha: int = Field(16, ge=1, description="The adapters are scaled by alpha / rank.")
+    dropout: Share = 0.0
+    target_modules: list[str] = Field(
+        default=["query", "value"], min_length=1, description="Linear layers, by the end of a name."
+    )
+
+
 class ModelConfig(Section):
     """The encoder to fine-tune."""
 
@@ -58,6 +70,10 @@ class ModelConfig(Section):
     classifier_dropout: Share | None = Field(None, description="Null keeps the checkpoint's own.")
     pooling: Literal["cls", "mean"] = Field(
         "cls", description="What the classifier reads: the first token, or the mean of all."
+    )
+    lora: LoraConfig | None = Field(
+        None,
+        description="Train low-rank adapters instead of all weights; they are merged at the end.",
     )
 
 
@@ -110,7 +126,9 @@ class TrainingConfig(Section):
     early_stopping_patience: int = Field(
         0, ge=0, description="Stop after so many epochs without a better macro_f1; 0: never."
     )
-    report_to: list[str] = Field(default=[], description="Trackers, by their transformers names.")
+    report_to: list[Tracker] | None = Field(
+        None, description="Null: TensorBoard where it is installed; an empty list: none."
+    )
 
 
 class EvaluationConfig(Section):

@@ -24,6 +24,7 @@ RUN_FILES = {
     "config.yaml",
     "checkpoints",
     "labels.json",
+    "logs",
     "manifest.json",
     "model.safetensors",
     "tokenizer.json",

@@ -33,15 +33,21 @@ def headline_table(metrics: Mapping[str, Any]) -> Table:
     return grid
 
 
-def render_report(metrics: Mapping[str, Any], run: Mapping[str, Any]) -> str:
-    """Return ``report.html``. ``run`` names the run: ``path``, ``data``, ``base_model``."""
+def render_report(
+    metrics: Mapping[str, Any], run: Mapping[str, Any], training: Section | None = None
+) -> str:
+    """Return ``report.html``. ``run`` names the run: ``path``, ``data``, ``base_model``.
+
+    ``training`` is the section that tells how it was trained, where that is known.
+    """
     speed = metrics["throughput"]
     summary = (
         f"{metrics['n']:,} messages of {run['data']}, split {metrics['split']}; base model "
         f"{run['base_model'] or 'built from scratch'}; {speed['messages_per_second']:.0f} "
         f"messages/s on {speed['device']} in {speed['precision']}."
     )
-    return render_page(f"Evaluation of {run['path']}", summary, _sections(metrics))
+    sections = _sections(metrics) + ([training] if training else [])
+    return render_page(f"Evaluation of {run['path']}", summary, sections)
 
 
 def _sections(metrics: Mapping[str, Any]) -> list[Section]:

@@ -25,6 +25,7 @@ from train.data.split import SPLITS, contamination
 from train.data.text import preprocess
 from train.evaluation.baseline import fit_baseline, predict_baseline
 from train.evaluation.compare import bootstrap_intervals
+from train.evaluation.curves import training_section
 from train.evaluation.metrics import SmsMetric, compute_metrics
 from train.evaluation.report import render_report
 from train.evaluation.slices import slice_scores
@@ -199,7 +200,7 @@ def _write(
     with file_written_whole(folder / "predictions.parquet") as path:
         pq.write_table(table, path)
     with file_written_whole(folder / "report.html") as path:
-        path.write_text(render_report(metrics, facts), "utf-8")
+        path.write_text(render_report(metrics, facts, training_section(run)), "utf-8")
     with file_written_whole(folder / "metrics.json") as path:
         path.write_text(
             json.dumps(metrics, ensure_ascii=False, indent=2, allow_nan=False) + "\n", "utf-8"

@@ -49,7 +49,9 @@ def training_arguments(
         greater_is_better=True,
         logging_steps=section.logging_steps,
         logging_first_step=True,
-        report_to=section.report_to or "none",
+        # Trackers come as callbacks (tracking.py); they name a run after its folder.
+        report_to="none",
+        run_name=section.output_dir.name,
         # The sampler reads the length column, which the trainer would drop before it is asked.
         remove_unused_columns=False,
         label_names=["labels"],

@@ -34,10 +34,12 @@ from train.data.tokenization import (
 from train.evaluation.metrics import headline
 from train.modeling.build import build_new_model, load_pretrained_model
 from train.modeling.dropout import use_byte_dropout
+from train.modeling.lora import add_lora
 from train.modeling.losses import CLASS_WEIGHTS, LOSSES
 from train.modeling.pooling import append_mean_layer, use_first_token_layer
 from train.runtime import Attention, Precision, pick_attention, pick_device, pick_precision
 from train.training.arguments import training_arguments
+from train.training.tracking import tracking_callbacks
 from train.training.trainer import EpochOrder, Objective, SmsTrainer
 
 
@@ -79,6 +81,8 @@ def assemble(config: Config) -> Assembled:
     if config.model.pooling == "mean":
         append_mean_layer(model)
     use_first_token_layer(model)
+    if config.model.lora is not None:
+        model = add_lora(model, tokenizer, **config.model.lora.model_dump())
     if place.device.type == "cpu":
         use_byte_dropout(model)
     trainer = _trainer(config, model, tokenizer, splits, labels, place)
@@ -107,6 +111,11 @@ def _pick_place(config: Config) -> Place:
 def _tokenizer(config: Config, train: Dataset) -> PreTrainedTokenizerBase:
     section = config.model
     if section.from_scratch is not None:
+        if section.lora is not None:
+            raise UserError(
+                "model.lora: expected a pretrained encoder to adapt, found model.from_scratch: "
+                "remove one of them"
+            )
         return build_tokenizer(train["text"], section.from_scratch.vocab_size)
     return load_tokenizer(
         section.name_or_path,
@@ -168,8 +177,10 @@ def _trainer(
         for name, table in splits.items()
         if name != "test"
     }
-    order = EpochOrder(balanced=section.class_balanced_sampling)
-    callbacks: list[TrainerCallback] = [order]
+    callbacks: list[TrainerCallback] = [
+        EpochOrder(balanced=section.class_balanced_sampling),
+        *tracking_callbacks(section.report_to, section.output_dir),
+    ]
     if section.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(section.early_stopping_patience))
     return SmsTrainer(

@@ -16,6 +16,7 @@ from transformers.trainer_utils import TrainOutput
 
 from train.config import Config, dump_config
 from train.modeling.artifact import Manifest, TextOptions, save_artifact
+from train.modeling.lora import merge_lora
 from train.training.assemble import Assembled, assemble
 from train.training.resume import checkpoint_to_resume, how_to_resume
 
@@ -47,9 +48,8 @@ def finetune(config: Config) -> Path:
         raise
     if parts.trainer.is_world_process_zero():
         manifest = _manifest(config, parts, output, time.perf_counter() - started)
-        save_artifact(
-            run, parts.model, parts.tokenizer, parts.labels, manifest, dump_config(config)
-        )
+        model = merge_lora(parts.model)
+        save_artifact(run, model, parts.tokenizer, parts.labels, manifest, dump_config(config))
         parts.trainer.state.save_to_json(str(run / "trainer_state.json"))
     return run
 
