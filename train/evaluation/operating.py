@@ -159,8 +159,8 @@ def _by_false_positives(units: _Units, rate: float, confidence: float) -> Found:
     above = units.guarded[units.guarded > units.rest[allowed]]
     if not len(above):
         return None, (
-            f"no campaign of the guarded labels scores above the {allowed + 1:,} highest of the "
-            "others: nothing could be stopped within the budget"
+            f"the budget allows {allowed:,} campaigns of the other labels to be hit, and more of "
+            "them score above every guarded one: nothing could be stopped within it"
         )
     return float(above[-1]), None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from train.command import UserError, file_written_whole
+from train.config import load_config
 from train.data.labels import LabelMap
 from train.data.sources import DEFAULT_COLUMNS, Columns
 from train.data.split import contamination
@@ -31,13 +33,28 @@ from train.evaluation.metrics import (
 from train.evaluation.operating import Scored, measure_point
 from train.evaluation.report import render_report
 from train.evaluation.slices import slice_scores
-from train.modeling.artifact import Manifest
+from train.modeling.artifact import Manifest, load_manifest
 from train.modeling.classifier import SmsClassifier
-from train.modeling.decision import point_scores
+from train.modeling.decision import decide, point_scores
 from train.runtime import DeviceChoice
 from train.sections import EvaluationConfig
 
 logger = logging.getLogger(__name__)
+
+
+def evaluation_section(run: Path, overrides: Sequence[str] = ()) -> EvaluationConfig:
+    """Return how a run is judged: as its configuration says, but for ``evaluation.key=value``.
+
+    Raises:
+        UserError: if the folder holds no finished run, or an override is of another section.
+    """
+    load_manifest(run)
+    for override in overrides:
+        if not override.startswith("evaluation."):
+            raise UserError(
+                f"expected evaluation.KEY=VALUE, found {override!r}: the rest of a run is settled"
+            )
+    return load_config(run / "config.yaml", overrides).evaluation
 
 
 def evaluate_run(
@@ -173,6 +190,8 @@ def _write(
     classifier: SmsClassifier,
 ) -> Path:
     names, answers = np.array(classifier.labels.names), classifier.answers(probabilities)
+    points = classifier.artifact.manifest.calibration.operating_points
+    decisions = decide(probabilities, points, classifier.labels)
     table = pa.table(
         {
             "text": labelled.texts,
@@ -180,6 +199,7 @@ def _write(
             "predicted": names[answers],
             "score": probabilities[np.arange(len(answers)), answers],
             "scores": list(probabilities),
+            "decision": pa.array(decisions, pa.string()),
             "group": labelled.groups,
             "source": labelled.columns["source"],
         }

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from transformers.trainer_utils import TrainOutput
 
 from train.config import Config, dump_config
-from train.evaluation.calibration import calibrate_run, check_section
+from train.evaluation.calibration import calibrate_run
 from train.modeling.artifact import Manifest, TextOptions, save_artifact
 from train.training.assemble import Assembled, assemble
 from train.training.resume import checkpoint_to_resume, how_to_resume
@@ -38,7 +38,6 @@ def finetune(config: Config) -> Path:
     run = config.training.output_dir
     checkpoint = checkpoint_to_resume(run, resume=config.training.resume_from_checkpoint)
     parts = assemble(config)
-    check_section(config.evaluation, parts.labels)
     started = time.perf_counter()
     try:
         # The trainer's progress bar writes its losses to stdout, where results belong.
