@@ -1,4 +1,4 @@
-"""Scores against scikit-learn, and the intervals against known truth."""
+"""Scores against scikit-learn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from sklearn import metrics as reference
 
 from train.command import UserError
 from train.data.labels import LabelMap
-from train.evaluation.compare import bootstrap_intervals
 from train.evaluation.costs import cost_matrix
 from train.evaluation.metrics import (
     SmsMetric,
@@ -214,16 +213,3 @@ def test_metric_gives_what_the_function_gives_in_batches_too():
         metric.add_batch(predictions=probabilities[part], references=truth[part])
     arguments = {"labels": list(LABELS.names), "parents": list(LABELS.parents)}
     assert metric.compute(**arguments) == compute_metrics(probabilities, truth, LABELS)
-
-
-def test_interval_draws_groups_not_rows():
-    # Ten campaigns of 100 copies, each right or wrong as a whole.
-    right = np.repeat(np.arange(10) < 7, 100)
-    truth = np.zeros(1000, dtype=int)
-    predicted = np.where(right, 0, 1)
-    rows = np.arange(1000)
-    narrow = bootstrap_intervals(truth, predicted, rows, 2)["accuracy"]
-    wide = bootstrap_intervals(truth, predicted, rows // 100, 2)["accuracy"]
-    assert narrow[1] - narrow[0] < 0.08
-    assert wide[1] - wide[0] > 0.4
-    assert wide[0] < 0.7 < wide[1]

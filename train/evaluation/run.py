@@ -21,8 +21,9 @@ from train.data.labels import LabelMap
 from train.data.sources import DEFAULT_COLUMNS, Columns
 from train.data.split import contamination
 from train.evaluation.baseline import fit_baseline, predict_baseline
+from train.evaluation.bootstrap import Judged, bootstrap_scores, intervals
 from train.evaluation.calibration import check_section
-from train.evaluation.compare import bootstrap_intervals
+from train.evaluation.costs import cost_matrix
 from train.evaluation.labelled import Labelled, load_prepared, load_raw
 from train.evaluation.metrics import (
     SmsMetric,
@@ -31,6 +32,7 @@ from train.evaluation.metrics import (
     reliability,
 )
 from train.evaluation.operating import Scored, measure_point
+from train.evaluation.ranking import measured_groups
 from train.evaluation.report import render_report
 from train.evaluation.slices import slice_scores
 from train.modeling.artifact import Manifest, load_manifest
@@ -86,6 +88,7 @@ def evaluate_run(
     probabilities = classifier.predict_proba(labelled.texts)
     seconds = time.perf_counter() - started
     predicted = classifier.answers(probabilities)
+    judged = Judged(probabilities, predicted, labelled.truth, labelled.groups)
     metrics = SmsMetric(keep_in_memory=True).compute(
         predictions=probabilities,
         references=labelled.truth,
@@ -99,7 +102,7 @@ def evaluate_run(
     metrics = {
         "split": labelled.name,
         **metrics,
-        "ci": _intervals(labelled, predicted, len(labels.names), section.bootstrap_samples),
+        "ci": _intervals(judged, labels, section),
         "baseline": _baseline(train, labelled, labels) if train and section.baseline else None,
         "contamination": contamination(labelled.texts, train.texts) if train else None,
         "slices": slice_scores(labelled.truth, predicted, "source", labelled.columns["source"]),
@@ -122,12 +125,17 @@ def _train_split(manifest: Manifest, labels: LabelMap) -> Labelled | None:
         return None
 
 
-def _intervals(
-    labelled: Labelled, predicted: NDArray[np.int64], size: int, draws: int
-) -> dict[str, list[float]]:
-    if not draws:
+def _intervals(judged: Judged, labels: LabelMap, section: EvaluationConfig) -> dict[str, Any]:
+    if not section.bootstrap_samples:
         return {}
-    return bootstrap_intervals(labelled.truth, predicted, labelled.groups, size, draws=draws)
+    drawn = bootstrap_scores(
+        judged,
+        labels,
+        draws=section.bootstrap_samples,
+        ranked=measured_groups(labels, section.groups),
+        costs=cost_matrix(section.costs, labels) if section.costs else None,
+    )
+    return intervals(drawn, judged, labels)
 
 
 def _baseline(train: Labelled, labelled: Labelled, labels: LabelMap) -> dict[str, Any]:
