@@ -20,7 +20,7 @@ from train.command import command
 from train.data.sources import Columns
 from train.evaluation.calibration import calibrate_run
 from train.evaluation.report import headline_table
-from train.evaluation.run import evaluate_run, evaluation_section
+from train.evaluation.run import evaluate_run, evaluation_section, require_gates
 
 
 @command
@@ -44,16 +44,13 @@ def main(argv: Sequence[str] | None) -> None:
         section = section.model_copy(update={"split": args.split})
     if args.calibrate:
         calibrate_run(args.run, section, device=args.device)
-    path = evaluate_run(
-        args.run,
-        section,
-        data=args.data,
-        device=args.device,
-        columns=Columns(text=args.text_column, label=args.label_column),
-    )
-    Console().print(headline_table(json.loads(path.read_text("utf-8"))))
+    columns = Columns(text=args.text_column, label=args.label_column)
+    path = evaluate_run(args.run, section, data=args.data, device=args.device, columns=columns)
+    metrics = json.loads(path.read_text("utf-8"))
+    Console().print(headline_table(metrics))
     print(path.with_name("report.html"))
     print(path)
+    require_gates(metrics)
 
 
 if __name__ == "__main__":

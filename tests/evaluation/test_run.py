@@ -16,7 +16,7 @@ KEYS = {
     "ci", "ece", "nll", "baseline", "contamination", "coarse", "slices", "throughput",
     "macro_precision", "macro_recall", "weighted_precision", "weighted_recall", "micro_precision",
     "micro_recall", "micro_f1", "balanced_accuracy", "matthews", "brier", "recall_at_fpr",
-    "precision_recall", "operating_points", "calibration",
+    "precision_recall", "operating_points", "calibration", "gates",
 }  # fmt: skip
 
 
@@ -41,7 +41,7 @@ def test_files_keys_and_last_line(evaluated, capsys):
     assert "linear baseline" in output
     for name in ("test", "validation"):
         files = {path.name for path in (evaluated / "eval" / name).iterdir()}
-        assert files == {"metrics.json", "predictions.parquet", "report.html"}
+        assert files == {"metrics.json", "predictions.parquet", "report.html", "report.md"}
         assert metrics(evaluated, name).keys() - {"undefined"} == KEYS
 
 

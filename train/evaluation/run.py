@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from train.command import UserError, file_written_whole
+from train.command import GateError, UserError, file_written_whole
 from train.config import load_config
 from train.data.labels import LabelMap
 from train.data.sources import DEFAULT_COLUMNS, Columns
@@ -24,6 +24,7 @@ from train.evaluation.baseline import fit_baseline, predict_baseline
 from train.evaluation.bootstrap import Judged, bootstrap_scores, intervals
 from train.evaluation.calibration import check_section
 from train.evaluation.costs import cost_matrix
+from train.evaluation.errors import telling_errors
 from train.evaluation.labelled import Labelled, load_prepared, load_raw
 from train.evaluation.metrics import (
     SmsMetric,
@@ -34,7 +35,7 @@ from train.evaluation.metrics import (
 from train.evaluation.operating import Scored, measure_point
 from train.evaluation.ranking import measured_groups
 from train.evaluation.report import render_report
-from train.evaluation.slices import slice_scores
+from train.evaluation.slices import check_gates, describe_gate, slice_scores
 from train.modeling.artifact import Manifest, load_manifest
 from train.modeling.classifier import SmsClassifier
 from train.modeling.decision import decide, point_scores
@@ -59,6 +60,17 @@ def evaluation_section(run: Path, overrides: Sequence[str] = ()) -> EvaluationCo
     return load_config(run / "config.yaml", overrides).evaluation
 
 
+def require_gates(metrics: dict[str, Any]) -> None:
+    """Fail where a gate was not kept.
+
+    Raises:
+        GateError: naming every such gate, its bounds and the value found.
+    """
+    broken = [gate for gate in metrics["gates"] if not gate["kept"]]
+    if broken:
+        raise GateError("gates not kept: " + "; ".join(map(describe_gate, broken)))
+
+
 def evaluate_run(
     run: Path,
     section: EvaluationConfig,
@@ -69,7 +81,7 @@ def evaluate_run(
 ) -> Path:
     """Score a run on a split of its prepared data, or on the raw labelled file ``data``.
 
-    Writes ``metrics.json``, ``predictions.parquet`` and ``report.html`` into
+    Writes ``metrics.json``, ``predictions.parquet``, ``report.html`` and ``report.md`` into
     ``RUN/eval/<split or file stem>/`` (the whole file name where the stem is a split's) and returns
     the path of the first.
 
@@ -105,7 +117,7 @@ def evaluate_run(
         "ci": _intervals(judged, labels, section),
         "baseline": _baseline(train, labelled, labels) if train and section.baseline else None,
         "contamination": contamination(labelled.texts, train.texts) if train else None,
-        "slices": slice_scores(labelled.truth, predicted, "source", labelled.columns["source"]),
+        "slices": slice_scores(labelled, judged, labels, draws=section.bootstrap_samples),
         "operating_points": _operating_points(probabilities, labelled, classifier),
         "calibration": _calibration(probabilities, labelled, classifier),
         "throughput": {
@@ -114,7 +126,8 @@ def evaluate_run(
             "precision": classifier.precision,
         },
     }
-    return _write(run, metrics, labelled, probabilities, classifier)
+    metrics["gates"] = check_gates(metrics, tuple(section.gates))
+    return _write(run, metrics, labelled, judged, classifier)
 
 
 def _train_split(manifest: Manifest, labels: LabelMap) -> Labelled | None:
@@ -194,10 +207,10 @@ def _write(
     run: Path,
     metrics: dict[str, Any],
     labelled: Labelled,
-    probabilities: NDArray[np.float64],
+    judged: Judged,
     classifier: SmsClassifier,
 ) -> Path:
-    names, answers = np.array(classifier.labels.names), classifier.answers(probabilities)
+    names, (probabilities, answers) = np.array(classifier.labels.names), judged[:2]
     points = classifier.artifact.manifest.calibration.operating_points
     decisions = decide(probabilities, points, classifier.labels)
     table = pa.table(
@@ -216,13 +229,18 @@ def _write(
     facts = {
         "path": run,
         "data": manifest.data["path"],
+        "data_hash": manifest.data["sha256"].get(f"{labelled.name}.parquet"),
         "base_model": manifest.base_model["name_or_path"],
     }
     folder = run / "eval" / labelled.name
     with file_written_whole(folder / "predictions.parquet") as path:
         pq.write_table(table, path)
-    with file_written_whole(folder / "report.html") as path:
-        path.write_text(render_report(metrics, facts), "utf-8")
+    errors = telling_errors(labelled.texts, judged, classifier.labels)
+    for name, text in zip(
+        ("report.html", "report.md"), render_report(metrics, facts, errors), strict=True
+    ):
+        with file_written_whole(folder / name) as path:
+            path.write_text(text, "utf-8")
     with file_written_whole(folder / "metrics.json") as path:
         path.write_text(
             json.dumps(metrics, ensure_ascii=False, indent=2, allow_nan=False) + "\n", "utf-8"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
+from train.command import UserError
 from train.data.collect import MAX_CHARACTERS
 from train.data.labels import LabelMap
 from train.data.text import preprocess
@@ -100,7 +101,11 @@ class SmsClassifier:
         return probabilities
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Return what the model gives before calibration, shape ``(messages, labels)``."""
+        """Return what the model gives before calibration, shape ``(messages, labels)``.
+
+        Raises:
+            UserError: if the model gives NaN or infinity.
+        """
         if not len(texts):
             return np.zeros((0, len(self.labels.names)))
         mask = self.artifact.manifest.text.mask_pii
@@ -108,6 +113,11 @@ class SmsClassifier:
         distinct = list(dict.fromkeys(clean))
         position = {text: index for index, text in enumerate(distinct)}
         logits = self._score(distinct)
+        if not np.isfinite(logits).all():
+            raise UserError(
+                f"expected finite scores, found NaN or infinity from {self.artifact.path}: the "
+                "model diverged, train again with a lower learning rate"
+            )
         return logits[[position[text] for text in clean]]
 
     def answers(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
