@@ -124,9 +124,10 @@ class _PartReader(HTMLParser):
         self.lines: list[str] = []
         self._row: list[str] = []
         self._text: list[str] = []
+        self._stress = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        del attrs
+        self._stress = "**" if ("class", "warning") in attrs else ""
         self._row = [] if tag == "tr" else self._row
         self._text = [] if tag in ("td", "th", "p") else self._text
 
@@ -144,7 +145,7 @@ class _PartReader(HTMLParser):
         elif tag == "table":
             self.lines.append("")
         elif tag == "p":
-            self.lines += [f"**{text}**", ""]
+            self.lines += [f"{self._stress}{text}{self._stress}", ""]
 
 
 def table(

@@ -9,7 +9,7 @@ import numpy as np
 import opencc
 from numpy.typing import NDArray
 
-from train.data.pii import PLACEHOLDERS, find_pii
+from train.data.pii import mask_pii
 
 Flags = NDArray[np.bool_]
 
@@ -24,7 +24,7 @@ _WORDS = {
     "amount": r"\[MONEY\]|[0-9]+(?:\.[0-9]+)?[ ]?[万亿]?元|[¥￥$][ ]?[0-9]",
 }
 _PATTERNS = {name: re.compile(words, re.IGNORECASE) for name, words in _WORDS.items()}
-_PERSONAL = re.compile("|".join(map(re.escape, PLACEHOLDERS)))
+_PERSONAL = re.compile(r"\[(?:PHONE|LANDLINE|ID|CARD|EMAIL|WECHAT|QQ)\]")
 
 
 def detect(texts: Sequence[str], raw: Sequence[str] | None = None) -> dict[str, Flags]:
@@ -38,7 +38,7 @@ def detect(texts: Sequence[str], raw: Sequence[str] | None = None) -> dict[str, 
         for name, pattern in _PATTERNS.items()
     }
     found["personal information"] = np.array(
-        [_PERSONAL.search(text) is not None or bool(find_pii(text)) for text in texts], dtype=bool
+        [_PERSONAL.search(mask_pii(text)) is not None for text in texts], dtype=bool
     )
     if raw is not None:
         converter = opencc.OpenCC("t2s")

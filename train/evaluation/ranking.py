@@ -43,13 +43,10 @@ def areas(positive: Flags, score: Floats) -> dict[str, float | None]:
     }
 
 
-def measured_groups(
-    labels: LabelMap, groups: Mapping[str, Sequence[str]], guarded: Sequence[Sequence[str]] = ()
-) -> dict[str, list[int]]:
+def measured_groups(labels: LabelMap, groups: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
     """Return by name the label ids that are ranked together against the rest.
 
-    Each parent (each label, where labels have no parents), the ``groups`` of the configuration and
-    what operating points guard.
+    Each parent (each label, where labels have no parents) and the ``groups`` of the configuration.
 
     Raises:
         UserError: if a group names what is no label.
@@ -57,8 +54,6 @@ def measured_groups(
     found = {
         name: labels.ids_of([name], "labels") for name in (labels.parent_names or labels.names)
     }
-    for names in guarded:
-        found["+".join(names)] = labels.ids_of(names, "evaluation.operating_points")
     for name, members in groups.items():
         found[name] = labels.ids_of(members, f"evaluation.groups.{name}")
     return found

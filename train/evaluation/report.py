@@ -21,6 +21,8 @@ from train.evaluation.report_sections import (
 )
 from train.page import Section, bars, render_markdown, render_page, show, table
 
+_MOST_CONFUSED = 20
+
 
 def headline_table(metrics: Mapping[str, Any]) -> Table:
     """Return the terminal table: model and linear baseline side by side, then each label."""
@@ -101,7 +103,7 @@ def _sections(metrics: Mapping[str, Any]) -> list[Section]:
 
 
 def _matrix(scores: Mapping[str, Any]) -> list[Markup]:
-    """Return the figure, and as a table what is confused: the right answers are in the recall."""
+    """Return the figure, and as a table what is confused most."""
     labels, counts = scores["labels"], scores["confusion_matrix"]
     confused = sorted(
         (
@@ -111,7 +113,7 @@ def _matrix(scores: Mapping[str, Any]) -> list[Markup]:
             if row != column and count
         ),
     )
-    rows = [[truth, answer, -count] for count, truth, answer in confused]
+    rows = [[truth, answer, -count] for count, truth, answer in confused[:_MOST_CONFUSED]]
     return [matrix_figure(counts, labels), table(["label", "taken for", "messages"], rows)]
 
 

@@ -24,6 +24,11 @@ def share_text(share: float | None) -> str:
     return show(None) if share is None else f"{100 * share:.2f} %"
 
 
+def paragraph(text: str) -> Markup:
+    """Return a paragraph."""
+    return Markup("<p>{}</p>").format(text)
+
+
 def gate_section(metrics: Mapping[str, Any]) -> list[Section]:
     """Return what the gates ask for, those not kept first; nothing without gates."""
     gates = sorted(metrics["gates"], key=lambda row: bool(row["kept"]))
@@ -45,7 +50,7 @@ def operating_section(metrics: Mapping[str, Any]) -> Section:
         budget = ", ".join(f"{name} {value:g}" for name, value in point["budget"].items())
         title = f"{point['name']} guards {', '.join(point['labels'])}: {budget}"
         if point["reason"] is not None:
-            parts.append(warning(f"{title}. No threshold: {point['reason']}."))
+            parts.append(warning(f"{title}. There is no threshold: {point['reason']}."))
             continue
         sides = [point["validation"], point["observed"]]
         rows: list[list[object]] = [
@@ -65,7 +70,7 @@ def operating_section(metrics: Mapping[str, Any]) -> Section:
         ):
             rows.append([name, *(share_text(side[key]) for side in sides)])
         rows.append(["other campaigns", *(side["other_campaigns"] for side in sides)])
-        parts.append(table([title, "validation", metrics["split"]], rows))
+        parts += [paragraph(title), table(["", "validation", metrics["split"]], rows)]
     if not parts:
         note = (
             "None is configured, so nothing is blocked: evaluation.operating_points says what to "
@@ -172,7 +177,7 @@ def limit_section(metrics: Mapping[str, Any]) -> Section:
     ]
     if rare:
         lines.append(f"Fewer than 20 messages, so hardly a number: {', '.join(rare)}.")
-    return Section("Limits", "", [Markup("<p>{}</p>").format(line) for line in lines])
+    return Section("Limits", "", [paragraph(line) for line in lines])
 
 
 def _rate_interval(metrics: Mapping[str, Any], row: Mapping[str, Any]) -> list[float] | None:
