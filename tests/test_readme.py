@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from doors import ROOT, SAMPLE, TINY_OVERRIDES, run
+
+from train.config import Config
 
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -64,6 +68,28 @@ def test_commands_of_the_data_page_run(tmp_path, monkeypatch, messages, labels_f
     for command in found:
         _, path, *arguments = shlex.split(command)
         assert run(Path(path).stem, *arguments) == 0, command
+
+
+EVALUATION = (ROOT / "docs/evaluation.md").read_text("utf-8")
+
+
+def test_commands_of_the_evaluation_page_run(tmp_path, monkeypatch, finished_run):
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "last"):
+        shutil.copytree(finished_run, tmp_path / "runs" / name)
+    assert run("eval", "runs/last") == 0
+    found = commands(EVALUATION)
+    assert [Path(shlex.split(command)[1]).stem for command in found] == ["eval", "eval", "compare"]
+    for command in found:
+        _, path, *arguments = shlex.split(command)
+        assert run(Path(path).stem, *arguments) == 0, command
+
+
+def test_configurations_of_the_evaluation_page_are_valid():
+    blocks = re.findall(r"^```yaml\n(.*?)^```", EVALUATION, re.S | re.M)
+    assert len(blocks) == 2
+    for block in blocks:
+        Config.model_validate({"data": {"path": "d"}, **yaml.safe_load(block)})
 
 
 def test_python_example_runs(finished_run):

@@ -18,10 +18,15 @@ class UserError(ValueError):
     """An error the user can mend: says what was expected, what was found and what to do."""
 
 
+class GateError(Exception):
+    """A run that does not keep a gate of its configuration: says which, and what was found."""
+
+
 def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
     """Turn a script's body into a ``main(argv) -> exit status``.
 
-    Status 0: done. 2: the user can mend it, one line on stderr and no traceback. 130: interrupted.
+    Status 0: done. 2: the user can mend it, one line on stderr and no traceback. 3: a gate was not
+    kept. 130: interrupted.
     A bug keeps its traceback (status 1).
     """
 
@@ -32,6 +37,9 @@ def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
             body(argv)
         except UserError as error:
             return _fail(str(error))
+        except GateError as error:
+            _fail(str(error))
+            return 3
         except BrokenPipeError:
             # The reader of our output (``| head``) has gone; nothing is left to tell it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

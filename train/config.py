@@ -14,18 +14,13 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from train.command import UserError
+from train.sections import EvaluationConfig, Section
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Tracker = Literal["tensorboard", "trackio", "wandb", "mlflow", "swanlab"]
-
-
-class Section(BaseModel):
-    """Frozen, and strict about unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
 class DataConfig(Section):
@@ -129,14 +124,6 @@ class TrainingConfig(Section):
     report_to: list[Tracker] | None = Field(
         None, description="Null: TensorBoard where it is installed; an empty list: none."
     )
-
-
-class EvaluationConfig(Section):
-    """How a run is judged."""
-
-    split: Literal["validation", "test"] = "test"
-    baseline: bool = Field(True, description="Train the linear baseline beside the model.")
-    bootstrap_samples: int = Field(1000, ge=0, description="Draws for the intervals; 0: none.")
 
 
 class Config(Section):
@@ -271,12 +258,16 @@ def _explain(error: Mapping[str, Any]) -> str:
 def _known_keys(location: Iterable[str]) -> list[str]:
     section: type[BaseModel] = Config
     for part in location:
-        section = _section_of(section.model_fields[part].annotation)
+        # The name of an entry or its place in a list is no field.
+        if part in section.model_fields:
+            section = _section_of(section.model_fields[part].annotation)
     return list(section.model_fields)
 
 
 def _section_of(annotation: Any) -> type[BaseModel]:  # noqa: ANN401
-    """Return the section class inside ``X | None``."""
+    """Return the section class inside ``X | None``, ``list[X]`` or ``dict[str, X]``."""
     if get_origin(annotation) in (Union, UnionType):
         annotation = next(arg for arg in get_args(annotation) if arg is not type(None))
+    if get_origin(annotation) in (list, dict):
+        annotation = get_args(annotation)[-1]
     return annotation  # type: ignore[no-any-return]

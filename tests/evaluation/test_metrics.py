@@ -1,6 +1,12 @@
-"""Scores against scikit-learn, and the intervals against known truth."""
+"""Scores against scikit-learn."""
 
 from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
+from train.command import UserError
 from train.data.labels import LabelMap
-from train.evaluation.compare import bootstrap_intervals
+from train.evaluation.costs import cost_matrix
 from train.evaluation.metrics import (
     SmsMetric,
     compute_metrics,
@@ -70,7 +77,116 @@ def test_headline_macro_is_over_labels_with_messages(pairs):
 def test_score_without_a_value_is_none_not_zero():
     probabilities = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1]])
     rows = compute_metrics(probabilities, np.array([0, 1]), LABELS)["per_label"]
-    assert rows["m"] == {"precision": None, "recall": None, "f1": None, "support": 0, "auprc": None}
+    row = rows["m"]
+    reasons = row.pop("undefined")
+    assert row == dict.fromkeys(("precision", "recall", "f1", "auprc", "auroc")) | {"support": 0}
+    assert reasons.keys() == row.keys() - {"support"}
+    assert reasons["precision"] == "never answered"
+    assert reasons["auroc"] == "no positives: no message of it"
+
+
+def test_set_of_one_label_has_scores_and_reasons():
+    scores = compute_metrics(np.tile([0.5, 0.3, 0.2], (4, 1)), np.zeros(4, dtype=int), LABELS)
+    assert scores["accuracy"] == 1
+    assert scores["matthews"] is None
+    assert scores["undefined"] == {"matthews": "all messages are of one label"}
+    assert scores["per_label"]["z"]["undefined"] == {
+        "auroc": "no negatives: every message is of it"
+    }
+    reasons = {row["group"]: row["undefined"]["recall"] for row in scores["recall_at_fpr"][::2]}
+    assert reasons == {
+        "p": "no negatives: every message is of it",
+        "q": "no positives: no message of it",
+    }
+    json.dumps(scores, allow_nan=False)
+
+
+def test_further_scores_are_scikit_learns():
+    probabilities, truth = some_predictions()
+    scores = compute_metrics(probabilities, truth, LABELS)
+    predicted = probabilities.argmax(axis=1)
+    assert scores["matthews"] == pytest.approx(reference.matthews_corrcoef(truth, predicted))
+    balanced = reference.balanced_accuracy_score(truth, predicted)
+    assert scores["balanced_accuracy"] == pytest.approx(balanced)
+    for average in ("macro", "micro", "weighted"):
+        expected = reference.precision_recall_fscore_support(truth, predicted, average=average)
+        found = [scores[f"{average}_{name}"] for name in ("precision", "recall", "f1")]
+        assert found == pytest.approx(expected[:3])
+    distances = ((probabilities - np.eye(3)[truth]) ** 2).sum(axis=1)
+    assert scores["brier"] == pytest.approx(distances.mean())
+    for k, name in enumerate(LABELS.names):
+        area = reference.roc_auc_score(truth == k, probabilities[:, k])
+        assert scores["per_label"][name]["auroc"] == pytest.approx(area)
+
+
+def test_recall_at_a_rate_is_the_best_that_the_rate_allows():
+    probabilities, truth = some_predictions(1000)
+    scores = compute_metrics(probabilities, truth, LABELS, groups={"mine": ["z", "q"]})
+    rows = {(row["group"], row["false_positive_rate"]): row for row in scores["recall_at_fpr"]}
+    assert {group for group, _ in rows} == {"p", "q", "mine"}
+    for rate in (0.01, 0.001):
+        row, positive = rows["mine", rate], truth != 2
+        score = probabilities[:, 0] + probabilities[:, 1]
+        false, recall, _ = reference.roc_curve(positive, score)
+        assert row["recall"] == recall[false <= rate].max()
+        flagged = score >= row["threshold"]
+        assert flagged[positive].mean() == row["recall"]
+        assert flagged[~positive].mean() <= rate
+        assert row["false_positives"] == int(rate * (~positive).sum())
+
+
+def test_costs_by_parent_and_by_label():
+    probabilities = np.eye(3)[[1, 0, 0, 2]]
+    truth = np.array([0, 2, 1, 2])
+    costs = {"p": {"q": 10}, "z": {"a": 50}}
+    # z taken for a: 50; m for z, of one parent: 1; a for z: not named, 1; m for m: 0.
+    scores = compute_metrics(probabilities, truth, LABELS, costs=costs)
+    assert scores["cost_weighted_error"] == pytest.approx((50 + 1 + 1 + 0) / 4)
+    assert "cost_weighted_error" not in compute_metrics(probabilities, truth, LABELS)
+    assert cost_matrix(costs, LABELS)[2, 1] == 10
+    for wrong in ({"p": {"none": 1}}, {"none": {"p": 1}}, {"p": {"q": -1}}):
+        with pytest.raises(UserError, match=r"evaluation\.costs"):
+            cost_matrix(wrong, LABELS)
+
+
+def test_a_bias_moves_answers_and_no_probability():
+    probabilities, truth = some_predictions()
+    plain = compute_metrics(probabilities, truth, LABELS)
+    moved = compute_metrics(probabilities, truth, LABELS, label_bias=[0, 9, 0])
+    assert moved["nll"] == plain["nll"]
+    assert moved["per_label"]["a"]["recall"] == 1
+    assert moved["accuracy"] == pytest.approx((truth == 1).mean())
+
+
+PART = """
+import sys
+import numpy as np
+sys.path.insert(0, {tests!r})
+from test_metrics import LABELS, SmsMetric, some_predictions
+probabilities, truth = some_predictions(41)
+part = np.array_split(np.arange(41), 2)[{process}]
+metric = SmsMetric(num_process=2, process_id={process}, experiment_id="x", cache_dir={cache!r})
+metric.add_batch(predictions=probabilities[part], references=truth[part])
+scores = metric.compute(labels=list(LABELS.names), parents=list(LABELS.parents))
+print(None if scores is None else (scores["n"], round(scores["nll"], 9)))
+"""
+
+
+def test_metric_in_two_processes(tmp_path):
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", PART.format(
+                process=process, cache=str(tmp_path), tests=str(Path(__file__).parent)
+            )],
+            stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+        for process in range(2)
+    ]  # fmt: skip
+    first, second = (process.communicate(timeout=120)[0].strip() for process in running)
+    expected = compute_metrics(*some_predictions(41), LABELS)
+    assert first == str((41, round(expected["nll"], 9)))
+    assert second == "None"
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -97,16 +213,3 @@ def test_metric_gives_what_the_function_gives_in_batches_too():
         metric.add_batch(predictions=probabilities[part], references=truth[part])
     arguments = {"labels": list(LABELS.names), "parents": list(LABELS.parents)}
     assert metric.compute(**arguments) == compute_metrics(probabilities, truth, LABELS)
-
-
-def test_interval_draws_groups_not_rows():
-    # Ten campaigns of 100 copies, each right or wrong as a whole.
-    right = np.repeat(np.arange(10) < 7, 100)
-    truth = np.zeros(1000, dtype=int)
-    predicted = np.where(right, 0, 1)
-    rows = np.arange(1000)
-    narrow = bootstrap_intervals(truth, predicted, rows, 2)["accuracy"]
-    wide = bootstrap_intervals(truth, predicted, rows // 100, 2)["accuracy"]
-    assert narrow[1] - narrow[0] < 0.08
-    assert wide[1] - wide[0] > 0.4
-    assert wide[0] < 0.7 < wide[1]

@@ -24,14 +24,16 @@ def classifier(finished_run):
     return SmsClassifier.from_pretrained(finished_run, precision="fp32")
 
 
-def test_probabilities_are_those_of_plain_transformers(classifier, finished_run):
+def test_probabilities_are_those_of_plain_transformers_calibrated(classifier, finished_run):
     model = AutoModelForSequenceClassification.from_pretrained(finished_run).eval()
     tokenizer = AutoTokenizer.from_pretrained(finished_run)
+    temperature = classifier.artifact.manifest.calibration.temperature
+    assert temperature != 1
     for text, row in zip(TEXTS, classifier.predict_proba(TEXTS), strict=True):
         clean = preprocess(text, mask=True)
         batch = tokenizer(clean, truncation=True, max_length=64, return_tensors="pt")
         with torch.inference_mode():
-            expected = model(**batch).logits.softmax(-1)[0].numpy()
+            expected = (model(**batch).logits / temperature).softmax(-1)[0].numpy()
         assert np.allclose(row, expected, atol=1e-5)
 
 

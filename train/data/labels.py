@@ -53,6 +53,23 @@ class LabelMap:
         order = {name: index for index, name in enumerate(self.parent_names)}
         return [order[parent] for parent in self.parents if parent is not None]
 
+    def ids_of(self, names: Iterable[str], where: str) -> list[int]:
+        """Return the ids of the labels that ``names`` name, by themselves or by their parent.
+
+        Raises:
+            UserError: if a name is neither a label nor a parent; ``where`` says who gave it.
+        """
+        wanted = set(names)
+        unknown = sorted(wanted - set(self.names) - set(self.parent_names))
+        if unknown:
+            known = dict.fromkeys([*self.parent_names, *self.names])
+            raise UserError(
+                f"{where}: expected labels of the run or their parents ({', '.join(known)}), found "
+                f"{', '.join(unknown)}"
+            )
+        pairs = zip(self.names, self.parents, strict=True)
+        return [k for k, (name, parent) in enumerate(pairs) if name in wanted or parent in wanted]
+
     def resolve(self, source: str, label: str) -> str | None:
         """Return our label for a source's ``label``, or ``None`` if it has no place here."""
         return self.origins.get(f"{source}:{label}", self.origins.get(label))

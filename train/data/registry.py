@@ -15,10 +15,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 
 from train.command import UserError, folder_written_whole
-from train.config import Section, read_yaml
+from train.config import read_yaml
 from train.data.checksum import file_hash
 from train.data.download import download, require_safe_address
 from train.data.sources import SOURCES
+from train.sections import Section
 
 MAX_UNPACKED_BYTES = 1 << 30
 #: Text compresses to a tenth or so; beyond this an archive is made to fill the disk.

@@ -14,14 +14,16 @@ from train.modeling.classifier import Prediction, SmsClassifier
 
 _ROWS_AT_ONCE = 8192
 _REMEMBERED = 200_000
-_OURS = ("label", "score", "scores", "note")
+_OURS = ("label", "score", "scores", "decision", "note")
 
 
 def score_file(
     classifier: SmsClassifier, source: Path, output: Path, *, text_column: str = "text"
 ) -> int:
-    """Write every row of ``source`` to ``output`` with ``label``, ``score``, ``scores``, ``note``.
+    """Write every row of ``source`` to ``output`` with our columns beside its own.
 
+    They are ``label``, ``score``, ``scores``, ``decision`` (empty where the run has no operating
+    point) and ``note``.
     A column of the input with one of these names is kept as ``input_<name>``.
     Order and number of rows stay; memory does not grow with the file. A message seen before gets
     the answer it got then. Returns the number of rows.
@@ -62,5 +64,6 @@ def _answered(row: Record, answer: Prediction) -> dict[str, Any]:
         "label": answer.label,
         "score": round(answer.score, 6),
         "scores": {name: round(score, 6) for name, score in answer.scores.items()},
+        "decision": answer.decision,
         "note": "; ".join(notes),
     }

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
-from matplotlib.figure import Figure
 from rich.table import Table
 
-from train.page import Section, bars, figure, render_page, show, table
+from train.evaluation.figures import matrix_figure
+from train.evaluation.report_sections import (
+    calibration_section,
+    error_section,
+    gate_section,
+    interval_text,
+    limit_section,
+    operating_section,
+    ranking_section,
+    slice_section,
+)
+from train.page import Section, bars, render_markdown, render_page, show, table
 
-#: A confusion matrix of so many labels can be read at a phone's width.
-_FEW_LABELS = 6
+_MOST_CONFUSED = 20
 
 
 def headline_table(metrics: Mapping[str, Any]) -> Table:
@@ -34,20 +42,27 @@ def headline_table(metrics: Mapping[str, Any]) -> Table:
 
 
 def render_report(
-    metrics: Mapping[str, Any], run: Mapping[str, Any], training: Section | None = None
-) -> str:
-    """Return ``report.html``. ``run`` names the run: ``path``, ``data``, ``base_model``.
+    metrics: Mapping[str, Any],
+    run: Mapping[str, Any],
+    errors: Mapping[str, Sequence[Mapping[str, Any]]],
+    training: Section | None = None,
+) -> tuple[str, str]:
+    """Return ``report.html``, and the same without figures as ``report.md``.
 
-    ``training`` is the section that tells how it was trained, where that is known.
+    ``run`` names the run: ``path``, ``data``, ``data_hash``, ``base_model``; ``errors`` come from
+    ``telling_errors``; ``training`` is the section that tells how it was trained, if known.
     """
     speed = metrics["throughput"]
     summary = (
-        f"{metrics['n']:,} messages of {run['data']}, split {metrics['split']}; base model "
+        f"{metrics['n']:,} messages of {run['data']}, split {metrics['split']}"
+        f"{f' (SHA-256 {digest[:12]})' if (digest := run['data_hash']) else ''}; base model "
         f"{run['base_model'] or 'built from scratch'}; {speed['messages_per_second']:.0f} "
         f"messages/s on {speed['device']} in {speed['precision']}."
     )
-    sections = _sections(metrics) + ([training] if training else [])
-    return render_page(f"Evaluation of {run['path']}", summary, sections)
+    last = [training, limit_section(metrics)] if training else [limit_section(metrics)]
+    sections = [*_sections(metrics), *error_section(errors), *last]
+    title = f"Evaluation of {run['path']}"
+    return render_page(title, summary, sections), render_markdown(title, summary, sections)
 
 
 def _sections(metrics: Mapping[str, Any]) -> list[Section]:
@@ -59,15 +74,17 @@ def _sections(metrics: Mapping[str, Any]) -> list[Section]:
             "linear SVM, trained on the same split. " + _contamination_line(metrics),
             [table(head, _headline_rows(metrics))],
         ),
+        *gate_section(metrics),
+        operating_section(metrics),
         Section(
             "Labels",
-            "A dash: the score has no value, for want of messages.",
-            [_label_bars(metrics), _label_table(metrics["per_label"])],
+            "A dash: the score has no value, for want of messages or answers.",
+            [_label_bars(metrics), _label_table(metrics["per_label"], metrics["ci"])],
         ),
         Section(
             "Confusion matrix",
             "Rows are the true label, columns the predicted one; shades are shares of a row.",
-            [_matrix_figure(metrics["confusion_matrix"], metrics["labels"])],
+            _matrix(metrics),
         ),
     ]
     if "coarse" in metrics:
@@ -76,17 +93,30 @@ def _sections(metrics: Mapping[str, Any]) -> list[Section]:
             Section(
                 "Parents of the labels",
                 "A message is right when the parent of its predicted label is.",
-                [
-                    _label_table(coarse["per_label"]),
-                    _matrix_figure(coarse["confusion_matrix"], coarse["labels"]),
-                ],
+                [_label_table(coarse["per_label"], {}), *_matrix(coarse)],
             )
         )
-    if metrics["slices"]:
-        head = ["slice", "messages", "accuracy", "macro-F1"]
-        rows = [[s["slice"], s["n"], s["accuracy"], s["macro_f1"]] for s in metrics["slices"]]
-        sections.append(Section("Slices", "", [table(head, rows)]))
-    return sections
+    return [
+        *sections,
+        ranking_section(metrics),
+        calibration_section(metrics),
+        *slice_section(metrics),
+    ]
+
+
+def _matrix(scores: Mapping[str, Any]) -> list[Markup]:
+    """Return the figure, and as a table what is confused most."""
+    labels, counts = scores["labels"], scores["confusion_matrix"]
+    confused = sorted(
+        (
+            (-count, labels[row], labels[column])
+            for row, line in enumerate(counts)
+            for column, count in enumerate(line)
+            if row != column and count
+        ),
+    )
+    rows = [[truth, answer, -count] for count, truth, answer in confused[:_MOST_CONFUSED]]
+    return [matrix_figure(counts, labels), table(["label", "taken for", "messages"], rows)]
 
 
 def _contamination_line(metrics: Mapping[str, Any]) -> str:
@@ -102,57 +132,56 @@ def _contamination_line(metrics: Mapping[str, Any]) -> str:
 def _headline_rows(metrics: Mapping[str, Any]) -> list[list[object]]:
     baseline = metrics["baseline"] or {}
     rows: list[list[object]] = [
-        [name, metrics[key], _interval(metrics["ci"].get(key)), baseline.get(key)]
+        [name, metrics[key], interval_text(metrics["ci"].get(key)), baseline.get(key)]
         for name, key in (
             ("macro-F1", "macro_f1"),
             ("accuracy", "accuracy"),
             ("weighted F1", "weighted_f1"),
+            ("balanced accuracy", "balanced_accuracy"),
+            ("Matthews", "matthews"),
         )
     ]
     if "coarse" in metrics:
         coarse = metrics["coarse"]
         baseline_coarse = baseline.get("coarse", {})
         rows += [
-            [f"{name} of parents", coarse[key], "", baseline_coarse.get(key)]
+            [
+                f"{name} of parents",
+                coarse[key],
+                interval_text(metrics["ci"].get("coarse", {}).get(key)),
+                baseline_coarse.get(key),
+            ]
             for name, key in (("macro-F1", "macro_f1"), ("accuracy", "accuracy"))
         ]
-    rows.append(["expected calibration error", metrics["ece"], "", ""])
-    rows.append(["log loss (nats)", metrics["nll"], "", ""])
+    rows += [
+        [name, metrics[key], interval_text(metrics["ci"].get(key)), ""]
+        for name, key in (
+            ("expected calibration error", "ece"),
+            ("log loss (nats)", "nll"),
+            ("Brier score (0 to 2)", "brier"),
+            ("mean cost of a message", "cost_weighted_error"),
+        )
+        if key in metrics
+    ]
     return rows
 
 
-def _interval(bounds: list[float] | None) -> str:
-    return "" if bounds is None else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
-
-
-def _label_table(rows: Mapping[str, Mapping[str, Any]]) -> Markup:
-    names = ["precision", "recall", "f1", "auprc", "support"]
+def _label_table(rows: Mapping[str, Mapping[str, Any]], ci: Mapping[str, Any]) -> Markup:
+    names = ["precision", "recall", "f1", "auprc", "auroc", "support"]
     names = [name for name in names if all(name in row for row in rows.values())]
-    body = [[label, *(row[name] for name in names)] for label, row in rows.items()]
-    return table(["label", *names], body)
+    bounds = ci.get("per_label", {})
+    head, body = (
+        ["label", *names],
+        [[label, *(row[n] for n in names)] for label, row in rows.items()],
+    )
+    if bounds:
+        head += ["recall, 95 %", "F1, 95 %"]
+        for line in body:
+            line += [interval_text(bounds[line[0]][name]) for name in ("recall", "f1")]
+    return table(head, body)
 
 
 def _label_bars(metrics: Mapping[str, Any]) -> Markup:
     rows = metrics["per_label"]
     series = {"F1": [row["f1"] or 0.0 for row in rows.values()]}
     return bars(list(rows), series, "F1", "F1 of each label; the table below holds the numbers")
-
-
-def _matrix_figure(counts: list[list[int]], labels: list[str]) -> Markup:
-    matrix = np.array(counts)
-    support = matrix.sum(axis=1, keepdims=True)
-    shares = np.divide(matrix, support, out=np.zeros(matrix.shape), where=support > 0)
-    side = 2.2 + 0.42 * len(labels)
-    drawing = Figure(figsize=(side + 1, side))
-    axes = drawing.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in zip(*np.nonzero(matrix), strict=True):
-        shade = "white" if shares[row, column] > 0.5 else "#1f2328"
-        axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=shade,
-                  fontsize=8)  # fmt: skip
-    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
-    few = len(labels) <= _FEW_LABELS
-    return figure(drawing, "Confusion matrix with a count in each cell", narrow=few)

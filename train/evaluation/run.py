@@ -7,43 +7,69 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from scipy.special import softmax
 
-from train.command import UserError, file_written_whole
-from train.config import EvaluationConfig
-from train.data.checksum import file_hash
-from train.data.dedup import campaign_groups
+from train.command import GateError, UserError, file_written_whole
+from train.config import load_config
 from train.data.labels import LabelMap
-from train.data.prepare import load_split
-from train.data.sources import DEFAULT_COLUMNS, Columns, parse_input
-from train.data.split import SPLITS, contamination
-from train.data.text import preprocess
+from train.data.sources import DEFAULT_COLUMNS, Columns
+from train.data.split import contamination
 from train.evaluation.baseline import fit_baseline, predict_baseline
-from train.evaluation.compare import bootstrap_intervals
+from train.evaluation.bootstrap import Judged, bootstrap_scores, intervals
+from train.evaluation.calibration import check_section
+from train.evaluation.costs import cost_matrix
 from train.evaluation.curves import training_section
-from train.evaluation.metrics import SmsMetric, compute_metrics
+from train.evaluation.errors import telling_errors
+from train.evaluation.labelled import Labelled, load_prepared, load_raw
+from train.evaluation.metrics import (
+    SmsMetric,
+    compute_metrics,
+    expected_calibration_error,
+    reliability,
+)
+from train.evaluation.operating import Scored, measure_point
+from train.evaluation.ranking import measured_groups
 from train.evaluation.report import render_report
-from train.evaluation.slices import slice_scores
-from train.modeling.artifact import Manifest
+from train.evaluation.slices import check_gates, describe_gate, slice_scores
+from train.modeling.artifact import Manifest, load_manifest
 from train.modeling.classifier import SmsClassifier
+from train.modeling.decision import decide, point_scores
 from train.runtime import DeviceChoice
+from train.sections import EvaluationConfig
 
 logger = logging.getLogger(__name__)
 
 
-class Labelled(NamedTuple):
-    """A labelled set: preprocessed texts, label ids, campaigns, sources."""
+def evaluation_section(run: Path, overrides: Sequence[str] = ()) -> EvaluationConfig:
+    """Return how a run is judged: as its configuration says, but for ``evaluation.key=value``.
 
-    name: str
-    texts: list[str]
-    truth: NDArray[np.int64]
-    groups: NDArray[np.int64]
-    sources: list[str]
+    Raises:
+        UserError: if the folder holds no finished run, or an override is of another section.
+    """
+    load_manifest(run)
+    for override in overrides:
+        if not override.startswith("evaluation."):
+            raise UserError(
+                f"expected evaluation.KEY=VALUE, found {override!r}: the rest of a run is settled"
+            )
+    return load_config(run / "config.yaml", overrides).evaluation
+
+
+def require_gates(metrics: dict[str, Any]) -> None:
+    """Fail where a gate was not kept.
+
+    Raises:
+        GateError: naming every such gate, its bounds and the value found.
+    """
+    broken = [gate for gate in metrics["gates"] if not gate["kept"]]
+    if broken:
+        raise GateError("gates not kept: " + "; ".join(map(describe_gate, broken)))
 
 
 def evaluate_run(
@@ -56,7 +82,7 @@ def evaluate_run(
 ) -> Path:
     """Score a run on a split of its prepared data, or on the raw labelled file ``data``.
 
-    Writes ``metrics.json``, ``predictions.parquet`` and ``report.html`` into
+    Writes ``metrics.json``, ``predictions.parquet``, ``report.html`` and ``report.md`` into
     ``RUN/eval/<split or file stem>/`` (the whole file name where the stem is a split's) and returns
     the path of the first.
 
@@ -65,92 +91,65 @@ def evaluate_run(
     """
     classifier = SmsClassifier.from_pretrained(run, device=device)
     manifest, labels = classifier.artifact.manifest, classifier.labels
+    check_section(section, labels)
     if data is None:
-        labelled = _prepared(manifest, labels, section.split)
+        labelled = load_prepared(manifest, labels, section.split, section.slices)
     else:
-        labelled = _raw(data, columns, labels, mask=manifest.text.mask_pii)
+        mask = manifest.text.mask_pii
+        labelled = load_raw(data, labels, mask=mask, columns=columns, slices=section.slices)
     started = time.perf_counter()
     probabilities = classifier.predict_proba(labelled.texts)
     seconds = time.perf_counter() - started
-    predicted = probabilities.argmax(axis=1)
+    predicted = classifier.answers(probabilities)
+    judged = Judged(probabilities, predicted, labelled.truth, labelled.groups)
     metrics = SmsMetric(keep_in_memory=True).compute(
         predictions=probabilities,
         references=labelled.truth,
         labels=list(labels.names),
         parents=list(labels.parents),
+        label_bias=manifest.calibration.label_bias,
+        groups=section.groups,
+        costs=section.costs,
     )
     train = _train_split(manifest, labels)
     metrics = {
         "split": labelled.name,
         **metrics,
-        "ci": _intervals(labelled, predicted, len(labels.names), section.bootstrap_samples),
+        "ci": _intervals(judged, labels, section),
         "baseline": _baseline(train, labelled, labels) if train and section.baseline else None,
         "contamination": contamination(labelled.texts, train.texts) if train else None,
-        "slices": slice_scores(labelled.truth, predicted, "source", labelled.sources),
+        "slices": slice_scores(labelled, judged, labels, draws=section.bootstrap_samples),
+        "operating_points": _operating_points(probabilities, labelled, classifier),
+        "calibration": _calibration(probabilities, labelled, classifier),
         "throughput": {
             "messages_per_second": len(labelled.texts) / seconds,
             "device": classifier.device.type,
             "precision": classifier.precision,
         },
     }
-    return _write(run, metrics, labelled, probabilities, classifier)
-
-
-def _prepared(manifest: Manifest, labels: LabelMap, split: str) -> Labelled:
-    """Load a split of the data that the run was trained on, and none other."""
-    folder = Path(manifest.data["path"])
-    table = load_split(folder, split)
-    if file_hash(folder / f"{split}.parquet") != manifest.data["sha256"][f"{split}.parquet"]:
-        raise UserError(
-            f"expected the data that the run was trained on, found another {split}.parquet in "
-            f"{folder}: restore it, train again, or give labelled messages with --data"
-        )
-    truth = _label_ids(table["label"], labels, f"{folder}/{split}.parquet")
-    return Labelled(split, list(table["text"]), truth, np.array(table["group"]), table["source"])
-
-
-def _raw(path: Path, columns: Columns, labels: LabelMap, *, mask: bool) -> Labelled:
-    """Read a raw labelled file the way ``prepare`` does, keeping every row."""
-    source = parse_input(str(path))
-    rows = list(source.reader(source.path, columns))
-    bad = [row for row in rows if row.problem or not row.text or not row.label]
-    if bad or not rows:
-        found = f"line {bad[0].line}: {bad[0].problem or 'no text or no label'}" if bad else "none"
-        raise UserError(
-            f"expected labelled messages in {path}, found {found}: mend it, or prepare the file, "
-            "which sets such rows aside"
-        )
-    texts = [preprocess(row.text or "", mask=mask) for row in rows]
-    truth = _label_ids([row.label or "" for row in rows], labels, str(path))
-    # A file called test.csv must not take the place of the test split's evaluation.
-    name = path.name if path.stem in SPLITS else path.stem
-    return Labelled(name, texts, truth, campaign_groups(texts), [source.source] * len(rows))
-
-
-def _label_ids(names: Sequence[str], labels: LabelMap, where: str) -> NDArray[np.int64]:
-    unknown = sorted(set(names) - set(labels.names))
-    if unknown:
-        raise UserError(
-            f"expected labels of the run ({', '.join(labels.names)}), found {', '.join(unknown)} "
-            f"in {where}: train had none of them"
-        )
-    return np.array([labels.label2id[name] for name in names], dtype=np.int64)
+    metrics["gates"] = check_gates(metrics, tuple(section.gates))
+    return _write(run, metrics, labelled, judged, classifier)
 
 
 def _train_split(manifest: Manifest, labels: LabelMap) -> Labelled | None:
     try:
-        return _prepared(manifest, labels, "train")
+        return load_prepared(manifest, labels, "train")
     except UserError as error:
         logger.warning("warning: no baseline and no contamination: %s", error)
         return None
 
 
-def _intervals(
-    labelled: Labelled, predicted: NDArray[np.int64], size: int, draws: int
-) -> dict[str, list[float]]:
-    if not draws:
+def _intervals(judged: Judged, labels: LabelMap, section: EvaluationConfig) -> dict[str, Any]:
+    if not section.bootstrap_samples:
         return {}
-    return bootstrap_intervals(labelled.truth, predicted, labelled.groups, size, draws=draws)
+    drawn = bootstrap_scores(
+        judged,
+        labels,
+        draws=section.bootstrap_samples,
+        ranked=measured_groups(labels, section.groups),
+        costs=cost_matrix(section.costs, labels) if section.costs else None,
+    )
+    return intervals(drawn, judged, labels)
 
 
 def _baseline(train: Labelled, labelled: Labelled, labels: LabelMap) -> dict[str, Any]:
@@ -171,36 +170,77 @@ def _baseline(train: Labelled, labelled: Labelled, labels: LabelMap) -> dict[str
     }
 
 
+def _operating_points(
+    probabilities: NDArray[np.float64], labelled: Labelled, classifier: SmsClassifier
+) -> list[dict[str, Any]]:
+    """Return each point as the manifest has it, and under ``observed`` what this set shows."""
+    rows = []
+    for point in classifier.artifact.manifest.calibration.operating_points:
+        guarded = np.isin(labelled.truth, classifier.labels.ids_of(point.labels, point.name))
+        scores = point_scores(probabilities, point, classifier.labels)
+        observed = measure_point(point, Scored(scores, guarded, labelled.groups))
+        rows.append({**point.model_dump(), "observed": observed})
+    return rows
+
+
+def _calibration(
+    probabilities: NDArray[np.float64], labelled: Labelled, classifier: SmsClassifier
+) -> dict[str, Any]:
+    """Return the calibration in force, and this set's reliability without and with it."""
+    calibration = classifier.artifact.manifest.calibration
+    # The temperature undone; the logits' common part does not matter.
+    logits = np.log(probabilities.clip(1e-300)) * calibration.temperature
+    found: dict[str, Any] = calibration.model_dump(exclude={"operating_points"})
+    for name, scores, answers in (
+        ("before", softmax(logits, axis=1), logits.argmax(axis=1)),
+        ("after", probabilities, classifier.answers(probabilities)),
+    ):
+        confidence = scores[np.arange(len(answers)), answers]
+        right = answers == labelled.truth
+        found[name] = {
+            "ece": expected_calibration_error(confidence, right),
+            "reliability": reliability(confidence, right),
+        }
+    return found
+
+
 def _write(
     run: Path,
     metrics: dict[str, Any],
     labelled: Labelled,
-    probabilities: NDArray[np.float64],
+    judged: Judged,
     classifier: SmsClassifier,
 ) -> Path:
-    names = np.array(classifier.labels.names)
+    names, (probabilities, answers) = np.array(classifier.labels.names), judged[:2]
+    points = classifier.artifact.manifest.calibration.operating_points
+    decisions = decide(probabilities, points, classifier.labels)
     table = pa.table(
         {
             "text": labelled.texts,
             "label": names[labelled.truth],
-            "predicted": names[probabilities.argmax(axis=1)],
-            "score": probabilities.max(axis=1),
+            "predicted": names[answers],
+            "score": probabilities[np.arange(len(answers)), answers],
             "scores": list(probabilities),
+            "decision": pa.array(decisions, pa.string()),
             "group": labelled.groups,
-            "source": labelled.sources,
+            "source": labelled.columns["source"],
         }
     )
     manifest = classifier.artifact.manifest
     facts = {
         "path": run,
         "data": manifest.data["path"],
+        "data_hash": manifest.data["sha256"].get(f"{labelled.name}.parquet"),
         "base_model": manifest.base_model["name_or_path"],
     }
     folder = run / "eval" / labelled.name
     with file_written_whole(folder / "predictions.parquet") as path:
         pq.write_table(table, path)
-    with file_written_whole(folder / "report.html") as path:
-        path.write_text(render_report(metrics, facts, training_section(run)), "utf-8")
+    errors = telling_errors(labelled.texts, judged, classifier.labels)
+    pages = render_report(metrics, facts, errors, training_section(run))
+    for name, text in zip(("report.html", "report.md"), pages, strict=True):
+        with file_written_whole(folder / name) as path:
+            path.write_text(text, "utf-8")
     with file_written_whole(folder / "metrics.json") as path:
         path.write_text(
             json.dumps(metrics, ensure_ascii=False, indent=2, allow_nan=False) + "\n", "utf-8"

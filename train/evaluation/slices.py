@@ -1,37 +1,181 @@
-"""Scores of parts of a set."""
+"""Scores of parts of a set, the worst first."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
 
+from train.command import UserError
+from train.data.labels import LabelMap
+from train.evaluation.bootstrap import Judged, drawn_groups, exact_interval, interval
+from train.evaluation.detectors import detect
+from train.evaluation.labelled import Labelled
 from train.evaluation.metrics import headline
+from train.sections import GateConfig
+
+#: Cosine similarity of character 2- and 3-grams from which two messages are the same notice.
+TWINS = 0.5
+_ROWS_AT_ONCE = 1000
+
+Flags = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 
 def slice_scores(
-    truth: NDArray[np.int64], predicted: NDArray[np.int64], name: str, values: Sequence[str]
+    labelled: Labelled, judged: Judged, labels: LabelMap, *, draws: int = 1000
 ) -> list[dict[str, Any]]:
-    """Return ``slice, n, accuracy, macro_f1`` for each value of a column, the worst first.
+    """Return ``slice, n, campaigns, accuracy, macro_f1, ci`` of each part, the worst first.
 
-    A column with one value has no slices.
+    Parts are the values of the set's columns and the parents of labels, where there are several;
+    what ``detect`` finds; quartiles of the length; and hard twins. ``coarse_accuracy`` is there
+    where labels have parents; ``ci`` is the 95 % interval of the accuracy over campaigns.
     """
-    column = np.array(values, dtype=object)
-    distinct = sorted(set(values))
-    if len(distinct) < 2:
-        return []
+    parts = {name: part for name, part in _parts(labelled, labels).items() if part.any()}
+    right = judged.predicted == judged.truth
+    bounds = _accuracy_intervals(right, parts, judged.groups, draws)
+    parent = np.array(labels.parent_ids()) if labels.parent_names else None
     rows = []
-    for value in distinct:
-        part = column == value
-        scores = headline(truth[part], predicted[part])
-        rows.append(
-            {
-                "slice": f"{name}={value}",
-                "n": int(part.sum()),
-                "accuracy": scores["accuracy"],
-                "macro_f1": scores["macro_f1"],
-            }
+    for (name, part), ci in zip(parts.items(), bounds, strict=True):
+        scores = headline(judged.truth[part], judged.predicted[part])
+        row = {
+            "slice": name,
+            "n": int(part.sum()),
+            "campaigns": len(np.unique(judged.groups[part])),
+            "accuracy": scores["accuracy"],
+            "ci": ci,
+            "macro_f1": scores["macro_f1"],
+        }
+        if parent is not None:
+            same = parent[judged.truth[part]] == parent[judged.predicted[part]]
+            row["coarse_accuracy"] = float(same.mean())
+        rows.append(row)
+    return sorted(rows, key=lambda row: (float(row["accuracy"]), str(row["slice"])))
+
+
+def hard_twins(texts: list[str], kinds: Ints) -> Flags:
+    """Return which messages have a near copy of another kind: a notice and its forgery.
+
+    Two messages are twins when the cosine of their TF-IDF over character 2- and 3-grams is at least
+    ``TWINS``; ``kinds`` are parents of labels, or the labels where there are none.
+    """
+    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(2, 3), sublinear_tf=True)
+    try:
+        grams = vectorizer.fit_transform(texts)
+    except ValueError:
+        # Not one message of two characters.
+        return np.zeros(len(texts), dtype=bool)
+    found = np.zeros(len(texts), dtype=bool)
+    for start in range(0, len(texts), _ROWS_AT_ONCE):
+        near = (grams[start : start + _ROWS_AT_ONCE] @ grams.T).tocoo()
+        rows, others = near.coords
+        close = near.data >= TWINS
+        rows, others = rows[close] + start, others[close]
+        found[rows[kinds[rows] != kinds[others]]] = True
+    return found
+
+
+def check_gates(metrics: Mapping[str, Any], gates: tuple[GateConfig, ...]) -> list[dict[str, Any]]:
+    """Return each gate with the ``value`` it looked at and whether it was ``kept``.
+
+    A score without a value keeps no gate.
+
+    Raises:
+        UserError: if a gate names a score, a label or a slice that is not there.
+    """
+    rows = []
+    for gate in gates:
+        value = _gated(metrics, gate)
+        kept = (
+            value is not None
+            and (gate.min is None or value >= gate.min)
+            and (gate.max is None or value <= gate.max)
         )
-    return sorted(rows, key=lambda row: float(row["macro_f1"]))
+        rows.append({**gate.model_dump(exclude_none=True), "value": value, "kept": kept})
+    return rows
+
+
+def describe_gate(row: Mapping[str, Any]) -> str:
+    """Say what a row of ``check_gates`` asked for and what it found."""
+    of = row.get("label") or row.get("slice")
+    wanted = " and ".join(
+        f"{word} {row[name]:g}"
+        for name, word in (("min", "at least"), ("max", "at most"))
+        if name in row
+    )
+    found = "no value" if row["value"] is None else f"{row['value']:.4g}"
+    return f"{row['score']}{f' of {of}' if of else ''}: expected {wanted}, found {found}"
+
+
+def _gated(metrics: Mapping[str, Any], gate: GateConfig) -> float | None:
+    place: Mapping[str, Any] = metrics
+    if gate.label is not None:
+        rows = {**metrics.get("coarse", {}).get("per_label", {}), **metrics["per_label"]}
+        place = _named(rows, gate.label, "label")
+    elif gate.slice is not None:
+        place = _named({row["slice"]: row for row in metrics["slices"]}, gate.slice, "slice")
+    scores = {
+        name: value
+        for name, value in place.items()
+        if value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    }
+    value: float | None = _named(scores, gate.score, "score")
+    return value
+
+
+def _named(places: Mapping[str, Any], name: str, what: str) -> Any:  # noqa: ANN401
+    if name not in places:
+        raise UserError(
+            f"evaluation.gates: expected a {what} of {', '.join(places)}, found {name!r}"
+        )
+    return places[name]
+
+
+def _parts(labelled: Labelled, labels: LabelMap) -> dict[str, Flags]:
+    parts: dict[str, Flags] = {}
+    kinds = labelled.truth
+    if labels.parent_names:
+        kinds = np.array(labels.parent_ids())[labelled.truth]
+        names = np.array(labels.parent_names, dtype=object)[kinds]
+        parts |= _values("parent", names)
+    for column, values in labelled.columns.items():
+        parts |= _values(column, np.array(values, dtype=object))
+    parts |= detect(labelled.texts, labelled.raw)
+    lengths = np.array([len(text) for text in labelled.texts])
+    edges = np.quantile(lengths, [0.25, 0.5, 0.75])
+    quarter = np.searchsorted(edges, lengths)
+    for at in range(4):
+        part = quarter == at
+        if part.any():
+            parts[f"{lengths[part].min()} to {lengths[part].max()} characters"] = part
+    parts["hard twins"] = hard_twins(labelled.texts, kinds)
+    return parts
+
+
+def _values(column: str, values: NDArray[np.object_]) -> dict[str, Flags]:
+    distinct = sorted(set(values.tolist()))
+    if len(distinct) < 2:
+        return {}
+    return {f"{column}={value}": values == value for value in distinct}
+
+
+def _accuracy_intervals(
+    right: Flags, parts: Mapping[str, Flags], groups: Ints, draws: int
+) -> list[list[float] | None]:
+    if not draws or not parts:
+        return [None] * len(parts)
+    _, group = np.unique(groups, return_inverse=True)
+    inside = np.column_stack(list(parts.values())).astype(np.float64)
+    sums = np.zeros((int(group.max()) + 1, 2 * len(parts)))
+    np.add.at(sums, group, np.column_stack([inside * right[:, None], inside]))
+    drawn = np.concatenate([times @ sums for times in drawn_groups(groups, draws, 0)])
+    hits, counts = drawn[:, : len(parts)], drawn[:, len(parts) :]
+    accuracy = np.divide(hits, counts, out=np.full(hits.shape, np.nan), where=counts > 0)
+    return [
+        interval(accuracy[:, at])
+        or exact_interval(float(right[part].mean()), len(np.unique(groups[part])))
+        for at, part in enumerate(parts.values())
+    ]

@@ -12,22 +12,15 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.configuration_utils import PreTrainedConfig
 
-from train.command import UserError, folder_written_whole
+from train.command import UserError, file_written_whole, folder_written_whole
 from train.data.checksum import file_hash
 from train.data.labels import LabelMap
 from train.data.text import NORMALIZER_VERSION
+from train.modeling.decision import Calibration
 
 FORMAT_VERSION = 1
 #: Files whose hash the manifest holds and loading checks.
 HASHED = ("config.json", "model.safetensors", "tokenizer.json", "labels.json")
-
-
-class Calibration(BaseModel):
-    """What turns logits into the probabilities that a run answers with."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    temperature: float = 1.0
 
 
 class TextOptions(BaseModel):
@@ -95,6 +88,14 @@ def save_artifact(
     (path / ".artifact").rmdir()
 
 
+def store_calibration(path: Path, calibration: Calibration) -> Manifest:
+    """Put another calibration into a run folder's manifest, whole or not at all, and return it."""
+    manifest = load_manifest(path).model_copy(update={"calibration": calibration})
+    with file_written_whole(path / "manifest.json") as scratch:
+        scratch.write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
+    return manifest
+
+
 def load_artifact(path: str | Path) -> Artifact:
     """Read a run folder and check that its parts belong together.
 
@@ -110,6 +111,9 @@ def load_artifact(path: str | Path) -> Artifact:
     tokenizer = AutoTokenizer.from_pretrained(path)
     _check_versions(path, manifest)
     _check_labels(path, manifest, labels, config)
+    bias = manifest.calibration.label_bias
+    if bias and len(bias) != len(labels.names):
+        raise _mismatch(path, f"the calibration has {len(bias)} labels, not {len(labels.names)}")
     rows = _embedding_rows(path / "model.safetensors")
     if len(tokenizer) > rows:
         raise _mismatch(path, f"the tokenizer has {len(tokenizer)} tokens, the weights {rows}")

@@ -9,13 +9,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
+from train.command import UserError
 from train.data.collect import MAX_CHARACTERS
 from train.data.labels import LabelMap
 from train.data.text import preprocess
 from train.data.tokenization import data_collator, tokenize
 from train.modeling.artifact import Artifact, load_artifact
+from train.modeling.decision import Decision, biased_labels, decide
 from train.modeling.pooling import use_first_token_layer
 from train.runtime import (
     DeviceChoice,
@@ -32,12 +35,18 @@ _TOKEN_BUDGET = {"cpu": 4096, "cuda": 65536}
 
 
 class Prediction(NamedTuple):
-    """The answer for one message. ``note`` says what was odd about it, if anything."""
+    """The answer for one message.
+
+    ``score`` is the probability of ``label``. ``decision`` is ``block``, ``review`` or ``pass``, or
+    ``None`` where the run has no operating point to decide by. ``note`` says what was odd about
+    the message, if anything.
+    """
 
     label: str
     score: float
     scores: dict[str, float]
     note: str | None
+    decision: Decision | None = None
 
 
 class SmsClassifier:
@@ -85,15 +94,37 @@ class SmsClassifier:
         return self.artifact.labels
 
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Return probabilities, shape ``(messages, labels)``, in the order of ``texts``."""
+        """Return calibrated probabilities, shape ``(messages, labels)``, in the order of ``texts``.
+
+        The likeliest label is not always the run's answer: see ``answers``.
+        """
+        temperature = self.artifact.manifest.calibration.temperature
+        probabilities: NDArray[np.float64] = softmax(self.logits(texts) / temperature, axis=-1)
+        return probabilities
+
+    def logits(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return what the model gives before calibration, shape ``(messages, labels)``.
+
+        Raises:
+            UserError: if the model gives NaN or infinity.
+        """
         if not len(texts):
             return np.zeros((0, len(self.labels.names)))
         mask = self.artifact.manifest.text.mask_pii
         clean = [preprocess(text[:MAX_CHARACTERS], mask=mask) for text in texts]
         distinct = list(dict.fromkeys(clean))
         position = {text: index for index, text in enumerate(distinct)}
-        probabilities = self._score(distinct)
-        return probabilities[[position[text] for text in clean]]
+        logits = self._score(distinct)
+        if not np.isfinite(logits).all():
+            raise UserError(
+                f"expected finite scores, found NaN or infinity from {self.artifact.path}: the "
+                "model diverged, train again with a lower learning rate"
+            )
+        return logits[[position[text] for text in clean]]
+
+    def answers(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the label id that the run answers for each row of ``predict_proba``."""
+        return biased_labels(probabilities, self.artifact.manifest.calibration.label_bias)
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return the label of each message, its probability, all probabilities, and a note.
@@ -101,12 +132,21 @@ class SmsClassifier:
         An empty message is answered and marked; one longer than an SMS can be is cut and marked.
         """
         names = self.labels.names
-        answers = []
-        for text, row in zip(texts, self.predict_proba(texts), strict=True):
-            best = int(row.argmax())
-            scores = dict(zip(names, row.tolist(), strict=True))
-            answers.append(Prediction(names[best], scores[names[best]], scores, _note(text)))
-        return answers
+        probabilities = self.predict_proba(texts)
+        calibration = self.artifact.manifest.calibration
+        decisions = decide(probabilities, calibration.operating_points, self.labels)
+        return [
+            Prediction(
+                label=names[best],
+                score=float(row[best]),
+                scores=dict(zip(names, row.tolist(), strict=True)),
+                note=_note(text),
+                decision=decision,
+            )
+            for text, row, best, decision in zip(
+                texts, probabilities, self.answers(probabilities).tolist(), decisions, strict=True
+            )
+        ]
 
     @torch.inference_mode()
     def _score(self, texts: Sequence[str]) -> NDArray[np.float64]:
@@ -116,8 +156,7 @@ class SmsClassifier:
             batch = self._collate([{"input_ids": ids[row]} for row in rows])
             inputs = {name: tensor.to(self.device) for name, tensor in batch.items()}
             logits[rows] = self.model(**inputs).logits.to("cpu", torch.float64)
-        temperature = self.artifact.manifest.calibration.temperature
-        scores: NDArray[np.float64] = torch.softmax(logits / temperature, dim=-1).numpy()
+        scores: NDArray[np.float64] = logits.numpy()
         return scores
 
 

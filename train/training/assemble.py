@@ -31,6 +31,7 @@ from train.data.tokenization import (
     load_tokenizer,
     tokenize_dataset,
 )
+from train.evaluation.calibration import check_section
 from train.evaluation.metrics import headline
 from train.modeling.build import build_new_model, load_pretrained_model
 from train.modeling.dropout import use_byte_dropout
@@ -71,6 +72,7 @@ def assemble(config: Config) -> Assembled:
     folder = config.data.path
     preparation = load_preparation(folder)
     labels = LabelMap.load(folder / "labels.json")
+    check_section(config.evaluation, labels)
     splits = {name: load_split(folder, name) for name in SPLITS}
     _check_labels(splits, folder)
     place = _pick_place(config)

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from transformers.trainer_utils import TrainOutput
 
 from train.config import Config, dump_config
+from train.evaluation.calibration import calibrate_run
 from train.modeling.artifact import Manifest, TextOptions, save_artifact
 from train.modeling.lora import merge_lora
 from train.training.assemble import Assembled, assemble
@@ -28,9 +29,9 @@ logger = logging.getLogger(__name__)
 def finetune(config: Config) -> Path:
     """Fine-tune as ``config`` says and return the run folder.
 
-    The best checkpoint by macro-F1 on validation becomes the run's model. A run that fails or is
-    killed leaves its checkpoints; ``training.resume_from_checkpoint=true`` goes on to the weights
-    that an uninterrupted run would have had.
+    The best checkpoint by macro-F1 on validation becomes the run's model, calibrated there. A run
+    that fails or is killed leaves its checkpoints; ``training.resume_from_checkpoint=true`` goes on
+    to the weights that an uninterrupted run would have had.
 
     Raises:
         UserError: if data, checkpoint or configuration do not fit, or the run folder is taken.
@@ -51,6 +52,7 @@ def finetune(config: Config) -> Path:
         model = merge_lora(parts.model)
         save_artifact(run, model, parts.tokenizer, parts.labels, manifest, dump_config(config))
         parts.trainer.state.save_to_json(str(run / "trainer_state.json"))
+        calibrate_run(run, config.evaluation, device=config.training.device)
     return run
 
 

@@ -1,0 +1,95 @@
+"""The base of every section of the configuration, and the section that says how a run is judged."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+#: A share that is neither none nor all.
+Open = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Section(BaseModel):
+    """Frozen, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class OperatingPointConfig(Section):
+    """What to stop, and what stopping may cost: exactly one of the three budgets."""
+
+    labels: list[str] = Field(min_length=1, description="Guarded labels, or parents of labels.")
+    max_false_positive_rate: Open | None = Field(
+        None, description="Largest share of the other campaigns that may be hit."
+    )
+    min_precision: Open | None = Field(
+        None, description="Smallest share of the stopped campaigns that is rightly stopped."
+    )
+    cost_ratio: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="A campaign wrongly hit costs so many times a guarded one that is missed."
+    )
+    confidence: Open = Field(0.95, description="How sure the budget is to be kept.")
+    review_share: float = Field(
+        0.0, ge=0, lt=1, description="Largest share of all messages that people can look at."
+    )
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        if len(self.budget) != 1:
+            raise ValueError(
+                "expected exactly one of max_false_positive_rate, min_precision, cost_ratio"
+            )
+        return self
+
+    @property
+    def budget(self) -> dict[str, float]:
+        """The budget by its name."""
+        names = ("max_false_positive_rate", "min_precision", "cost_ratio")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+class GateConfig(Section):
+    """A score that a run must keep: of the whole set, of a label, or of a slice."""
+
+    score: str = Field(description="A key of metrics.json, of a label's row, or of a slice's row.")
+    label: str | None = Field(None, description="A label, if the score is its.")
+    slice: str | None = Field(None, description="A slice by its name, if the score is its.")
+    min: float | None = None
+    max: float | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.label is not None and self.slice is not None:
+            raise ValueError("expected a label or a slice, not both")
+        if self.min is None and self.max is None:
+            raise ValueError("expected min or max")
+        return self
+
+
+class EvaluationConfig(Section):
+    """How a run is judged."""
+
+    split: Literal["validation", "test"] = "test"
+    baseline: bool = Field(True, description="Train the linear baseline beside the model.")
+    bootstrap_samples: int = Field(1000, ge=0, description="Draws for the intervals; 0: none.")
+    label_bias: bool = Field(
+        False, description="Shift each label's logit for the best macro-F1 on validation."
+    )
+    operating_points: dict[str, OperatingPointConfig] = Field(
+        default={}, description="By name: what to stop, at what price."
+    )
+    groups: dict[str, list[str]] = Field(
+        default={},
+        description="By name: labels (or parents) whose recall at a fixed false-positive rate is "
+        "measured together, besides that of each parent.",
+    )
+    costs: dict[str, dict[str, float]] = Field(
+        default={},
+        description="True label (or parent), then answered one: what the mistake costs. A mistake "
+        "that is not named costs 1.",
+    )
+    slices: list[str] = Field(
+        default=[], description="Columns to slice by, besides the source and the month."
+    )
+    gates: list[GateConfig] = Field(default=[], description="Exit status 3 when one is not kept.")
