@@ -1,6 +1,7 @@
 """Evaluate a run on a split of its data or on a labelled file of your own.
 
 python scripts/eval.py runs/fbs14
+python scripts/eval.py runs/fbs14 --robustness
 python scripts/eval.py runs/fbs14 --data messages.csv --device cpu
 """
 
@@ -35,9 +36,11 @@ def main(argv: Sequence[str] | None) -> None:
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--text-column", default="text")
     parser.add_argument("--label-column", default="label")
+    parser.add_argument("--robustness", action="store_true", help="run the evasion suite, too")
     args = parser.parse_args(argv)
     load_manifest(args.run)
-    section = load_config(args.run / "config.yaml").evaluation
+    config = load_config(args.run / "config.yaml")
+    section, augment = config.evaluation, config.data.augment
     if args.split:
         section = section.model_copy(update={"split": args.split})
     path = evaluate_run(
@@ -46,6 +49,8 @@ def main(argv: Sequence[str] | None) -> None:
         data=args.data,
         device=args.device,
         columns=Columns(text=args.text_column, label=args.label_column),
+        robustness=args.robustness,
+        trained_on=augment.transforms if augment else (),
     )
     Console().print(headline_table(json.loads(path.read_text("utf-8"))))
     print(path.with_name("report.html"))

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from train.command import UserError
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Unit = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
@@ -27,11 +28,26 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
+TransformName = Literal[
+    "full_width", "zero_width", "traditional", "homophones", "pinyin", "initials", "look_alike",
+    "split_characters", "symbols", "digit_words", "shuffle", "contacts", "signature", "benign_text",
+]  # fmt: skip
+
+
+class AugmentConfig(Section):
+    """Training messages written as evasive spam is; kinds not named stay held out for the suite."""
+
+    transforms: list[TransformName] = Field(min_length=1, description="Kinds to train on.")
+    share: float = Field(0.3, gt=0, le=1, description="Share of the messages, anew each epoch.")
+    strength: tuple[Unit, Unit] = Field((0.1, 0.5), description="From, to: share of the places.")
+
+
 class DataConfig(Section):
     """The prepared data."""
 
     path: Path = Field(description="Folder that scripts/prepare.py left.")
     max_length: int = Field(128, ge=8, description="Longest message in tokens; the rest is cut.")
+    augment: AugmentConfig | None = Field(None, description="Train on evasive writing; null: no.")
 
 
 class FromScratchConfig(Section):

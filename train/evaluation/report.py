@@ -10,6 +10,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from train.evaluation.robustness_page import robustness_section
 from train.page import Section, bars, figure, render_page, show, table
 
 #: A confusion matrix of so many labels can be read at a phone's width.
@@ -80,6 +81,8 @@ def _sections(metrics: Mapping[str, Any]) -> list[Section]:
         head = ["slice", "messages", "accuracy", "macro-F1"]
         rows = [[s["slice"], s["n"], s["accuracy"], s["macro_f1"]] for s in metrics["slices"]]
         sections.append(Section("Slices", "", [table(head, rows)]))
+    if "robustness" in metrics:
+        sections.append(robustness_section(metrics["robustness"]))
     return sections
 
 

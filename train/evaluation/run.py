@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from train.command import UserError, file_written_whole
-from train.config import EvaluationConfig
+from train.config import EvaluationConfig, TransformName
 from train.data.checksum import file_hash
 from train.data.dedup import campaign_groups
 from train.data.labels import LabelMap
@@ -27,6 +27,7 @@ from train.evaluation.baseline import fit_baseline, predict_baseline
 from train.evaluation.compare import bootstrap_intervals
 from train.evaluation.metrics import SmsMetric, compute_metrics
 from train.evaluation.report import render_report
+from train.evaluation.robustness import measure_robustness
 from train.evaluation.slices import slice_scores
 from train.modeling.artifact import Manifest
 from train.modeling.classifier import SmsClassifier
@@ -52,12 +53,15 @@ def evaluate_run(
     data: Path | None = None,
     device: DeviceChoice = "auto",
     columns: Columns = DEFAULT_COLUMNS,
+    robustness: bool = False,
+    trained_on: Sequence[TransformName] = (),
 ) -> Path:
     """Score a run on a split of its prepared data, or on the raw labelled file ``data``.
 
     Writes ``metrics.json``, ``predictions.parquet`` and ``report.html`` into
     ``RUN/eval/<split or file stem>/`` (the whole file name where the stem is a split's) and returns
-    the path of the first.
+    the path of the first. With ``robustness`` the evasion suite is run, too; ``trained_on`` names
+    the transforms that the run was trained on.
 
     Raises:
         UserError: if the run, its data or the labels do not fit.
@@ -92,6 +96,10 @@ def evaluate_run(
             "precision": classifier.precision,
         },
     }
+    if robustness:
+        metrics["robustness"] = measure_robustness(
+            classifier, labelled.texts, labelled.truth, trained_on
+        )
     return _write(run, metrics, labelled, probabilities, classifier)
 
 

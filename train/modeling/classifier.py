@@ -82,16 +82,25 @@ class SmsClassifier:
         """The labels in the order of the probabilities."""
         return self.artifact.labels
 
-    def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Return probabilities, shape ``(messages, labels)``, in the order of ``texts``."""
+    def predict_proba(
+        self, texts: Sequence[str], *, preprocessed: bool = False
+    ) -> NDArray[np.float64]:
+        """Return probabilities, shape ``(messages, labels)``, in the order of ``texts``.
+
+        ``preprocessed`` texts are read as they are: what ``preprocess`` is worth is measured so.
+        """
         if not len(texts):
             return np.zeros((0, len(self.labels.names)))
-        mask = self.artifact.manifest.text.mask_pii
-        clean = [preprocess(text[:MAX_CHARACTERS], mask=mask) for text in texts]
+        clean = list(texts) if preprocessed else self.preprocess(texts)
         distinct = list(dict.fromkeys(clean))
         position = {text: index for index, text in enumerate(distinct)}
         probabilities = self._score(distinct)
         return probabilities[[position[text] for text in clean]]
+
+    def preprocess(self, texts: Sequence[str]) -> list[str]:
+        """Return ``texts`` as the model reads them: cut, normalised, masked as in training."""
+        mask = self.artifact.manifest.text.mask_pii
+        return [preprocess(text[:MAX_CHARACTERS], mask=mask) for text in texts]
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return the label of each message, its probability, all probabilities, and a note.

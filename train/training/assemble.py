@@ -36,6 +36,7 @@ from train.modeling.dropout import use_byte_dropout
 from train.modeling.losses import LOSSES
 from train.runtime import Attention, Precision, pick_attention, pick_device, pick_precision
 from train.training.arguments import training_arguments
+from train.training.augment import AugmentedRows, EpochRows
 from train.training.trainer import EpochOrder, step_loss
 
 
@@ -76,7 +77,8 @@ def assemble(config: Config) -> Assembled:
     _check_max_length(config.data.max_length, model)
     if place.device.type == "cpu":
         use_byte_dropout(model)
-    trainer = _trainer(config, model, tokenizer, splits, labels, place)
+    mask = bool(preparation["text"]["mask_pii"])
+    trainer = _trainer(config, model, tokenizer, splits, labels, place, mask)
     return Assembled(trainer, model, tokenizer, labels, place, preparation)
 
 
@@ -156,14 +158,18 @@ def _trainer(
     splits: dict[str, Dataset],
     labels: LabelMap,
     place: Place,
+    mask: bool,
 ) -> Trainer:
     section = config.training
-    encoded = {
-        name: tokenize_dataset(table, tokenizer, labels, config.data.max_length)
-        for name, table in splits.items()
-        if name != "test"
-    }
+    encode = functools.partial(
+        tokenize_dataset, tokenizer=tokenizer, labels=labels, max_length=config.data.max_length
+    )
     callbacks: list[TrainerCallback] = [EpochOrder()]
+    if config.data.augment is None:
+        train: Dataset | AugmentedRows = encode(splits["train"])
+    else:
+        train = AugmentedRows(splits["train"], config.data.augment, section.seed, mask, encode)
+        callbacks.insert(0, EpochRows())
     if section.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(section.early_stopping_patience))
     loss = functools.partial(LOSSES[config.loss.name], label_smoothing=config.loss.label_smoothing)
@@ -172,8 +178,8 @@ def _trainer(
         args=training_arguments(
             section, section.output_dir / "checkpoints", place.device, place.precision
         ),
-        train_dataset=encoded["train"],
-        eval_dataset=encoded["validation"],
+        train_dataset=train,
+        eval_dataset=encode(splits["validation"]),
         data_collator=data_collator(tokenizer, place.device.type),
         compute_loss_func=step_loss(loss),
         compute_metrics=_compute_metrics,
