@@ -14,7 +14,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from train.command import UserError
 
@@ -40,6 +40,13 @@ class AugmentConfig(Section):
     transforms: list[TransformName] = Field(min_length=1, description="Kinds to train on.")
     share: float = Field(0.3, gt=0, le=1, description="Share of the messages, anew each epoch.")
     strength: tuple[Unit, Unit] = Field((0.1, 0.5), description="From, to: share of the places.")
+
+    @field_validator("strength")
+    @classmethod
+    def _rising(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError("expected a range from a smaller to a larger strength")
+        return value
 
 
 class DataConfig(Section):

@@ -4,7 +4,8 @@ Each transform changes a share of its places, ``strength`` in [0, 1], drawn by a
 0, all at 1, and what a smaller strength changes a larger one changes too. Placeholders stand for
 contacts of the raw message and are never broken; ``digit_words`` and ``contacts`` write some out
 as made-up contacts (the test number 130 0000 00.., domains of RFC 2606), as the raw message has
-them. docs/robustness.md names the sources and licences.
+them. The sources in brackets (FBS: FBS_SMS_Dataset shows it) and the licences of lists stand in
+docs/robustness.md.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def pinyin(text: str, strength: float, rng: Random) -> str:
 
 
 def initials(text: str, strength: float, rng: Random) -> str:
-    """Write the first letter of the sound: 微信 as w信 (RoCBert)."""
+    """Write the first letter of the sound: 微信 as w信, 退订 as td (FBS)."""
     pieces = _PIECE.findall(text)
     return _write(pieces, [one[:1] for one in _readings(pieces)], strength, rng)
 
@@ -126,7 +127,7 @@ def split_characters(text: str, strength: float, rng: Random) -> str:
 
 
 def symbols(text: str, strength: float, rng: Random) -> str:
-    """Put a symbol or emoji between two Chinese characters: 威❤信 (RoCBert, TextShield)."""
+    """Put a symbol or emoji between two Chinese characters: 威❤信 (TextShield)."""
     pieces = _PIECE.findall(text)
     options = [
         [left + mark for mark in _SYMBOLS] if is_han(left) and is_han(right) else []
@@ -136,7 +137,7 @@ def symbols(text: str, strength: float, rng: Random) -> str:
 
 
 def digit_words(text: str, strength: float, rng: Random) -> str:
-    """Write digits as words, circled or mathematical: 138 as 一三八, 壹叁捌, ①③⑧ (ChiFraud)."""
+    """Write digits as words, circled or mathematical: 138 as 一三八, 壹叁捌, ①③⑧ (FBS)."""
     pieces = _PIECE.findall(text)
     plain = [_made_up(piece, rng) if piece in ("[PHONE]", "[NUM]") else piece for piece in pieces]
     options = [
@@ -156,10 +157,7 @@ def shuffle(text: str, strength: float, rng: Random) -> str:
 
 
 def contacts(text: str, strength: float, rng: Random) -> str:
-    """Write phone numbers and addresses so that rules miss them: 13o·0000, hxxp, 点com.
-
-    Habits of fraud pages and SMS as in Lies in the Air (CCS 2020) and ChiFraud (COLING 2025).
-    """
+    """Write phone numbers and addresses so that rules miss them: l3o, hxxp, eu点com (FBS)."""
     pieces = _CONTACT.findall(text)
     plain = [_made_up(piece, rng) for piece in pieces]
     options = [
