@@ -103,6 +103,10 @@ def test_homophones_sound_the_same():
     assert evade(written, "pinyin", 1.0).startswith("【yunhe")
 
 
+def test_the_least_strength_changes_one_place():
+    assert re.fullmatch("喜*x喜*", evade("喜" * 9, "initials", 0.01))
+
+
 def test_a_smaller_strength_changes_a_part_of_what_a_larger_one_does():
     text = "恭喜您获得贷款资格请微信联系我们"
     at = [evade(text, "homophones", strength) for strength in (0.25, 0.5)]

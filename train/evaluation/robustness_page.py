@@ -32,18 +32,17 @@ def robustness_section(suite: Mapping[str, Any]) -> Section:
 
 
 def _numbers(suite: Mapping[str, Any]) -> Markup:
-    head = ["transform", "strength", "changed", "trained on"]
-    head += [f"{name}{side}" for name in _SCORES.values() for side in ("", ", off")]
+    head = ["transform", "strength", "changed"]
+    head += [column for name in _SCORES.values() for column in (name, "off")]
     clean = suite["clean"]
     body: list[list[object]] = [
-        ["none", "", "", "", *(clean[key] for key in _SCORES for _ in range(2))]
+        ["none", "", "", *(clean[key] for key in _SCORES for _ in range(2))]
     ]
     body += [
         [
-            row["transform"],
+            row["transform"] + (" (trained on)" if row["trained_on"] else ""),
             f"{row['strength']:g}",
             percent(row["changed"]),
-            "yes" if row["trained_on"] else "no",
             *(row[side][key] for key in _SCORES for side in ("on", "off")),
         ]
         for row in suite["rows"]
