@@ -1,6 +1,6 @@
 r"""Evaluate a run on a split of its data or on a labelled file of your own.
 
-python scripts/eval.py runs/fbs14
+python scripts/eval.py runs/fbs14 --robustness
 python scripts/eval.py runs/fbs14 --data messages.csv --device cpu
 python scripts/eval.py runs/fbs14 --calibrate \
     "evaluation.operating_points={stop: {labels: [FR, IL], max_false_positive_rate: 0.01}}"
@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None) -> None:
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--text-column", default="text")
     parser.add_argument("--label-column", default="label")
+    parser.add_argument("--robustness", action="store_true", help="run the evasion suite, too")
     args = parser.parse_intermixed_args(argv)
     section = evaluation_section(args.run, args.overrides)
     if args.split:
@@ -45,7 +46,8 @@ def main(argv: Sequence[str] | None) -> None:
     if args.calibrate:
         calibrate_run(args.run, section, device=args.device)
     columns = Columns(text=args.text_column, label=args.label_column)
-    path = evaluate_run(args.run, section, data=args.data, device=args.device, columns=columns)
+    how = {"device": args.device, "columns": columns, "robustness": args.robustness}
+    path = evaluate_run(args.run, section, data=args.data, **how)
     metrics = json.loads(path.read_text("utf-8"))
     Console().print(headline_table(metrics))
     print(path.with_name("report.html"))

@@ -16,6 +16,7 @@ GENUINE = {"verification_code", "bank_alert", "delivery_notice", "government", "
 ANY_TEXT = st.text(st.characters(), max_size=80)
 TRICKY = st.text(
     st.sampled_from(
+        "彳亍亻言❤🔥"
         "薴著乾隆後來，。！【】ＡＢ１２①㈱ﬁ\u200b\u200d\ufe0f\u3164\x00\ud800 \t\u3000é\u0301https"
     ),
     max_size=40,
@@ -48,7 +49,12 @@ def test_result_is_printable_and_folded(text):
     [
         ("ＡＢＣ１２３", "ABC123"),
         ("加\u200b微\u200d信", "加微信"),
-        ("威❤\ufe0f信", "威❤信"),
+        ("威❤\ufe0f信", "威信"),
+        ("加★☆微🔥信", "加微信"),
+        ("秒杀，🔥速抢🔥 a❤b", "秒杀，🔥速抢🔥 a❤b"),
+        ("中国工商银彳亍短亻言", "中国工商银行短信"),
+        ("彳❤亍亻🔥言", "行信"),
+        ("茶几女子木几", "茶几女子木几"),
         ("點擊領取 後來", "点击领取 后来"),
         ("著名的乾隆", "著名的乾隆"),
         ("a \t\u3000 b\n", "a b"),

@@ -9,10 +9,11 @@ import unicodedata
 import opencc
 
 from train.data.pii import mask_pii
+from train.data.variants import BOUND_PARTS
 
 #: Raised whenever ``normalize`` gives another result for any text; a run refuses to load under
 #: another version than it was trained with.
-NORMALIZER_VERSION = 1
+NORMALIZER_VERSION = 2
 
 # Full-width Chinese punctuation is ordinary clean text that pretrained vocabularies know; NFKC
 # would turn it into ASCII. Everything else is folded.
@@ -25,6 +26,10 @@ _INVISIBLE = re.compile(
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ud800-\udfff]+"
 )
 _WHITE_SPACE = re.compile(r"\s+")
+# 威❤信 and 亻言: what spam puts between characters and how it splits them (docs/robustness.md).
+_BETWEEN_CHARACTERS = re.compile(r"(?<=[一-鿿])[^\w\s]+(?=[一-鿿])")
+_WHOLE = {parts: character for character, parts in BOUND_PARTS.items()}
+_PARTS = re.compile("|".join(_WHOLE))
 
 
 def normalize(text: str) -> str:
@@ -34,12 +39,13 @@ def normalize(text: str) -> str:
     folded by NFKC (Unicode Standard Annex 15) except full-width Chinese punctuation, runs of white
     space made one blank, traditional characters made simplified by OpenCC's phrase tables
     (opencc, Apache-2.0: kept, and right on 著名 and 乾隆, where a table of single characters is
-    not). Clean simplified Chinese comes back as it is.
+    not). Symbols and emoji between two Chinese characters are dropped, and a character in two
+    parts whose left one is no word is put together. Clean simplified Chinese comes back as it is.
     """
     text = _INVISIBLE.sub("", text)
     text = _ALL_BUT_CHINESE_PUNCTUATION.sub(_fold, text)
     text = _WHITE_SPACE.sub(" ", _INVISIBLE.sub("", text)).strip()
-    return _simplify(text)
+    return text if text.isascii() else _simplify(text)
 
 
 def preprocess(text: str, *, mask: bool) -> str:
@@ -53,12 +59,20 @@ def _fold(match: re.Match[str]) -> str:
 
 
 def _simplify(text: str) -> str:
-    if text.isascii():
-        return text
-    # One pass can leave a character that another pass still changes (薴).
-    while (simplified := _converter().convert(text)) != text:
+    # One pass can leave a character that another pass still changes (薴), or bring parts together.
+    while (simplified := _converter().convert(_put_together(text))) != text:
         text = simplified
     return text
+
+
+def _put_together(text: str) -> str:
+    text = _BETWEEN_CHARACTERS.sub(_without_symbols, text)
+    return _PARTS.sub(lambda match: _WHOLE[match[0]], text)
+
+
+def _without_symbols(match: re.Match[str]) -> str:
+    """Nothing for symbols alone (Unicode category So); what holds punctuation stays."""
+    return "" if all(unicodedata.category(one) == "So" for one in match[0]) else match[0]
 
 
 @functools.cache

@@ -19,6 +19,7 @@ from train.evaluation.report_sections import (
     ranking_section,
     slice_section,
 )
+from train.evaluation.robustness_page import robustness_section
 from train.page import Section, bars, render_markdown, render_page, show, table
 
 _MOST_CONFUSED = 20
@@ -101,6 +102,7 @@ def _sections(metrics: Mapping[str, Any]) -> list[Section]:
         ranking_section(metrics),
         calibration_section(metrics),
         *slice_section(metrics),
+        *([robustness_section(metrics["robustness"])] if "robustness" in metrics else []),
     ]
 
 

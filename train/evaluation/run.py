@@ -36,6 +36,7 @@ from train.evaluation.metrics import (
 from train.evaluation.operating import Scored, measure_point
 from train.evaluation.ranking import measured_groups
 from train.evaluation.report import render_report
+from train.evaluation.robustness import measure_robustness
 from train.evaluation.slices import check_gates, describe_gate, slice_scores
 from train.modeling.artifact import Manifest, load_manifest
 from train.modeling.classifier import SmsClassifier
@@ -79,12 +80,13 @@ def evaluate_run(
     data: Path | None = None,
     device: DeviceChoice = "auto",
     columns: Columns = DEFAULT_COLUMNS,
+    robustness: bool = False,
 ) -> Path:
     """Score a run on a split of its prepared data, or on the raw labelled file ``data``.
 
     Writes ``metrics.json``, ``predictions.parquet``, ``report.html`` and ``report.md`` into
     ``RUN/eval/<split or file stem>/`` (the whole file name where the stem is a split's) and returns
-    the path of the first.
+    the path of the first. With ``robustness`` the evasion suite is run, too.
 
     Raises:
         UserError: if the run, its data or the labels do not fit.
@@ -127,6 +129,11 @@ def evaluate_run(
             "precision": classifier.precision,
         },
     }
+    if robustness:
+        augment = load_config(run / "config.yaml").data.augment
+        metrics["robustness"] = measure_robustness(
+            classifier, labelled.texts, labelled.truth, augment.transforms if augment else ()
+        )
     metrics["gates"] = check_gates(metrics, tuple(section.gates))
     return _write(run, metrics, labelled, judged, classifier)
 

@@ -93,16 +93,21 @@ class SmsClassifier:
         """The labels in the order of the probabilities."""
         return self.artifact.labels
 
-    def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
+    def predict_proba(
+        self, texts: Sequence[str], *, preprocessed: bool = False
+    ) -> NDArray[np.float64]:
         """Return calibrated probabilities, shape ``(messages, labels)``, in the order of ``texts``.
 
-        The likeliest label is not always the run's answer: see ``answers``.
+        The likeliest label is not always the run's answer: see ``answers``. ``preprocessed`` texts
+        are read as they are: what ``preprocess`` is worth is measured so.
         """
         temperature = self.artifact.manifest.calibration.temperature
-        probabilities: NDArray[np.float64] = softmax(self.logits(texts) / temperature, axis=-1)
+        probabilities: NDArray[np.float64] = softmax(
+            self.logits(texts, preprocessed=preprocessed) / temperature, axis=-1
+        )
         return probabilities
 
-    def logits(self, texts: Sequence[str]) -> NDArray[np.float64]:
+    def logits(self, texts: Sequence[str], *, preprocessed: bool = False) -> NDArray[np.float64]:
         """Return what the model gives before calibration, shape ``(messages, labels)``.
 
         Raises:
@@ -110,8 +115,7 @@ class SmsClassifier:
         """
         if not len(texts):
             return np.zeros((0, len(self.labels.names)))
-        mask = self.artifact.manifest.text.mask_pii
-        clean = [preprocess(text[:MAX_CHARACTERS], mask=mask) for text in texts]
+        clean = list(texts) if preprocessed else self.preprocess(texts)
         distinct = list(dict.fromkeys(clean))
         position = {text: index for index, text in enumerate(distinct)}
         logits = self._score(distinct)
@@ -125,6 +129,11 @@ class SmsClassifier:
     def answers(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the label id that the run answers for each row of ``predict_proba``."""
         return biased_labels(probabilities, self.artifact.manifest.calibration.label_bias)
+
+    def preprocess(self, texts: Sequence[str]) -> list[str]:
+        """Return ``texts`` as the model reads them: cut, normalised, masked as in training."""
+        mask = self.artifact.manifest.text.mask_pii
+        return [preprocess(text[:MAX_CHARACTERS], mask=mask) for text in texts]
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return the label of each message, its probability, all probabilities, and a note.

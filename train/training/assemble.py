@@ -40,6 +40,7 @@ from train.modeling.losses import CLASS_WEIGHTS, LOSSES
 from train.modeling.pooling import append_mean_layer, use_first_token_layer
 from train.runtime import Attention, Precision, pick_attention, pick_device, pick_precision
 from train.training.arguments import training_arguments
+from train.training.augment import AugmentedRows, EpochRows
 from train.training.tracking import tracking_callbacks
 from train.training.trainer import EpochOrder, Objective, SmsTrainer
 
@@ -87,7 +88,8 @@ def assemble(config: Config) -> Assembled:
         model = add_lora(model, tokenizer, **config.model.lora.model_dump())
     if place.device.type == "cpu":
         use_byte_dropout(model)
-    trainer = _trainer(config, model, tokenizer, splits, labels, place)
+    mask = bool(preparation["text"]["mask_pii"])
+    trainer = _trainer(config, model, tokenizer, splits, labels, place, mask)
     return Assembled(trainer, model, tokenizer, labels, place, preparation)
 
 
@@ -172,17 +174,21 @@ def _trainer(
     splits: dict[str, Dataset],
     labels: LabelMap,
     place: Place,
+    mask: bool,
 ) -> SmsTrainer:
     section = config.training
-    encoded = {
-        name: tokenize_dataset(table, tokenizer, labels, config.data.max_length)
-        for name, table in splits.items()
-        if name != "test"
-    }
+    encode = functools.partial(
+        tokenize_dataset, tokenizer=tokenizer, labels=labels, max_length=config.data.max_length
+    )
     callbacks: list[TrainerCallback] = [
         EpochOrder(balanced=section.class_balanced_sampling),
         *tracking_callbacks(section.report_to, section.output_dir),
     ]
+    if config.data.augment is None:
+        train: Dataset | AugmentedRows = encode(splits["train"])
+    else:
+        train = AugmentedRows(splits["train"], config.data.augment, section.seed, mask, encode)
+        callbacks.insert(0, EpochRows())
     if section.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(section.early_stopping_patience))
     return SmsTrainer(
@@ -190,12 +196,12 @@ def _trainer(
         args=training_arguments(
             section, section.output_dir / "checkpoints", place.device, place.precision
         ),
-        train_dataset=encoded["train"],
-        eval_dataset=encoded["validation"],
+        train_dataset=train,
+        eval_dataset=encode(splits["validation"]),
         data_collator=data_collator(tokenizer, place.device.type),
         compute_metrics=_compute_metrics,
         callbacks=callbacks,
-        objective=_objective(config.loss, encoded["train"]["labels"], labels, place.device),
+        objective=_objective(config.loss, train["labels"], labels, place.device),
         layerwise_lr_decay=section.layerwise_lr_decay,
     )
 
