@@ -21,7 +21,12 @@ from train.modeling.classifier import SmsClassifier
 def measured(config_file, tmp_path_factory):
     """Fine-tune until the labels are told apart, on two of the transforms, and run the suite."""
     output = tmp_path_factory.mktemp("robust") / "run"
-    longer = ("training.num_train_epochs=12", f"training.output_dir={output}")
+    longer = (
+        "training.num_train_epochs=20",
+        "training.learning_rate=3e-3",
+        "model.pooling=mean",
+        f"training.output_dir={output}",
+    )
     augment = "data.augment={transforms: [symbols, pinyin], strength: [0.1, 0.3]}"
     assert run("finetune", config_file, *TINY_OVERRIDES, *longer, augment) == 0
     assert run("eval", output, "--robustness") == 0

@@ -60,7 +60,7 @@ def test_finetune_makes_the_rows_of_every_epoch(config_file, tmp_path, monkeypat
     monkeypatch.setattr(stage, "augment", record)
     output = tmp_path / "run"
     assert run("finetune", config_file, *OVERRIDES, f"training.output_dir={output}") == 0
-    assert seeds == [42, 42, 43]
+    assert seeds[0] == seeds[1] != seeds[2]
     assert json.loads((output / "manifest.json").read_text("utf-8"))["training"]["steps"] > 0
     kept = load_config(output / "config.yaml").data.augment
     assert kept.transforms == ["pinyin", "symbols"]

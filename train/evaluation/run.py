@@ -94,11 +94,7 @@ def evaluate_run(
     classifier = SmsClassifier.from_pretrained(run, device=device)
     manifest, labels = classifier.artifact.manifest, classifier.labels
     check_section(section, labels)
-    if data is None:
-        labelled = load_prepared(manifest, labels, section.split, section.slices)
-    else:
-        mask = manifest.text.mask_pii
-        labelled = load_raw(data, labels, mask=mask, columns=columns, slices=section.slices)
+    labelled = _labelled(classifier, section, data, columns)
     started = time.perf_counter()
     probabilities = classifier.predict_proba(labelled.texts)
     seconds = time.perf_counter() - started
@@ -130,12 +126,25 @@ def evaluate_run(
         },
     }
     if robustness:
-        augment = load_config(run / "config.yaml").data.augment
-        metrics["robustness"] = measure_robustness(
-            classifier, labelled.texts, labelled.truth, augment.transforms if augment else ()
-        )
+        metrics["robustness"] = _robustness(run, classifier, labelled)
     metrics["gates"] = check_gates(metrics, tuple(section.gates))
     return _write(run, metrics, labelled, judged, classifier)
+
+
+def _labelled(
+    classifier: SmsClassifier, section: EvaluationConfig, data: Path | None, columns: Columns
+) -> Labelled:
+    manifest, labels = classifier.artifact.manifest, classifier.labels
+    if data is None:
+        return load_prepared(manifest, labels, section.split, section.slices)
+    mask = manifest.text.mask_pii
+    return load_raw(data, labels, mask=mask, columns=columns, slices=section.slices)
+
+
+def _robustness(run: Path, classifier: SmsClassifier, labelled: Labelled) -> dict[str, Any]:
+    augment = load_config(run / "config.yaml").data.augment
+    trained_on = augment.transforms if augment else ()
+    return measure_robustness(classifier, labelled.texts, labelled.truth, trained_on)
 
 
 def _train_split(manifest: Manifest, labels: LabelMap) -> Labelled | None:
