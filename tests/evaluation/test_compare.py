@@ -93,6 +93,13 @@ def test_a_better_run_is_told_and_a_like_one_is_not(make, tmp_path, capsys):
         assert [row["p_holm"] for row in found[family]] == holm([row["p"] for row in found[family]])
 
 
+def test_the_same_campaigns_are_drawn_for_both(make):
+    found = compare_runs([str(make("one", 0.7, 1)), str(make("the_same", 0.7, 1))], draws=200)
+    for row in found["overall"] + found["per_label"]:
+        # Drawn apart, equal runs would differ by chance.
+        assert (row["difference"], row["ci"], row["verdict"]) == (0, None, NO_DIFFERENCE)
+
+
 def test_seeds_are_pooled(make):
     runs = [make(f"run{seed}", 0.75, seed) for seed in range(4)]
     found = compare_runs([str(runs[0]), ",".join(map(str, runs[1:]))], draws=500)

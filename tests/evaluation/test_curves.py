@@ -63,7 +63,7 @@ def test_epoch_too_short_for_a_logged_loss_has_a_dash(tmp_path):
     assert cells(numbers)[-1] == ["60", "2", "0.500", "0.625", "1.250", "–", "0.0002"]
 
 
-def test_report_of_a_run_shows_its_training(finished_run, tmp_path):
+def test_numbers_of_a_run_are_those_it_logged(finished_run):
     state = json.loads((finished_run / "trainer_state.json").read_text("utf-8"))
     section = training_section(finished_run)
     rows = cells(section.parts[1])[1:]

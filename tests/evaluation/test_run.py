@@ -65,6 +65,7 @@ def test_report_needs_nothing_from_outside(evaluated):
     for outside in ("src=", "<link", "@import", 'href="http'):
         assert outside not in page
     assert "linear baseline" in page
+    assert "<h2>Training</h2>" in page
     assert "bank_phishing" in page
 
 

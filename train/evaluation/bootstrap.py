@@ -27,7 +27,7 @@ _SAME = "every draw gives the same: too few campaigns, or none that differ, for 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 #: The way to a score in metrics.json, such as ("per_label", "retail", "recall").
-Path = tuple[str, ...]
+ScorePath = tuple[str, ...]
 
 
 class Judged(NamedTuple):
@@ -57,7 +57,7 @@ def bootstrap_scores(
     seed: int = 0,
     ranked: Mapping[str, Sequence[int]] | None = None,
     costs: Floats | None = None,
-) -> dict[Path, Floats]:
+) -> dict[ScorePath, Floats]:
     """Return each score in each draw; NaN where a draw leaves it without a value.
 
     ``ranked`` names groups of label ids whose recall at a fixed false-positive rate is drawn too.
@@ -70,7 +70,7 @@ def bootstrap_scores(
     )
     sums = csr_array(_row_sums(judged, group, count))
     orders = {name: _Ranking.of(judged, group, members) for name, members in (ranked or {}).items()}
-    parts: list[dict[Path, Floats]] = []
+    parts: list[dict[ScorePath, Floats]] = []
     for times in drawn_groups(judged.groups, draws, seed):
         matrices = np.asarray(times @ cells).reshape(len(times), size, size)
         part = _matrix_draws(matrices, labels)
@@ -88,7 +88,9 @@ def bootstrap_scores(
     return {path: np.concatenate([part[path] for part in parts]) for path in parts[0]}
 
 
-def intervals(drawn: Mapping[Path, Floats], judged: Judged, labels: LabelMap) -> dict[str, Any]:
+def intervals(
+    drawn: Mapping[ScorePath, Floats], judged: Judged, labels: LabelMap
+) -> dict[str, Any]:
     """Return the 95 % percentile intervals as ``metrics.json`` holds them, nested by path.
 
     Where every draw gives the same, an accuracy or a recall of 0 or 1 gets Clopper and Pearson's
@@ -126,7 +128,7 @@ def exact_interval(value: float, campaigns: int) -> list[float] | None:
     return [edge, 1.0] if value else [0.0, 1 - edge]
 
 
-def _exact(path: Path, values: Floats, judged: Judged, labels: LabelMap) -> list[float] | None:
+def _exact(path: ScorePath, values: Floats, judged: Judged, labels: LabelMap) -> list[float] | None:
     known = values[np.isfinite(values)]
     if not len(known):
         return None
@@ -138,9 +140,9 @@ def _exact(path: Path, values: Floats, judged: Judged, labels: LabelMap) -> list
     return exact_interval(float(known[0]), len(np.unique(judged.groups[rows])))
 
 
-def _matrix_draws(matrices: Floats, labels: LabelMap) -> dict[Path, Floats]:
+def _matrix_draws(matrices: Floats, labels: LabelMap) -> dict[ScorePath, Floats]:
     scores = matrix_scores(matrices)
-    found: dict[Path, Floats] = {(name,): scores[name] for name in _HEADLINE}
+    found: dict[ScorePath, Floats] = {(name,): scores[name] for name in _HEADLINE}
     support, answered = matrices.sum(axis=2), matrices.sum(axis=1)
     hits = np.diagonal(matrices, axis1=1, axis2=2)
     with np.errstate(invalid="ignore"):

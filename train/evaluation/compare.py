@@ -14,8 +14,7 @@ from scipy.stats import binomtest
 
 from train.command import UserError
 from train.data.labels import LabelMap
-from train.evaluation.bootstrap import Judged, bootstrap_scores, interval
-from train.evaluation.bootstrap import Path as ScorePath
+from train.evaluation.bootstrap import Judged, ScorePath, bootstrap_scores, interval
 from train.evaluation.metrics import compute_metrics
 from train.modeling.artifact import load_manifest
 from train.page import show
