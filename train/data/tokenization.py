@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -49,6 +50,25 @@ def load_tokenizer(
         )
     _add_placeholders(tokenizer)
     return tokenizer
+
+
+def add_missing_characters(
+    tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], *, at_least: int = 2
+) -> list[str]:
+    """Make tokens of the characters in ``texts`` that ``tokenizer`` cannot read; return them.
+
+    Spam is written in rare variants of common characters (氺 for 水), which a vocabulary made from
+    ordinary text lacks: to the model they would all be one unknown token. One seen less than
+    ``at_least`` times stays unknown, since its embedding would hardly be trained.
+    """
+    counts = Counter(character for text in texts for character in text)
+    often = sorted(character for character, n in counts.items() if n >= at_least)
+    if not often or tokenizer.unk_token_id is None:
+        return []
+    ids = tokenizer(often, add_special_tokens=False)["input_ids"]
+    missing = [one for one, row in zip(often, ids, strict=True) if tokenizer.unk_token_id in row]
+    tokenizer.add_tokens([AddedToken(one, normalized=False) for one in missing])
+    return missing
 
 
 def build_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerBase:

@@ -10,7 +10,6 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from train.command import UserError
-from train.data.pii import PLACEHOLDERS
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +26,7 @@ def add_lora(
     """Return ``model`` in peft's wrapper, which answers as the model does, its own weights frozen.
 
     A target's weight W becomes W + alpha / rank * B A, with B and A of ``rank`` (Hu et al., 2021,
-    section 4.1). Trained in full are the head, the pooler and the rows of the placeholder tokens:
+    section 4.1). Trained in full are the head, the pooler and the rows of the tokens we added:
     a pooler is random in most checkpoints (in e5-small-zh, too, though stored there), and new rows
     all start as one vector, the mean embedding, so that a frozen model could not tell them apart.
 
@@ -42,7 +41,7 @@ def add_lora(
         ) from error
     _check_targets(model, target_modules)
     embeddings = model.get_input_embeddings()
-    placeholders = cast("list[int]", tokenizer.convert_tokens_to_ids(list(PLACEHOLDERS)))
+    added = [row for row, token in tokenizer.added_tokens_decoder.items() if not token.special]
     (rows,) = (name for name, module in model.named_modules() if module is embeddings)
     # At each save peft asks the hub whether a model of this name had fewer tokens, and if so
     # stores all embeddings: 30 MB a checkpoint of e5-small-zh instead of 1.2.
@@ -55,7 +54,7 @@ def add_lora(
             lora_dropout=dropout,
             target_modules=list(target_modules),
             modules_to_save=_fresh_modules(model),
-            trainable_token_indices={rows: placeholders},
+            trainable_token_indices={rows: added},
         ),
     )
     trained, every = wrapped.get_nb_trainable_parameters()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from train.data.labels import LabelMap
 from train.data.prepare import load_preparation, load_split
 from train.data.split import SPLITS
 from train.data.tokenization import (
+    add_missing_characters,
     build_tokenizer,
     data_collator,
     load_tokenizer,
@@ -43,6 +45,8 @@ from train.training.arguments import training_arguments
 from train.training.augment import AugmentedRows, EpochRows
 from train.training.tracking import tracking_callbacks
 from train.training.trainer import EpochOrder, Objective, SmsTrainer
+
+logger = logging.getLogger(__name__)
 
 
 class Place(NamedTuple):
@@ -121,11 +125,14 @@ def _tokenizer(config: Config, train: Dataset) -> PreTrainedTokenizerBase:
                 "remove one of them"
             )
         return build_tokenizer(train["text"], section.from_scratch.vocab_size)
-    return load_tokenizer(
+    tokenizer = load_tokenizer(
         section.name_or_path,
         revision=section.revision,
         trust_remote_code=section.trust_remote_code,
     )
+    if missing := add_missing_characters(tokenizer, train["text"]):
+        logger.info("%d characters that the vocabulary lacked are tokens now", len(missing))
+    return tokenizer
 
 
 def _model(
