@@ -1,6 +1,5 @@
 """Evaluate a run on a split of its data or on a labelled file of your own.
 
-python scripts/eval.py runs/fbs14
 python scripts/eval.py runs/fbs14 --robustness
 python scripts/eval.py runs/fbs14 --data messages.csv --device cpu
 """
