@@ -159,7 +159,7 @@ def _token_section(
     if tokenizer is None:
         note = "what max_length cuts and which tokens are unknown needs prepare.py --tokenizer."
         return Section(title, f"Not measured: {note}"), []
-    total = sum(len(rows) for rows in splits.values())
+    total = sum(rows.count_rows() for rows in splits.values())
     rows = np.sort(np.random.default_rng(0).permutation(total)[:_TOKEN_ROWS])
     ids = tokenizer(take_rows(splits, rows, ["text"])["text"].to_pylist())
     lengths = np.array([len(row) for row in ids])
