@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import random
-import tracemalloc
 from functools import partial
 
 import pyarrow as pa
 import pytest
 from doors import run
 
-from train.data import campaigns, collect, prepare
+from train.data import campaigns, collect, prepare, split_files
+from train.data.collect import Collected
 from train.data.dedup import campaign_groups, near_matches
 
-ROWS, LENGTH = 4_000, 1_500
+ROWS, LENGTH = 500, 3_000
 
 
 class Message(str):
@@ -31,52 +31,55 @@ class Message(str):
         Message.alive -= 1
 
 
-def text(seed, length):
-    rng = random.Random(seed)
-    return "".join(chr(0x4E00 + rng.randrange(2000)) for _ in range(length))
-
-
-@pytest.mark.parametrize("find", [campaign_groups, lambda texts: near_matches(Texts(), Texts())])
-def test_grouping_holds_a_batch_of_texts(find):
-    Message.most = Message.alive
-    find(Texts())
-    assert 0 < Message.most < Texts.count / 4
-
-
-class Texts:
+class Messages:
     """Messages that are made when they are read."""
 
-    count = 4000
-
     def __len__(self):
-        return self.count
+        return 4_000
 
     def __iter__(self):
-        return (Message(text(seed, 30)) for seed in range(self.count))
+        return (Message(text(seed, 30)) for seed in range(len(self)))
+
+
+def text(seed, length):
+    return "".join(map(chr, random.Random(seed).choices(range(0x4E00, 0x9000), k=length)))
+
+
+@pytest.mark.parametrize("find", [campaign_groups, lambda texts: near_matches(texts, texts)])
+def test_grouping_holds_a_batch_of_texts(find):
+    Message.most = Message.alive
+    find(Messages())
+    assert 0 < Message.most < len(Messages()) / 4
 
 
 @pytest.fixture
-def peak():
-    """Give a function that returns the most bytes held since the test began, Arrow's included."""
+def pool():
+    """Return a pool that counts what Arrow holds from now on."""
     before = pa.default_memory_pool()
-    pool = pa.proxy_memory_pool(before)
-    pa.set_memory_pool(pool)
-    tracemalloc.start()
-    yield lambda: (tracemalloc.get_traced_memory()[1], pool.max_memory())
-    tracemalloc.stop()
+    counting = pa.proxy_memory_pool(before)
+    pa.set_memory_pool(counting)
+    yield counting
     pa.set_memory_pool(before)
 
 
-def test_preparing_holds_a_part_of_the_messages(tmp_path, monkeypatch, peak):
-    monkeypatch.setattr(collect, "_BATCH", 50)
-    monkeypatch.setattr(campaigns, "_ROWS_AT_ONCE", 50)
-    # What style gives away is measured on a sample: of as many rows as there are here by default.
-    small = partial(prepare.check_shortcuts, rows=100)
-    monkeypatch.setattr(prepare, "check_shortcuts", small)
+def test_preparing_holds_a_part_of_the_messages(tmp_path, monkeypatch, pool):
+    monkeypatch.setattr(collect, "_BATCH", 20)
+    monkeypatch.setattr(campaigns, "_ROWS_AT_ONCE", 20)
+    monkeypatch.setattr(split_files, "_BYTES_AT_ONCE", 1 << 18)
+    # By default the sample that style is judged on would be the whole set here.
+    monkeypatch.setattr(campaigns, "_STRATUM_ROWS", 20)
+    monkeypatch.setattr(prepare, "check_shortcuts", partial(prepare.check_shortcuts, rows=50))
+    cleaned, read = collect.preprocess, Collected.texts
+    monkeypatch.setattr(
+        collect, "preprocess", lambda text, **options: Message(cleaned(text, **options))
+    )
+    monkeypatch.setattr(Collected, "texts", lambda self: map(Message, read(self)))
     path = tmp_path / "m.jsonl"
     with path.open("w", encoding="utf-8") as stream:
         for seed in range(ROWS):
             row = {"text": text(seed, LENGTH), "label": "ab"[seed % 2]}
             stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+    Message.most = Message.alive
     assert run("prepare", path, "--output", tmp_path / "out") == 0
-    print(peak())
+    assert 0 < Message.most < ROWS / 4
+    assert 0 < pool.max_memory() < path.stat().st_size / 2
