@@ -44,21 +44,25 @@ _PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_
 @media (prefers-color-scheme: dark) { :root { --text: #e6edf3; --soft: #9198a1; --line: #3d444d;
   --back: #0d1117; --stripe: #151b23; --bad: #ff7b72; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 60rem; padding: 1rem; background: var(--back);
+body { margin: 0 auto; max-width: 72rem; padding: 1rem; background: var(--back);
   color: var(--text); line-height: 1.5;
   font-family: system-ui, "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", sans-serif; }
 h1 { font-size: 1.5rem; line-height: 1.25; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 2rem 0 .25rem; padding-top: .75rem;
   border-top: 1px solid var(--line); }
-p { margin: .25rem 0 .75rem; color: var(--soft); overflow-wrap: anywhere; }
+p { max-width: 60rem; margin: .25rem 0 .75rem; color: var(--soft); overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; margin: .5rem 0 1rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
-th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid var(--line);
+table { border-collapse: separate; border-spacing: 0; font-variant-numeric: tabular-nums;
+  font-size: .9rem; }
+th, td { padding: .3rem .5rem; text-align: right; border-bottom: 1px solid var(--line);
   white-space: nowrap; }
 td.text { white-space: normal; min-width: 16rem; }
 th:first-child, td:first-child, th.text, td.text { text-align: left; }
 th { color: var(--soft); font-weight: 600; }
+tr { background: var(--back); }
 tbody tr:nth-child(odd) { background: var(--stripe); }
+/* The name of a row stays in sight while its numbers are scrolled. */
+th:first-child, td:first-child { position: sticky; left: 0; background: inherit; }
 figure { margin: .5rem 0 1rem; overflow-x: auto; }
 figure svg { width: 100%; min-width: 34rem; max-width: 52rem; height: auto; }
 figure.narrow svg { min-width: 0; max-width: 32rem; }

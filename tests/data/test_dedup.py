@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from train.data.benchmark import benchmark_dedup, recall_against_brute_force
-from train.data.dedup import campaign_groups, near_matches, skeleton
+from train.data.dedup import campaign_groups, near_matches
+from train.data.sketch import skeleton
 
 TEMPLATES = [
     "【云杉超市】周年庆典全场生鲜低至三折起，会员到店即送鸡蛋一盒，详询[PHONE]，退订回T",

@@ -18,6 +18,7 @@ FILES = {
     "report.html",
 }
 SPLITS = ("train", "validation", "test")
+COLUMNS = ["text", "label", "source", "time", "group", "copies", "group_size", "group_time"]
 
 
 def rows(folder):
@@ -31,7 +32,7 @@ def manifest(folder):
 def test_exact_files_and_columns(prepared, capsys):
     assert {path.name for path in prepared.iterdir()} == FILES
     table = pq.read_table(prepared / "train.parquet")
-    assert table.column_names == ["text", "label", "source", "time", "group", "copies"]
+    assert table.column_names == COLUMNS
     labels = json.loads((prepared / "labels.json").read_text("utf-8"))
     assert [row["name"] for row in labels] == ["gambling", "bank_phishing", "retail", "bank_alert"]
 

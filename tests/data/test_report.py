@@ -6,8 +6,8 @@ import json
 import re
 
 import pyarrow as pa
+import pyarrow.dataset as arrow
 import pytest
-from datasets import Dataset
 
 from train.data.campaigns import label_conflicts, largest_campaigns
 from train.data.report import render_data_report
@@ -44,7 +44,7 @@ def rows(count=120):
 
 def splits_of(found):
     return {
-        name: Dataset(pa.Table.from_pylist(found[at::3]))
+        name: arrow.dataset(pa.Table.from_pylist(found[at::3]))
         for at, name in enumerate(("train", "validation", "test"))
     }
 
@@ -52,19 +52,23 @@ def splits_of(found):
 def manifest_of(splits, **changes):
     counts = {
         "read": 500,
-        "kept": sum(map(len, splits.values())),
+        "kept": sum(table.count_rows() for table in splits.values()),
         "merged": 250,
         "rejected": {"no text": 7, "unknown label": 123},
         "groups": 61,
         "set_aside": 4,
         "splits": {
-            name: {label: table["label"][:].count(label) for label in ("normal", "欺诈$")}
+            name: {
+                label: table.to_table()["label"].to_pylist().count(label)
+                for label in ("normal", "欺诈$")
+            }
             for name, table in splits.items()
         },
     }
     return {
         "text": {"normalizer_version": 1, "mask_pii": True},
         "inputs": [{"path": "/home/somebody/in<b>.csv", "source": "fbs"}],
+        "tests": [],
         "counts": counts,
         "split": {"method": "group", "seed": 42},
         "contamination": {
@@ -161,7 +165,7 @@ def test_lengths_are_those_of_the_messages(page):
 def test_tables_tell_what_the_manifest_and_the_texts_hold(page):
     assert ["random", "0.0 %", "22.5 %"] in cells(section(page, "Contamination"))
     assert ["unknown label", "123"] in cells(section(page, "Rejected rows"))
-    assert ["[QQ]", "59", "0", "59"] in cells(section(page, "Personal information"))
+    assert ["QQ", "59", "0", "59"] in cells(section(page, "Personal information"))
     largest = cells(section(page, "Largest campaigns"))[1]
     assert largest[0] == "101"
     assert largest[2:] == ["normal 1, 欺诈$ 1", "2", "2015-03-09"]
@@ -201,7 +205,7 @@ def test_a_random_split_and_kept_pii_are_warned_of():
     assert "have a near copy in train (split: random)" in section(page, "Warnings")
     assert "unmasked (--keep-pii)" in section(page, "Warnings")
     assert SECRET not in page
-    assert ["[PHONE]", "1", "0", "1"] in cells(section(page, "Personal information"))
+    assert ["PHONE", "1", "0", "1"] in cells(section(page, "Personal information"))
 
 
 def test_the_same_data_gives_the_same_page():

@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset as arrow
 import pytest
-from datasets import Dataset
 
 from train.data.shortcuts import check_shortcuts
 
@@ -19,12 +19,13 @@ def message(rng, length=None):
 
 
 def splits_of(rows):
-    """Make splits from (text, label, source), each a campaign of its own."""
+    """Make splits from (text, label, source), each a campaign of its own or of a fourth value."""
     parts = {"train": [], "validation": [], "test": []}
-    for index, (text, label, source) in enumerate(rows):
-        row = {"text": text, "label": label, "source": source, "group": index, "copies": 1}
+    for index, (text, label, source, *group) in enumerate(rows):
+        row = {"text": text, "label": label, "source": source, "copies": 1}
+        row["group"] = group[0] if group else index
         parts[("train", "train", "validation", "test")[index % 4]].append(row)
-    return {name: Dataset(pa.Table.from_pylist(found)) for name, found in parts.items()}
+    return {name: arrow.dataset(pa.Table.from_pylist(found)) for name, found in parts.items()}
 
 
 @pytest.fixture(scope="module")
@@ -112,11 +113,7 @@ def test_a_campaign_is_not_a_style():
     """Copies of one wording are on one side of a fold, and no give-away."""
     rng = np.random.default_rng(4)
     rows = [(message(rng), "normal", "one") for _ in range(100)]
-    splits = splits_of(rows + [("恭喜您" + message(rng, 12), "fraud", "one")] * 100)
-    for name, table in splits.items():
-        group = [0 if text.startswith("恭喜") else 1000 + at for at, text in
-                 enumerate(table["text"])]  # fmt: skip
-        splits[name] = table.remove_columns("group").add_column("group", group)
+    splits = splits_of(rows + [("恭喜您" + message(rng, 12), "fraud", "one", 1000)] * 100)
     found = check_shortcuts(splits)
     assert all(row["label"] != "fraud" for row in found["give_aways"])
     assert found["style"]["per_label"]["fraud"] == 0
@@ -142,11 +139,7 @@ def test_the_same_seed_gives_the_same_result_on_a_sample():
 
 
 def test_one_campaign_has_no_score():
-    splits = splits_of([(text, "ab"[at % 2], "one") for at, text in enumerate("甲乙丙丁")])
-    splits = {
-        name: table.remove_columns("group").add_column("group", [0] * len(table))
-        for name, table in splits.items()
-    }
+    splits = splits_of([(text, "ab"[at % 2], "one", 0) for at, text in enumerate("甲乙丙丁")])
     found = check_shortcuts(splits)
     assert found["style"] is None
     assert found["warnings"] == []

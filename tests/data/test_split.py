@@ -16,9 +16,9 @@ from train.data.split import (
     contamination,
     kfold_by_group,
     parse_time,
+    split_around_test,
     split_at_random,
     split_by_group,
-    split_by_source,
     split_by_time,
 )
 
@@ -218,21 +218,22 @@ def test_times_of_any_precision_are_read_or_missing(text, expected):
 
 @settings(max_examples=60)
 @given(labelled_groups(), st.data(), st.integers(0, 3))
-def test_one_source_is_held_out_and_shares_no_group(rows, data, seed):
+def test_a_given_test_set_stays_and_its_groups_are_set_aside(rows, data, seed):
     groups, labels = rows
     count = int(groups.max()) + 1
     sources = np.array(data.draw(st.lists(st.sampled_from("abc"), min_size=count, max_size=count)))
     sources = sources[groups]
     # Some campaigns are in several sources.
     sources[data.draw(st.lists(st.integers(0, len(groups) - 1), max_size=5))] = "a"
-    shared = np.isin(groups, groups[sources == "a"])
-    if "a" not in sources or len(np.unique(groups[~shared])) < 2:
-        with pytest.raises(UserError, match=r"to hold out|to train on"):
-            split_by_source(sources, groups, labels, "a", seed=seed)
+    test = sources == "a"
+    shared = np.isin(groups, groups[test])
+    if len(np.unique(groups[~shared])) < 2:
+        with pytest.raises(UserError, match="to train on"):
+            split_around_test(test, shared, groups, labels, seed=seed)
         return
-    split = split_by_source(sources, groups, labels, "a", seed=seed)
-    assert ((split == 2) == (sources == "a")).all()
-    assert ((split == SET_ASIDE) == (shared & (sources != "a"))).all()
+    split = split_around_test(test, shared, groups, labels, seed=seed)
+    assert ((split == 2) == test).all()
+    assert ((split == SET_ASIDE) == (shared & ~test)).all()
     for group in np.unique(groups):
         assert len(set(split[groups == group]) - {SET_ASIDE}) == 1
     for label in np.unique(labels):
@@ -240,10 +241,8 @@ def test_one_source_is_held_out_and_shares_no_group(rows, data, seed):
             assert {0, 1} <= set(split[labels == label])
 
 
-def test_the_other_sources_go_seven_to_one():
+def test_what_is_not_test_goes_seven_to_one():
     groups = np.arange(1000)
-    sources = np.where(groups % 5 == 0, "nus", "fbs")
-    split = split_by_source(sources, groups, groups % 2, "nus")
+    test = groups % 5 == 0
+    split = split_around_test(test, test, groups, groups % 2)
     assert np.bincount(split).tolist() == [700, 100, 200]
-    with pytest.raises(UserError, match="among fbs, nus, found 'sms'"):
-        split_by_source(sources, groups, groups % 2, "sms")

@@ -171,10 +171,14 @@ def test_texts_are_masked_and_cut(tmp_path):
 
 def test_suspects_of_a_prepared_folder_are_named_by_split_and_row(prepared):
     before = {path.name: path.read_bytes() for path in prepared.iterdir()}
+    manifest = json.loads(before["manifest.json"])
     path = search_prepared(prepared, folds=3)
     try:
         rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         assert path == prepared / "label_errors.jsonl"
+        told = json.loads((prepared / "manifest.json").read_text("utf-8"))
+        assert told.pop("label_errors") == {"file": path.name, "suspects": len(rows)}
+        assert told == manifest
         for row in rows:
             message = load_split(prepared, row["split"])[row["row"]]
             assert message["label"] == row["given"] != row["likely"]
@@ -183,4 +187,5 @@ def test_suspects_of_a_prepared_folder_are_named_by_split_and_row(prepared):
             assert row["likely"] in LABELS
     finally:
         path.unlink()
+        (prepared / "manifest.json").write_bytes(before["manifest.json"])
     assert before == {path.name: path.read_bytes() for path in prepared.iterdir()}

@@ -11,7 +11,8 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from train.data.dedup import campaign_groups, skeleton
+from train.data.dedup import campaign_groups
+from train.data.sketch import skeleton
 from train.data.sources import DEFAULT_COLUMNS, parse_input
 from train.data.text import preprocess
 

@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import Dataset
+import pyarrow.dataset as arrow
 from numpy.typing import NDArray
 
 from train.data.pii import PLACEHOLDERS, mask_pii
 from train.data.split import parse_time
 
-_ROWS_AT_ONCE = 20_000
+_ROWS_AT_ONCE = 2_000
 _SHOWN = 120
 _STRATUM_ROWS = 200
 
 #: Split by name, with the columns text, label, source, time, group, copies.
-Splits = Mapping[str, Dataset]
+Splits = Mapping[str, arrow.Dataset]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -197,19 +197,22 @@ def shown(text: str) -> str:
 
 def batches(splits: Splits, columns: Sequence[str]) -> Iterator[pa.Table]:
     """Yield the columns of all splits, some thousand rows at a time."""
-    for table in splits.values():
-        yield from table.select_columns(list(columns)).with_format("arrow").iter(_ROWS_AT_ONCE)
+    for rows in splits.values():
+        # Without readahead: what is read ahead waits in memory.
+        ahead = {"batch_readahead": 1, "fragment_readahead": 1}
+        for batch in rows.to_batches(columns=list(columns), batch_size=_ROWS_AT_ONCE, **ahead):
+            if len(batch):
+                yield pa.Table.from_batches([batch])
 
 
 def take_rows(splits: Splits, rows: Ints, columns: Sequence[str]) -> pa.Table:
     """Return these rows (ascending, counted through all splits) as one table."""
     parts, start = [], 0
-    for table in splits.values():
-        low, high = np.searchsorted(rows, [start, start + len(table)])
+    for batch in batches(splits, columns):
+        low, high = np.searchsorted(rows, [start, start + len(batch)])
         if high > low:
-            part = table.select_columns(list(columns)).select(rows[low:high] - start)
-            parts += list(part.with_format("arrow").iter(_ROWS_AT_ONCE))
-        start += len(table)
+            parts.append(batch.take(rows[low:high] - start))
+        start += len(batch)
     return pa.concat_tables(parts)
 
 
@@ -261,21 +264,20 @@ def encode(column: pa.ChunkedArray, codes: dict[str, int]) -> Ints:
 
 def _count(splits: Splits) -> _Tally:
     codes: dict[str, int] = {}
-    empty = np.zeros(0, dtype=np.int64)
-    group, label, copies = [empty], [empty.astype(np.int32)], [empty]
+    columns = [np.zeros((3, 0), dtype=np.int32)]
     for batch in batches(splits, ["group", "label", "copies"]):
-        group.append(batch["group"].to_numpy())
-        label.append(encode(batch["label"], codes).astype(np.int32))
-        copies.append(batch["copies"].to_numpy())
-    groups, inverse, rows = np.unique(
-        np.concatenate(group), return_inverse=True, return_counts=True
-    )
-    pairs, pair_rows = np.unique(
-        inverse * max(len(codes), 1) + np.concatenate(label), return_counts=True
-    )
-    pair_group, pair_label = np.divmod(pairs, max(len(codes), 1))
-    sent = np.bincount(inverse, np.concatenate(copies), len(groups)).astype(np.int64)
-    return _Tally(groups, rows, sent, pair_group, pair_label, pair_rows, list(codes))
+        label = encode(batch["label"], codes)
+        columns.append(np.array([batch["group"], label, batch["copies"]], dtype=np.int32))
+    # A group is the number of a row: few numbers up to the largest are no group.
+    group, label, copies = np.concatenate(columns, axis=1)
+    rows = np.bincount(group)
+    sent = np.bincount(group, copies, len(rows)).astype(np.int64)
+    groups = np.flatnonzero(rows)
+    label_count = max(len(codes), 1)
+    pairs, pair_rows = np.unique(group.astype(np.int64) * label_count + label, return_counts=True)
+    pair_group, pair_label = np.divmod(pairs, label_count)
+    place = np.searchsorted(groups, pair_group)
+    return _Tally(groups, rows[groups], sent[groups], place, pair_label, pair_rows, list(codes))
 
 
 def _details(splits: Splits, groups: Ints) -> dict[int, _Detail]:

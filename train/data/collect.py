@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-from array import array
+import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 import pyarrow as pa
-import xxhash
-from datasets import Dataset
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from train.command import UserError
+from train.data.copies import Copies, Held, first_copies
 from train.data.labels import LabelMap
 from train.data.sources import Columns, Input, Row
 from train.data.text import preprocess
@@ -36,37 +36,42 @@ SCHEMA = pa.schema(
         "line": pa.int64(),
     }
 )
-_BATCH = 20_000
+# Of the longest messages these are some 100 MB.
+_BATCH = 2_000
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
 class Collected:
-    """The distinct usable messages, memory-mapped, and what became of the others."""
+    """The distinct usable messages, on disk in ``path``, and what became of the others.
 
-    table: Dataset
+    ``fixed`` marks the rows of a test set that the user gave; they come as they are, equal ones
+    too.
+    """
+
+    path: Path
     labels: LabelMap
     label_ids: NDArray[np.int64]
     copies: NDArray[np.int64]
+    fixed: NDArray[np.bool_]
+    fingerprints: NDArray[np.uint64]
     read: int
+    merged: int
     rejected: Counter[str]
 
-    @property
-    def merged(self) -> int:
-        """How many rows were exact copies of a kept one."""
-        return int(self.copies.sum()) - len(self.copies)
+    def batches(self, *columns: str) -> Iterator[pa.RecordBatch]:
+        """Yield these columns of ``SCHEMA``, some thousand rows at a time."""
+        fields = [SCHEMA.get_field_index(name) for name in columns]
+        options = pa.ipc.IpcReadOptions(included_fields=fields)
+        # Not memory-mapped: what is read of a map stays in the memory of the process.
+        with pa.OSFile(str(self.path)) as file, pa.ipc.open_stream(file, options=options) as reader:
+            yield from reader
 
-
-@dataclass
-class _Columns:
-    """What is held of every usable row: a fingerprint of its text and its label."""
-
-    fingerprints: array[int] = field(default_factory=lambda: array("Q"))
-    labels: array[int] = field(default_factory=lambda: array("i"))
-    label_ids: dict[str, int] = field(default_factory=dict)
-
-    def add(self, text: str, label: str) -> None:
-        self.fingerprints.append(xxhash.xxh3_64_intdigest(text.encode()))
-        self.labels.append(self.label_ids.setdefault(label, len(self.label_ids)))
+    def texts(self) -> Iterator[str]:
+        """Yield the text of each row."""
+        for batch in self.batches("text"):
+            yield from batch["text"].to_pylist()
 
 
 def collect(
@@ -76,48 +81,66 @@ def collect(
     *,
     mask: bool,
     folder: Path,
+    tests: Sequence[Input] = (),
 ) -> Collected:
     """Read all inputs into ``folder``: clean, distinct messages and ``rejected.jsonl``.
 
-    Rows stay on disk; memory holds 12 bytes for each. Exact copies of a text are merged into the
-    first of them, a text under two labels is rejected whole. Without a label map, labels are those
-    of the data in order of appearance.
+    Rows stay on disk; memory holds 13 bytes for each. Exact copies of a text are merged into the
+    first of them, a text under two labels is rejected whole; rows of ``tests`` are neither. Without
+    a label map, labels are those of the data in order of appearance.
 
     Raises:
-        UserError: if no usable message or fewer than two labels are left.
+        UserError: if no usable message or fewer than two labels are left, or a test set has none
+            or a label of its own.
     """
-    held = _Columns(label_ids={} if labels is None else labels.label2id)
+    held = Held(label_ids={} if labels is None else labels.label2id)
     rejected: Counter[str] = Counter()
-    usable = folder / "usable.arrow"
+    usable, kept = folder / "usable.arrow", folder / "kept.arrow"
     with (folder / "rejected.jsonl").open("w", encoding="utf-8") as rejects:
-        rows = _usable_rows(inputs, labels, columns, mask, held, rejects, rejected)
-        _write_arrow(usable, rows)
-        names = list(held.label_ids)
-        keep, conflicting, copies = _first_copies(held)
-        kept = folder / "kept.arrow"
-        _write_arrow(kept, _resolve_copies(usable, keep, conflicting, names, held, rejects))
-        rejected["the same text under two labels"] += int(conflicting.sum())
+        every = chain(((one, False) for one in inputs), ((one, True) for one in tests))
+        _write_arrow(usable, _usable_rows(every, labels, columns, mask, held, rejects, rejected))
+        copies = first_copies(held)
+        _write_arrow(kept, _resolve_copies(usable, copies, held, rejects))
     usable.unlink()
-    if not len(copies):
-        raise UserError(
-            f"expected usable messages, found none in {sum(rejected.values())} rows: "
-            f"{_summary(+rejected)}"
-        )
-    ids = np.array(held.labels, dtype=np.int64)[keep]
-    present = np.unique(ids)
-    if len(present) < 2:
-        raise UserError(
-            f"expected messages of at least two labels, found only {names[present[0]]!r}: "
-            "add messages of another label or mend the label file"
-        )
+    conflicting = len(copies.contradictory)
+    rejected["the same text under two labels"] += conflicting
+    ids = np.array(held.labels, dtype=np.int64)[copies.keep]
+    fixed = np.array(held.fixed, dtype=np.bool_)[copies.keep]
+    names = list(held.label_ids)
+    _check_collected(ids, fixed, names, +rejected)
     return Collected(
-        Dataset.from_file(str(kept)),
+        kept,
         labels or LabelMap.from_names(names),
         ids,
-        copies,
-        len(held.labels) + sum(rejected.values()) - int(conflicting.sum()),
+        copies.counts,
+        fixed,
+        np.array(held.fingerprints, dtype=np.uint64)[copies.keep],
+        len(held.labels) + sum(rejected.values()) - conflicting,
+        len(held.labels) - conflicting - len(ids),
         +rejected,
     )
+
+
+def _check_collected(
+    ids: NDArray[np.int64], fixed: NDArray[np.bool_], names: list[str], rejected: Counter[str]
+) -> None:
+    if not len(ids):
+        raise UserError(
+            f"expected usable messages, found none in {rejected.total()} rows: {_summary(rejected)}"
+        )
+    present = np.unique(ids[~fixed])
+    if len(present) < 2:
+        found = f"only {names[present[0]]!r}" if len(present) else "none"
+        raise UserError(
+            f"expected messages of at least two labels, found {found}: "
+            "add messages of another label or mend the label file"
+        )
+    if alone := set(np.unique(ids[fixed]).tolist()) - set(present.tolist()):
+        raise UserError(
+            "expected labels that can be trained in the test set, found "
+            f"{', '.join(names[label] for label in sorted(alone))} there only: map them in the "
+            "label file or add messages of them to the other inputs"
+        )
 
 
 def _summary(rejected: Counter[str]) -> str:
@@ -125,15 +148,16 @@ def _summary(rejected: Counter[str]) -> str:
 
 
 def _usable_rows(
-    inputs: Sequence[Input],
+    inputs: Iterable[tuple[Input, bool]],
     labels: LabelMap | None,
     columns: Columns,
     mask: bool,
-    held: _Columns,
+    held: Held,
     rejects: TextIO,
     rejected: Counter[str],
 ) -> Iterator[dict[str, str | int | None]]:
-    for path, reader, source in inputs:
+    for (path, reader, source), fixed in inputs:
+        before, lost = len(held.labels), rejected.total()
         for row in tqdm(reader(path, columns), desc=f"reading {source}", unit=" messages"):
             text = "" if row.problem else preprocess(row.text or "", mask=mask)
             label = row.label if labels is None else labels.resolve(source, row.label or "")
@@ -142,7 +166,7 @@ def _usable_rows(
                 rejected[problem] += 1
                 _reject(rejects, row, detail)
                 continue
-            held.add(text, str(label))
+            held.add(text, str(label), fixed=fixed)
             yield {
                 "text": text,
                 "label": label,
@@ -152,6 +176,24 @@ def _usable_rows(
                 "file": row.file,
                 "line": row.line,
             }
+
+        if fixed:
+            _check_test(path, len(held.labels) - before, rejected.total() - lost)
+
+
+def _check_test(path: Path, usable: int, lost: int) -> None:
+    if not usable:
+        raise UserError(
+            f"expected usable messages in the test set {path}, found none in {lost} rows: mend the "
+            "rows or the label file"
+        )
+    if lost:
+        logger.warning(
+            "warning: %d of %d rows of the test set %s cannot be used: see rejected.jsonl",
+            lost,
+            lost + usable,
+            path,
+        )
 
 
 def _problem(row: Row, text: str, label: str | None) -> tuple[str | None, str]:
@@ -187,41 +229,20 @@ def _write_arrow(path: Path, rows: Iterator[dict[str, str | int | None]]) -> Non
         writer.write_batch(pa.RecordBatch.from_pylist(batch, SCHEMA))
 
 
-def _first_copies(
-    held: _Columns,
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
-    """Return which rows to keep, which contradict another, and the copies of each kept one."""
-    labels = np.array(held.labels)
-    _, first, inverse, counts = np.unique(
-        np.array(held.fingerprints), return_index=True, return_inverse=True, return_counts=True
-    )
-    conflicting_text = np.zeros(len(first), dtype=bool)
-    conflicting_text[inverse[labels != labels[first][inverse]]] = True
-    conflicting = conflicting_text[inverse]
-    keep = np.zeros(len(labels), dtype=bool)
-    keep[first[~conflicting_text]] = True
-    return keep, conflicting, counts[inverse[keep]]
-
-
 def _resolve_copies(
-    usable: Path,
-    keep: NDArray[np.bool_],
-    conflicting: NDArray[np.bool_],
-    names: list[str],
-    held: _Columns,
-    rejects: TextIO,
+    usable: Path, copies: Copies, held: Held, rejects: TextIO
 ) -> Iterator[dict[str, str | int | None]]:
-    """Yield the rows to keep; write the contradictory ones to the rejects with both labels."""
-    fingerprints = np.array(held.fingerprints)
-    labels_of: dict[int, set[str]] = {}
-    for index in np.flatnonzero(conflicting).tolist():
-        labels_of.setdefault(fingerprints[index], set()).add(names[held.labels[index]])
-    with pa.memory_map(str(usable)) as source, pa.ipc.open_stream(source) as reader:
+    """Yield the rows to keep; write the contradictory ones to the rejects with all labels."""
+    names = list(held.label_ids)
+    disputed = zip(copies.contradictory, copies.texts, strict=True)
+    row_number, text = next(disputed, (-1, -1))
+    with pa.OSFile(str(usable)) as source, pa.ipc.open_stream(source) as reader:
         rows = (row for batch in reader for row in batch.to_pylist())
         for index, row in enumerate(rows):
-            if keep[index]:
+            if copies.keep[index]:
                 yield row
-            elif conflicting[index]:
-                found = ", ".join(sorted(labels_of[fingerprints[index]]))
+            elif index == row_number:
+                found = ", ".join(sorted(names[label] for label in copies.labels(text)))
                 place = Row(row["file"], row["line"])
                 _reject(rejects, place, f"the same text under two labels: {found}")
+                row_number, text = next(disputed, (-1, -1))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from train.command import UserError
+from train.data.assign import SplitChoice
 from train.data.labels import LabelMap
 from train.data.registry import PublicSet, download_set, find_set, load_registry
 from train.data.sources import SOURCES, Columns, Input, parse_input
@@ -23,8 +24,18 @@ def prepare_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, help="folder to write")
     parser.add_argument("--text-column", default="text")
     parser.add_argument("--label-column", default="label")
-    parser.add_argument("--split", choices=["group", "time", "source", "random"], default="group")
+    parser.add_argument(
+        "--test",
+        action="append",
+        default=[],
+        metavar="[SOURCE:]INPUT",
+        help="messages that are the test set, as they are",
+    )
+    parser.add_argument(
+        "--split", choices=["group", "time", "source", "random", "folds"], default="group"
+    )
     parser.add_argument("--held-out", metavar="SOURCE", help="test source of --split source")
+    parser.add_argument("--folds", type=int, help="how many, of --split folds (5)")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument(
         "--keep-pii", action="store_true", help="do not mask personal information (not advised)"
@@ -54,19 +65,44 @@ def prepare_arguments(args: argparse.Namespace, registry_file: Path) -> dict[str
         raise UserError("expected an input and --output DIR: see --help")
     inputs = [parse_input(text, args.source) for text in args.inputs]
     inputs += [_fetched(item, args.accept_terms) for item in wanted]
+    tests = [parse_input(text, args.source) for text in args.test]
+    _check_tests(inputs, tests)
     return {
         "inputs": inputs,
+        "tests": tests,
         "output": args.output,
         "labels": LabelMap.from_yaml(args.labels) if args.labels else None,
         "columns": Columns(text=args.text_column, label=args.label_column),
         "mask": not args.keep_pii,
-        "split": args.split,
-        "held_out": args.held_out,
-        "seed": args.seed,
+        "split": _split_choice(args),
         "tokenizer": args.tokenizer,
         "max_length": args.max_length,
-        "terms": [registry[item.source].terms() for item in inputs if item.source in registry],
+        "terms": [
+            registry[item.source].terms() for item in [*inputs, *tests] if item.source in registry
+        ],
     }
+
+
+def _check_tests(inputs: list[Input], tests: list[Input]) -> None:
+    seen = {item.path.resolve() for item in inputs}
+    for item in tests:
+        if item.path.resolve() in seen:
+            raise UserError(
+                f"expected a test set that is no other input, found {item.path} twice: name it once"
+            )
+        seen.add(item.path.resolve())
+
+
+def _split_choice(args: argparse.Namespace) -> SplitChoice:
+    if args.folds is not None and args.split != "folds":
+        raise UserError(f"expected --folds with --split folds, found --split {args.split}")
+    if args.find_label_errors and args.split == "folds":
+        raise UserError(
+            "expected --find-label-errors with one prepared folder, found --split folds: its folds "
+            "hold the same messages; search them once, split by group"
+        )
+    folds = 5 if args.folds is None else args.folds
+    return SplitChoice(args.split, args.held_out, folds, args.seed)
 
 
 def _fetched(item: PublicSet, accepted: list[str]) -> Input:

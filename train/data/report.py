@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from train import page
+from train.data.assign import TEST_SAMPLE
 from train.data.campaigns import (
     Campaign,
     Counts,
@@ -20,14 +21,13 @@ from train.data.campaigns import (
     take_rows,
 )
 from train.data.pii import PLACEHOLDERS
-from train.data.shortcuts import STYLE
+from train.data.shortcut_sections import shortcut_sections
 from train.page import Section, bars, grid, percent, table
 
 #: Texts to token ids, special tokens included, not cut.
 Tokenize = Callable[[Sequence[str]], list[list[int]]]
 
 _TOKEN_ROWS = 20_000
-_MODELS = ("style", "source")
 # Shares from which a finding is worth a warning, and the fewest messages of a label.
 _CUT, _UNKNOWN, _REJECTED, _OUTVOTED, _NEAR = 0.05, 0.01, 0.05, 0.01, 0.01
 _FEW_ROWS = 30
@@ -70,14 +70,15 @@ def render_data_report(
             _pii_section(counted, labels, masked=masked),
             _campaign_section(campaigns),
             _conflict_section(conflicts),
-            *_shortcut_sections(style, labels),
+            *shortcut_sections(style, labels),
         ],
     )
 
 
 def _summary(manifest: Mapping[str, Any], labels: int) -> str:
     counts = manifest["counts"]
-    inputs = [f"{Path(item['path']).name} ({item['source']})" for item in manifest["inputs"]]
+    every = [*manifest["inputs"], *manifest["tests"]]
+    inputs = [f"{Path(item['path']).name} ({item['source']})" for item in every]
     return (
         f"{counts['kept']:,} distinct messages of {labels} labels in {counts['groups']:,} campaigns"
         f", from {', '.join(inputs)}. Split by: {manifest['split']['method']}."
@@ -124,15 +125,16 @@ def _count_sections(
     series = {split: [of_label[label, split] for label in labels] for split in splits}
     note = (
         f"{counts['read']:,} rows were read, {counts['merged']:,} merged into an equal one, "
-        f"{sum(counts['rejected'].values()):,} rejected, {counts['kept']:,} kept, "
-        f"{counts.get('set_aside', 0):,} of them set aside for what they share with test."
+        f"{sum(counts['rejected'].values()):,} rejected, {counts['kept']:,} kept"
     )
+    if counts["set_aside"]:
+        note += f", {counts['set_aside']:,} of them set aside for what they share with test"
     drawing = bars(labels, series, "messages", "Messages of each label as bars, a colour a split")
     parts = [grid("source", sources, splits, summed(counted.rows, 2, 0))]
     if len(sources) > 1:
         parts.append(grid("label", labels, sources, summed(counted.rows, 1, 2)))
     return [
-        Section("Labels", note, [drawing, grid("label", labels, splits, of_label)]),
+        Section("Labels", f"{note}.", [drawing, grid("label", labels, splits, of_label)]),
         Section("Sources", "", parts),
     ]
 
@@ -157,9 +159,9 @@ def _token_section(
     """Return the section and its warnings, measured on a random sample."""
     title, warnings = "Length in tokens", []
     if tokenizer is None:
-        note = "what max_length cuts and which tokens are unknown needs prepare.py --tokenizer."
-        return Section(title, f"Not measured: {note}"), []
-    total = sum(len(rows) for rows in splits.values())
+        needs = "what max_length cuts and which tokens are unknown needs prepare.py --tokenizer."
+        return Section(title, f"Not measured: {needs}"), []
+    total = sum(rows.count_rows() for rows in splits.values())
     rows = np.sort(np.random.default_rng(0).permutation(total)[:_TOKEN_ROWS])
     ids = tokenizer(take_rows(splits, rows, ["text"])["text"].to_pylist())
     lengths = np.array([len(row) for row in ids])
@@ -180,10 +182,10 @@ def _token_section(
                 f"{100 * share:.1f} % of the tokens are unknown to the tokenizer and lost. "
                 "Choose a checkpoint whose vocabulary fits these messages."
             )
-    counts = Counter(lengths.tolist())
     note = f"Of {len(ids):,} of {total:,} messages, special tokens included."
-    parts = [page.histogram(counts, "tokens"), table(page.SPREAD, [page.spread(counts)])]
-    return Section(title, note, [*parts, table(["", "share"], shares)]), warnings
+    parts = [page.histogram(counts := Counter(lengths.tolist()), "tokens")]
+    parts += [table(page.SPREAD, [page.spread(counts)]), table(["", "share"], shares)]
+    return Section(title, note, parts), warnings
 
 
 def _contamination_section(manifest: Mapping[str, Any]) -> Section:
@@ -194,8 +196,8 @@ def _contamination_section(manifest: Mapping[str, Any]) -> Section:
     ]
     return Section(
         "Contamination",
-        "Share of the test messages with a copy in train. What a random split has more is what a "
-        "score on it would owe to memory.",
+        f"Share of the test messages (of more than {TEST_SAMPLE:,} a sample) with a copy in train. "
+        "What a random split has more is what a score on it would owe to memory.",
         [table(["split", "exact copy", "near copy"], rows)],
     )
 
@@ -207,9 +209,11 @@ def _rejected_section(manifest: Mapping[str, Any]) -> Section:
 
 
 def _pii_section(counted: Counts, labels: Sequence[str], *, masked: bool) -> Section:
-    of_source, of_label = summed(counted.marks, 2, 1), summed(counted.marks, 0, 2)
+    marks = {(*key, mark.strip("[]")): n for (*key, mark), n in counted.marks.items() if n}
+    of_source, of_label = summed(marks, 2, 1), summed(marks, 0, 2)
     sources = [source for (source,) in summed(counted.rows, 2)]
-    kinds = [kind for kind in PLACEHOLDERS if any(of_source[kind, one] for one in sources)]
+    found = {kind for kind, _ in of_source}
+    kinds = [kind for mark in PLACEHOLDERS if (kind := mark.strip("[]")) in found]
     if not kinds:
         return Section("Personal information", "None was found.")
     return Section(
@@ -223,11 +227,10 @@ def _pii_section(counted: Counts, labels: Sequence[str], *, masked: bool) -> Sec
 
 def _campaign_section(campaigns: Sequence[Campaign]) -> Section:
     head = ["messages", "example", "labels", "distinct", "first time"]
-    rows = [
-        [one.copies, one.example, labels, one.rows, one.first_time]
-        for one in campaigns
-        for labels in [", ".join(f"{label} {rows:,}" for label, rows in one.labels.items())]
-    ]
+    rows = []
+    for one in campaigns:
+        labels = ", ".join(f"{label} {count:,}" for label, count in one.labels.items())
+        rows.append([one.copies, one.example, labels, one.rows, one.first_time])
     return Section(
         "Largest campaigns",
         "A campaign is a group of near-duplicate messages. Messages count exact copies; labels and "
@@ -254,47 +257,3 @@ def _conflict_section(conflicts: LabelConflicts) -> Section:
     ]
     parts = [table(head, rows, text_columns=["example", "label"])] if rows else []
     return Section("Label conflicts", _conflict_line(conflicts), parts)
-
-
-def _shortcut_sections(style: Mapping[str, Any], labels: Sequence[str]) -> list[Section]:
-    limits = style["thresholds"]
-    scores = [[f"chance ({name})", value] for name, value in style["chance"].items()]
-    scores += [[f"{key} only", style[key] and style[key]["macro_f1"]] for key in _MODELS]
-    parts = [table(["a model of", "macro-F1"], scores)]
-    if style["style"]:
-        f1 = {f"{key} only": style[key]["per_label"] for key in _MODELS if style[key]}
-        names = [label for label in labels if label in style["style"]["per_label"]]
-        drawn = [f1["style only"][name] for name in names]
-        parts.append(bars(names, {"F1": drawn}, "F1, style only", "F1 by style alone as bars"))
-        body = [[name, *(found[name] for found in f1.values())] for name in names]
-        parts.append(table(["F1 of label", *f1], body))
-    rows = [
-        [row["feature"], row["label"], percent(row["share"]), percent(row["elsewhere"]),
-         row["lift"] and f"{row['lift']:.1f}", "yes" if row["kind"] else ""]
-        for row in style["give_aways"]
-    ]  # fmt: skip
-    sections = [
-        Section(
-            "Shortcut check",
-            f"What a small model reaches that sees only style ({STYLE}) or only the source, out "
-            f"of fold, campaigns whole, on {style['rows']:,} of {style['of']:,} messages. Warned "
-            f"of from {percent(limits['headroom'])} of the way between chance and 1.",
-            parts,
-        ),
-        Section(
-            "What gives a label away",
-            f"Features {100 * limits['listed']:.0f} points or more above their share elsewhere. "
-            f"Warned of: in {percent(limits['common'])} of it and at most "
-            f"{percent(limits['rare'])} of the others, or in {percent(limits['some'])} and at most "
-            f"{100 * limits['never']:.1f} %. A feature can be honest: banks do sign.",
-            [table(["feature", "label", "in it", "elsewhere", "lift", "warned of"], rows)],
-        ),
-    ]
-    if style["source_style"]:
-        rows = [
-            [row["feature"], *map(percent, row["shares"].values())] for row in style["source_style"]
-        ]
-        note = "Shares of the messages of each source that have a feature."
-        parts = [table(["feature", *style["source_style"][0]["shares"]], rows)]
-        sections.append(Section("How the sources differ", note, parts))
-    return sections

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -59,7 +59,7 @@ def kfold_by_group(
     return _hand_out(groups, labels, (1 / folds,) * folds, seed)
 
 
-def split_by_time(groups: NDArray[np.int64], times: Sequence[str | None]) -> NDArray[np.int8]:
+def split_by_time(groups: NDArray[np.int64], times: Iterable[str | None]) -> NDArray[np.int8]:
     """Return for each row the index of its split: train before validation before test.
 
     A group's time is that of its first message, and no group straddles two splits, nor do groups
@@ -71,7 +71,7 @@ def split_by_time(groups: NDArray[np.int64], times: Sequence[str | None]) -> NDA
         UserError: if a row has no readable time (see ``parse_time``), or the groups begin at fewer
             than three times.
     """
-    moments = np.array([parse_time(time) for time in times], dtype="datetime64[s]")
+    moments = parse_times(times)
     if missing := int(np.isnat(moments).sum()):
         raise UserError(
             f"expected a time for every message, found none in {missing} of {len(moments)} rows: "
@@ -95,6 +95,12 @@ def split_by_time(groups: NDArray[np.int64], times: Sequence[str | None]) -> NDA
     second = first + 1 + np.abs(rows[first + 1 : -1] - wanted).argmin()
     split: NDArray[np.int8] = np.searchsorted([first, second], start).astype(np.int8)
     return split
+
+
+def parse_times(times: Iterable[str | None]) -> NDArray[np.datetime64]:
+    """Return the moment that each text names, "not a time" where it names none."""
+    moments = (None if time is None else parse_time(time) for time in times)
+    return np.fromiter((np.datetime64(one, "s") for one in moments), dtype="datetime64[s]")
 
 
 def parse_time(text: str | None) -> datetime | None:
@@ -127,41 +133,35 @@ def parse_time(text: str | None) -> datetime | None:
         return None
 
 
-def split_by_source(
-    sources: Sequence[str],
+def split_around_test(
+    test: NDArray[np.bool_],
+    shared: NDArray[np.bool_],
     groups: NDArray[np.int64],
     labels: NDArray[np.int64],
-    held_out: str,
     *,
     seed: int = 42,
 ) -> NDArray[np.int8]:
-    """Return for each row the index of its split: all of one source is test, the rest the others.
+    """Return for each row the index of its split: ``test`` is given, the others are handed out.
 
-    The rest goes into train and validation by group, seven to one. Rows of the rest whose group
-    also has a message from the held-out source are ``SET_ASIDE``: trained on, they would be copies
-    of test messages. A label with at least two groups of its own in what remains is in both.
+    They go into train and validation by group, seven to one, but for rows of ``shared`` groups,
+    which are ``SET_ASIDE``: trained on, they would be copies of test messages. A label with at
+    least two groups of its own in what remains is in both.
 
     Raises:
-        UserError: if no row is of that source, or fewer than two groups are left for training.
+        UserError: if fewer than two groups are left for training.
     """
-    is_test = np.array([source == held_out for source in sources], dtype=bool)
-    if not is_test.any():
-        known = ", ".join(sorted(set(sources)))
-        raise UserError(
-            f"expected a source to hold out among {known}, found {held_out!r}: name one of these"
-        )
-    shared = np.isin(groups, groups[is_test])
-    usable = len(np.unique(groups[~shared]))
+    free = ~(shared | test)
+    usable = len(np.unique(groups[free]))
     if usable < 2:
         raise UserError(
-            f"expected at least two campaigns that are not in {held_out!r} to train on, found "
-            f"{usable}: add another source or split by group"
+            "expected at least two campaigns to train on that share nothing with the test set, "
+            f"found {usable}: add messages of other campaigns or choose another test set"
         )
     split = np.full(len(groups), SET_ASIDE, dtype=np.int8)
-    split[is_test] = SPLITS.index("test")
+    split[test] = SPLITS.index("test")
     # Train and validation come first in SPLITS, so a share's index is a split's.
     shares = np.array(FRACTIONS[:2]) / sum(FRACTIONS[:2])
-    split[~shared] = _hand_out(groups[~shared], labels[~shared], shares.tolist(), seed)
+    split[free] = _hand_out(groups[free], labels[free], shares.tolist(), seed)
     return split
 
 
@@ -203,37 +203,44 @@ def _hand_out(
     of its own as there are parts is in all of them.
     """
     group_ids, group_of_row = np.unique(groups, return_inverse=True)
-    counts = _label_counts(group_of_row, labels, len(group_ids))
-    groups_of_label = (counts > 0).sum(axis=0)
+    label_count = int(labels.max()) + 1
+    pairs, counts = np.unique(group_of_row * label_count + labels, return_counts=True)
+    owner, held = np.divmod(pairs, label_count)
+    starts = np.searchsorted(owner, np.arange(len(group_ids) + 1))
+    groups_of_label = np.bincount(held, minlength=label_count)
     # A campaign under two labels is handed out with the rarer of them.
-    rarity = np.where(counts > 0, groups_of_label, np.iinfo(np.int64).max)
-    main_label = rarity.argmin(axis=1)
+    rarest = np.lexsort((held, groups_of_label[held], owner))[starts[:-1]]
+    main_label, group_sizes = held[rarest], np.bincount(group_of_row)
     shuffled = np.random.default_rng(seed).permutation(len(group_ids))
-    part_of_group = np.zeros(len(group_ids), dtype=np.int64)
-    shares = np.array(fractions)
-    filled = np.zeros((len(shares), counts.shape[1]))
-    sizes = np.zeros(len(shares))
-    for label in np.argsort(groups_of_label, kind="stable"):
+    part_of_group = np.zeros(len(group_ids), dtype=np.int8)
+    filled = [[0] * label_count for _ in fractions]
+    sizes = [0] * len(fractions)
+    for label in np.argsort(groups_of_label, kind="stable").tolist():
         mine = shuffled[main_label[shuffled] == label]
-        mine = mine[np.argsort(-counts[mine].sum(axis=1), kind="stable")]
-        wanted = shares * counts[:, label].sum()
+        mine = mine[np.argsort(-group_sizes[mine], kind="stable")]
+        total = int(counts[held == label].sum())
         for position, group in enumerate(mine):
-            lacking = wanted - filled[:, label]
-            empty = filled[:, label] == 0
-            if empty.sum() >= len(mine) - position:
-                lacking[~empty] = -np.inf
-            part = lacking.argmax()
-            equal = np.flatnonzero((lacking == lacking[part]) & (shares == shares[part]))
-            part = equal[sizes[equal].argmin()]
-            part_of_group[group] = part
-            filled[part] += counts[group]
-            sizes[part] += counts[group].sum()
-    return part_of_group[group_of_row]
+            lacking = [
+                share * total - part[label] for share, part in zip(fractions, filled, strict=True)
+            ]
+            if sum(part[label] == 0 for part in filled) >= len(mine) - position:
+                lacking = [
+                    lack if part[label] == 0 else -np.inf
+                    for lack, part in zip(lacking, filled, strict=True)
+                ]
+            chosen = _neediest(lacking, fractions, sizes)
+            part_of_group[group] = chosen
+            sizes[chosen] += int(group_sizes[group])
+            for at in range(starts[group], starts[group + 1]):
+                filled[chosen][held[at]] += int(counts[at])
+    return part_of_group[group_of_row].astype(np.int64)
 
 
-def _label_counts(
-    group_of_row: NDArray[np.int64], labels: NDArray[np.int64], group_count: int
-) -> NDArray[np.int64]:
-    counts = np.zeros((group_count, int(labels.max()) + 1), dtype=np.int64)
-    np.add.at(counts, (group_of_row, labels), 1)
-    return counts
+def _neediest(lacking: list[float], fractions: Sequence[float], sizes: list[int]) -> int:
+    first = lacking.index(max(lacking))
+    equal = [
+        part
+        for part, lack in enumerate(lacking)
+        if lack == lacking[first] and fractions[part] == fractions[first]
+    ]
+    return min(equal, key=lambda part: sizes[part])

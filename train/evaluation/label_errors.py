@@ -3,7 +3,7 @@
 Confident learning (Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in
 Dataset Labels", JAIR 2021): a model judges messages that it was not trained on; who is taken for
 another label with at least that label's usual confidence is a suspect. cleanlab, the authors'
-library, is Apache-2.0 since 2.9 (AGPL before), but what is needed of it is the few lines below.
+library, is Apache-2.0 since 2.8 (AGPL-3.0 to 2.7), but what is needed of it is the few lines below.
 
 The probabilities are those of the linear baseline, so the list costs seconds. A linear SVM has
 scores and no probabilities; a softmax turns them into some, with one temperature fitted on the
@@ -29,7 +29,7 @@ from scipy.special import log_softmax
 from train.command import file_written_whole
 from train.data.labels import LabelMap
 from train.data.pii import mask_pii
-from train.data.prepare import load_split
+from train.data.prepare import load_preparation, load_split
 from train.data.split import SPLITS, kfold_by_group
 from train.evaluation.baseline import fit_baseline
 
@@ -135,7 +135,8 @@ def write_suspects(
 def search_prepared(folder: Path, *, folds: int = 5, seed: int = 42) -> Path:
     """Write ``label_errors.jsonl`` into a prepared folder and return its path.
 
-    All splits are searched together; each suspect is named by its split and its row therein.
+    All splits are searched together; each suspect is named by its split and its row therein, and
+    the folder's manifest names the file. Memory holds all texts and their features.
 
     Raises:
         UserError: if the folder was not prepared, or holds fewer campaigns than folds.
@@ -153,6 +154,11 @@ def search_prepared(folder: Path, *, folds: int = 5, seed: int = 42) -> Path:
         places.append({"split": SPLITS[at], "row": suspect.row - int(starts[at])})
     path = folder / "label_errors.jsonl"
     write_suspects(path, suspects, places)
+    manifest = load_preparation(folder) | {
+        "label_errors": {"file": path.name, "suspects": len(suspects)}
+    }
+    with file_written_whole(folder / "manifest.json") as scratch:
+        scratch.write_text(json.dumps(manifest, ensure_ascii=False, indent=2) + "\n", "utf-8")
     logger.info("%d of %d messages may bear the wrong label: %s", len(suspects), len(texts), path)
     return path
 
