@@ -7,6 +7,9 @@ import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 SAMPLE = ROOT / "train/data/sample/messages.csv"
@@ -34,6 +37,13 @@ def script(name: str) -> Main:
 def run(name: str, *argv: object) -> int:
     """Run a script's ``main`` in this process."""
     return script(name)([str(argument) for argument in argv])
+
+
+def parquet_of(table: pa.Table) -> pq.ParquetFile:
+    """Return ``table`` as a parquet file in memory."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return pq.ParquetFile(sink.getvalue())
 
 
 def write_csv(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...]) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as arrow
+from doors import parquet_of
 
 from train.data.campaigns import (
     count_splits,
@@ -29,9 +29,7 @@ def splits_of(rows, **more):
         {name: pa.string() for name in ("text", "label", "source", "time")}
         | {"group": pa.int64(), "copies": pa.int64()}
     )
-    return {
-        name: arrow.dataset(pa.Table.from_pylist(found, schema)) for name, found in parts.items()
-    }
+    return {name: parquet_of(pa.Table.from_pylist(found, schema)) for name, found in parts.items()}
 
 
 def test_the_largest_come_first_with_copies_counted():
@@ -118,7 +116,7 @@ def test_counts_of_masked_and_of_unmasked_text_agree():
 
 def test_rows_are_taken_across_splits():
     splits = splits_of([(str(index), "a", index) for index in range(9)])
-    order = [row["text"] for table in splits.values() for row in table.to_table().to_pylist()]
+    order = [row["text"] for table in splits.values() for row in table.read().to_pylist()]
     taken = take_rows(splits, np.array([0, 4, 8]), ["text"])["text"].to_pylist()
     assert taken == [order[0], order[4], order[8]]
 

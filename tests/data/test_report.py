@@ -6,8 +6,8 @@ import json
 import re
 
 import pyarrow as pa
-import pyarrow.dataset as arrow
 import pytest
+from doors import parquet_of
 
 from train.data.campaigns import label_conflicts, largest_campaigns
 from train.data.report import render_data_report
@@ -44,7 +44,7 @@ def rows(count=120):
 
 def splits_of(found):
     return {
-        name: arrow.dataset(pa.Table.from_pylist(found[at::3]))
+        name: parquet_of(pa.Table.from_pylist(found[at::3]))
         for at, name in enumerate(("train", "validation", "test"))
     }
 
@@ -52,14 +52,14 @@ def splits_of(found):
 def manifest_of(splits, **changes):
     counts = {
         "read": 500,
-        "kept": sum(table.count_rows() for table in splits.values()),
+        "kept": sum(table.metadata.num_rows for table in splits.values()),
         "merged": 250,
         "rejected": {"no text": 7, "unknown label": 123},
         "groups": 61,
         "set_aside": 4,
         "splits": {
             name: {
-                label: table.to_table()["label"].to_pylist().count(label)
+                label: table.read()["label"].to_pylist().count(label)
                 for label in ("normal", "欺诈$")
             }
             for name, table in splits.items()

@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as arrow
 import pytest
+from doors import parquet_of
 
 from train.data.shortcuts import check_shortcuts
 
@@ -25,7 +25,7 @@ def splits_of(rows):
         row = {"text": text, "label": label, "source": source, "copies": 1}
         row["group"] = group[0] if group else index
         parts[("train", "train", "validation", "test")[index % 4]].append(row)
-    return {name: arrow.dataset(pa.Table.from_pylist(found)) for name, found in parts.items()}
+    return {name: parquet_of(pa.Table.from_pylist(found)) for name, found in parts.items()}
 
 
 @pytest.fixture(scope="module")

@@ -161,7 +161,7 @@ def _token_section(
     if tokenizer is None:
         needs = "what max_length cuts and which tokens are unknown needs prepare.py --tokenizer."
         return Section(title, f"Not measured: {needs}"), []
-    total = sum(rows.count_rows() for rows in splits.values())
+    total = sum(rows.metadata.num_rows for rows in splits.values())
     rows = np.sort(np.random.default_rng(0).permutation(total)[:_TOKEN_ROWS])
     ids = tokenizer(take_rows(splits, rows, ["text"])["text"].to_pylist())
     lengths = np.array([len(row) for row in ids])

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as arrow
 import pyarrow.parquet as pq
 
 from train.data.assign import Assigned, Campaigns, SetAside
@@ -83,6 +82,6 @@ def write_set_aside(path: Path, collected: Collected, rows: Iterable[SetAside]) 
             stream.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
-def read_split(path: Path) -> arrow.Dataset:
+def read_split(path: Path) -> pq.ParquetFile:
     """Return a split file to read in batches; nothing is loaded yet."""
-    return arrow.dataset(path)
+    return pq.ParquetFile(path, pre_buffer=False)
