@@ -33,7 +33,7 @@ from train.data.tokenization import (
 from train.evaluation.metrics import headline
 from train.modeling.build import build_new_model, load_pretrained_model
 from train.modeling.dropout import use_byte_dropout
-from train.modeling.losses import LOSSES
+from train.modeling.losses import LOSSES, Loss
 from train.runtime import Attention, Precision, pick_attention, pick_device, pick_precision
 from train.training.arguments import training_arguments
 from train.training.trainer import EpochOrder, step_loss
@@ -176,11 +176,13 @@ def _trainer(
         eval_dataset=encoded["validation"],
         data_collator=data_collator(tokenizer, place.device.type),
         compute_loss_func=step_loss(loss),
-        compute_metrics=_compute_metrics,
+        compute_metrics=functools.partial(_compute_metrics, loss),
         callbacks=callbacks,
     )
 
 
-def _compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    logits = np.asarray(prediction.predictions)
-    return headline(np.asarray(prediction.label_ids), logits.argmax(axis=-1))
+def _compute_metrics(loss: Loss, prediction: EvalPrediction) -> dict[str, float]:
+    logits, truth = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
+    # The trainer's own mean loss counts what several processes fill their last batch with.
+    mean = loss(torch.from_numpy(logits).float(), torch.from_numpy(truth)).mean()
+    return {**headline(truth, logits.argmax(axis=-1)), "loss": float(mean)}

@@ -12,6 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from train.modeling.losses import Loss
+from train.training.processes import shared_batches
 
 _POOL = 50
 
@@ -55,11 +56,16 @@ class EpochOrder(TrainerCallback):
         """Give the batch sampler the order of the epoch that begins."""
         loader = kwargs["train_dataloader"]
         batches = loader.batch_sampler
-        # Several processes each wrap the one batch sampler in their shard of it.
-        batches = getattr(batches, "batch_sampler", batches)
         seed = args.seed + int(state.epoch or 0)
         lengths = np.asarray(loader.dataset[args.length_column_name])
-        batches.sampler = length_grouped_order(lengths, batches.batch_size, seed)
+        size, processes = batches.batch_size, args.world_size
+        order = length_grouped_order(lengths, size * processes, seed)
+        if processes == 1:
+            batches.sampler = order
+        else:
+            # Here accelerate's shard, which would fill the last batch with messages taken twice.
+            batches.batch_sampler = shared_batches(order, size, processes)
+            batches.even_batches = False
 
 
 def length_grouped_order(lengths: NDArray[np.int64], batch_size: int, seed: int) -> list[int]:
