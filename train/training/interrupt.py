@@ -28,7 +28,7 @@ class Interruption(TrainerCallback):
     """
 
     def __init__(self) -> None:
-        self._received = 0
+        self._received: list[int] = []
         self._agreed = 0
         self._stopped = False
         self._group: distributed.ProcessGroup | None = None
@@ -55,9 +55,9 @@ class Interruption(TrainerCallback):
             raise Interrupted(self._agreed)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if number == self._received == signal.SIGINT:
+        if number == signal.SIGINT and number in self._received:
             raise KeyboardInterrupt
-        self._received = number
+        self._received.append(number)
         # Workers of the data loader inherit the handler. A logger may be in the middle of a line.
         if parent_process() is None and is_main_process():
             os.write(2, _NOTICE)
@@ -112,9 +112,10 @@ class Interruption(TrainerCallback):
         self._stopped = control.should_training_stop = True
 
     def _highest_received(self) -> int:
+        here = max(self._received, default=0)
         if self._group is None:
-            return self._received
-        highest = torch.tensor(self._received)
+            return here
+        highest = torch.tensor(here)
         distributed.all_reduce(highest, distributed.ReduceOp.MAX, group=self._group)
         return int(highest)
 
