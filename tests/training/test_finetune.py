@@ -45,8 +45,10 @@ def test_run_folder_holds_exactly_these_files(finished_run):
     assert {path.name for path in finished_run.iterdir()} == RUN_FILES
 
 
-def test_losses_are_golden(config_file, tmp_path):
+@pytest.mark.parametrize("checkpointing", ["false", "true"])
+def test_losses_are_golden(config_file, tmp_path, checkpointing):
     overrides = ["training.max_steps=5", "training.logging_steps=1"]
+    overrides.append(f"training.gradient_checkpointing={checkpointing}")
     output = tmp_path / "run"
     arguments = [*TINY_OVERRIDES, *overrides, f"training.output_dir={output}"]
     assert run("finetune", config_file, *arguments) == 0
@@ -176,10 +178,11 @@ def test_taken_run_folder_is_refused(finished_run, config_file, tmp_path, capsys
         ("model.name_or_path=nowhere", "could not load"),
         ("training.precision=fp16", "on a CPU, found fp16"),
         ("training.device=cuda", "found none"),
+        ("training.tf32=true", "an NVIDIA GPU from Ampere on, found none"),
     ],
 )
 def test_useless_call_ends_with_status_2(config_file, tmp_path, capsys, override, expected):
-    if override == "training.device=cuda" and torch.cuda.is_available():
+    if override in ("training.device=cuda", "training.tf32=true") and torch.cuda.is_available():
         pytest.skip("needs a machine without a GPU")
     output = tmp_path / "run"
     status, error = call(config_file, capsys, f"training.output_dir={output}", override)

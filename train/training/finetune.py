@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedModel, Trainer, set_seed
 from transformers.trainer_utils import TrainOutput
 
@@ -42,6 +43,8 @@ def finetune(config: Config) -> Path:
     run = section.output_dir
     checkpoint = checkpoint_to_resume(run, resume=section.resume_from_checkpoint)
     parts = assemble(config)
+    # Another node may not see the first one's checkpoints: all go on from the same, or fail.
+    (checkpoint,) = broadcast_object_list([checkpoint])
     # Each process draws dropout masks of its own.
     set_seed(section.seed + parts.trainer.args.process_index)
     interruption = Interruption()
