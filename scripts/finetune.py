@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from train.command import command
+from train.command import command, is_main_process
 from train.config import config_schema, load_config
 
 
@@ -32,7 +32,9 @@ def main(argv: Sequence[str] | None) -> None:
     # Loaded late, so that a misspelt key is told at once.
     from train.training.finetune import finetune
 
-    print(finetune(config))
+    run = finetune(config)
+    if is_main_process():
+        print(run)
 
 
 if __name__ == "__main__":

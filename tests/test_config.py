@@ -13,7 +13,7 @@ from train.config import config_schema, dump_config, load_config
 CONFIGS = sorted(
     path
     for path in (ROOT / "configs").rglob("*.yaml")
-    if path.parent.name != "labels" and path.name != "sources.yaml"
+    if path.parent.name not in ("accelerate", "labels") and path.name != "sources.yaml"
 )
 LABEL_FILES = sorted((ROOT / "configs/labels").glob("*.yaml"))
 

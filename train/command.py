@@ -6,12 +6,17 @@ import errno
 import functools
 import logging
 import os
+import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
+
+#: Seconds that another process waits for the first to tell an error.
+_PATIENCE = 10
 
 
 class UserError(ValueError):
@@ -22,12 +27,24 @@ class GateError(Exception):
     """A run that does not keep a gate of its configuration: says which, and what was found."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Stopped by a signal after all work was saved; ``signal`` is its number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.signal = number
+
+
+def is_main_process() -> bool:
+    """Say whether this process writes: the only one, or the first that a launcher started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
     """Turn a script's body into a ``main(argv) -> exit status``.
 
     Status 0: done. 2: the user can mend it, one line on stderr and no traceback. 3: a gate was not
-    kept. 130: interrupted.
-    A bug keeps its traceback (status 1).
+    kept. 130, 143: ended by Ctrl-C, by SIGTERM. A bug keeps its traceback (status 1).
     """
 
     @functools.wraps(body)
@@ -44,9 +61,10 @@ def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
             # The reader of our output (``| head``) has gone; nothing is left to tell it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        except KeyboardInterrupt:
-            _fail("interrupted")
-            return 130
+        except KeyboardInterrupt as error:
+            if is_main_process():
+                _tell("interrupted")
+            return 128 + getattr(error, "signal", signal.SIGINT)
         except Exception as error:
             explanation = explain_system_error(error)
             if explanation is None:
@@ -58,8 +76,15 @@ def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
 
 
 def _fail(message: str) -> int:
-    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    if not is_main_process():
+        # The first process mostly finds the same, tells it, and the launcher ends us.
+        time.sleep(_PATIENCE)
+    _tell(message)
     return 2
+
+
+def _tell(message: str) -> None:
+    sys.stderr.write(f"error: {' '.join(message.split())}\n")
 
 
 def explain_system_error(error: Exception) -> str | None:
@@ -118,9 +143,15 @@ def file_written_whole(target: Path) -> Iterator[Path]:
 
 
 def setup_logging(level: int = logging.INFO) -> None:
-    """Send our log to stderr, one line a record, and keep the libraries to warnings."""
+    """Send our log to stderr, one line a record, and keep the libraries to warnings.
+
+    Of several processes only the first speaks.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logging.getLogger().handlers = [handler]
     logging.getLogger().setLevel(logging.WARNING)
     logging.getLogger("train").setLevel(level)
+    if not is_main_process():
+        logging.disable(logging.ERROR)
+        os.environ["TQDM_DISABLE"] = "1"

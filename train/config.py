@@ -137,9 +137,16 @@ class TrainingConfig(Section):
     per_device_train_batch_size: int = Field(32, ge=1)
     per_device_eval_batch_size: int = Field(64, ge=1)
     gradient_accumulation_steps: int = Field(1, ge=1)
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool = Field(
+        False, description="Compute activations again in the backward pass: less memory, slower."
+    )
+    tf32: bool = Field(False, description="fp32 products in TF32 on an NVIDIA GPU from Ampere on.")
+    torch_compile: bool = Field(False, description="Compile the model; brought nothing on a CPU.")
     dataloader_num_workers: int = Field(0, ge=0)
     logging_steps: int = Field(20, ge=1)
+    save_steps: int = Field(
+        500, ge=0, description="A checkpoint each so many steps beside each epoch's; 0: none."
+    )
     save_total_limit: int = Field(2, ge=1, description="Checkpoints kept, the best one besides.")
     early_stopping_patience: int = Field(
         0, ge=0, description="Stop after so many epochs without a better macro_f1; 0: never."

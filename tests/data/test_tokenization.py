@@ -1,11 +1,13 @@
-"""Characters that a vocabulary lacks become tokens, and the run that met them keeps them."""
+"""Tokenizers: characters that a vocabulary lacks become tokens; one trained twice is the same."""
 
 from __future__ import annotations
 
-from doors import TINY_OVERRIDES, run
+import csv
+
+from doors import SAMPLE, TINY_OVERRIDES, run
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from train.data.tokenization import add_missing_characters, load_tokenizer
+from train.data.tokenization import add_missing_characters, build_tokenizer, load_tokenizer
 
 
 def test_characters_met_twice_become_tokens(checkpoint):
@@ -42,3 +44,13 @@ def test_run_keeps_the_characters_of_its_messages(config_file, checkpoint, tmp_p
     assert kept.tokenize("您好")[0] == "您"
     trained = AutoModelForSequenceClassification.from_pretrained(output)
     assert trained.get_input_embeddings().num_embeddings >= len(kept)
+
+
+def test_same_texts_give_the_same_tokenizer():
+    with SAMPLE.open(encoding="utf-8", newline="") as stream:
+        texts = [row["text"] for row in csv.DictReader(stream)]
+    first, second = (build_tokenizer(texts, 3000) for _ in range(2))
+    assert first.get_vocab() == second.get_vocab()
+    assert first.vocab_size == 3000
+    assert "##4" in first.get_vocab()
+    assert first.tokenize("[URL]您##4")[-1] == "4"

@@ -72,13 +72,19 @@ def add_missing_characters(
 
 
 def build_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerBase:
-    """Train a BERT tokenizer (WordPiece, a Chinese character a token) on ``texts``."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    """Train a BERT tokenizer (WordPiece, a Chinese character a token) on ``texts``.
+
+    The same texts give the same tokenizer, in every process and when a run is resumed.
+    """
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=special)
-    tokenizer.train_from_iterator(texts, trainer)
+    texts = list(texts)
+    learner = _bert_pieces({})
+    # The trainer numbers ##a, ##b, ... in the order of a hash table seeded anew each time, and
+    # breaks ties by these numbers. Tokens named beforehand keep their order.
+    first = [*special, *_inner_characters(learner, texts)]
+    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=first)
+    learner.train_from_iterator(texts, trainer)
+    tokenizer = _bert_pieces(learner.get_vocab())
     tokenizer.post_processor = processors.BertProcessing(
         ("[SEP]", special.index("[SEP]")), ("[CLS]", special.index("[CLS]"))
     )
@@ -92,6 +98,20 @@ def build_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     )
     _add_placeholders(fast)
     return fast
+
+
+def _bert_pieces(vocabulary: dict[str, int]) -> Tokenizer:
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer
+
+
+def _inner_characters(tokenizer: Tokenizer, texts: Iterable[str]) -> list[str]:
+    """Return the characters that stand within words of ``texts``, as ``##a``, sorted."""
+    cut, clean = tokenizer.pre_tokenizer.pre_tokenize_str, tokenizer.normalizer.normalize_str
+    words = {word for text in texts for word, _ in cut(clean(text))}
+    return sorted({f"##{character}" for word in words for character in word[1:]})
 
 
 def _add_placeholders(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -67,15 +68,16 @@ def save_artifact(
     labels: LabelMap,
     manifest: Manifest,
     config_yaml: str,
+    weights: dict[str, torch.Tensor] | None = None,
 ) -> None:
     """Write the model's files into the run folder, the manifest last.
 
     A folder without a manifest is an unfinished run: a crash at any moment leaves either the
-    unfinished run or the whole one.
+    unfinished run or the whole one. ``weights`` are the model's, where it holds a shard of them.
     """
     path.mkdir(parents=True, exist_ok=True)
     with folder_written_whole(path / ".artifact") as scratch:
-        model.save_pretrained(scratch)
+        model.save_pretrained(scratch, state_dict=weights)
         tokenizer.save_pretrained(scratch)
         labels.save(scratch / "labels.json")
         (scratch / "config.yaml").write_text(config_yaml, "utf-8")

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import torch
 from transformers import TrainingArguments
+from transformers.utils.import_utils import is_torch_tf32_available
 
+from train.command import UserError
 from train.config import TrainingConfig
 from train.runtime import Precision
 
@@ -17,7 +19,14 @@ def training_arguments(
     """Return the arguments of a fine-tune whose checkpoints go to ``checkpoints``.
 
     Batches are grouped by length always: on SMS it is worth a factor of 1.8 and costs nothing.
+
+    Raises:
+        UserError: if TF32 is asked for where there is none.
     """
+    if section.tf32 and not is_torch_tf32_available():
+        raise UserError(
+            "training.tf32: expected an NVIDIA GPU from Ampere on, found none: leave it false"
+        )
     return TrainingArguments(
         output_dir=str(checkpoints),
         use_cpu=device.type == "cpu",
@@ -34,7 +43,9 @@ def training_arguments(
         per_device_train_batch_size=section.per_device_train_batch_size,
         per_device_eval_batch_size=section.per_device_eval_batch_size,
         gradient_accumulation_steps=section.gradient_accumulation_steps,
-        gradient_checkpointing=section.gradient_checkpointing,
+        activation_checkpointing=section.gradient_checkpointing,
+        tf32=section.tf32 or None,
+        torch_compile=section.torch_compile,
         dataloader_num_workers=section.dataloader_num_workers,
         dataloader_pin_memory=device.type == "cuda",
         # With pinned memory a batch is copied while the step before it is computed.
@@ -43,7 +54,8 @@ def training_arguments(
         length_column_name="length",
         eval_strategy="epoch",
         save_strategy="epoch",
-        save_total_limit=section.save_total_limit,
+        # A resumed run goes on counting its epochs without a better score.
+        restore_callback_states_from_checkpoint=True,
         load_best_model_at_end=True,
         metric_for_best_model="macro_f1",
         greater_is_better=True,

@@ -38,7 +38,7 @@ from train.evaluation.metrics import headline
 from train.modeling.build import build_new_model, load_pretrained_model
 from train.modeling.dropout import use_byte_dropout
 from train.modeling.lora import add_lora
-from train.modeling.losses import CLASS_WEIGHTS, LOSSES
+from train.modeling.losses import CLASS_WEIGHTS, LOSSES, Loss
 from train.modeling.pooling import append_mean_layer, use_first_token_layer
 from train.runtime import Attention, Precision, pick_attention, pick_device, pick_precision
 from train.training.arguments import training_arguments
@@ -198,6 +198,7 @@ def _trainer(
         callbacks.insert(0, EpochRows())
     if section.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(section.early_stopping_patience))
+    objective = _objective(config.loss, train["labels"], labels, place.device)
     return SmsTrainer(
         model=model,
         args=training_arguments(
@@ -206,9 +207,9 @@ def _trainer(
         train_dataset=train,
         eval_dataset=encode(splits["validation"]),
         data_collator=data_collator(tokenizer, place.device.type),
-        compute_metrics=_compute_metrics,
+        compute_metrics=functools.partial(_compute_metrics, objective.loss, place.device),
         callbacks=callbacks,
-        objective=_objective(config.loss, train["labels"], labels, place.device),
+        objective=objective,
         layerwise_lr_decay=section.layerwise_lr_decay,
     )
 
@@ -237,6 +238,10 @@ def _objective(
     )
 
 
-def _compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    logits = np.asarray(prediction.predictions)
-    return headline(np.asarray(prediction.label_ids), logits.argmax(axis=-1))
+def _compute_metrics(
+    loss: Loss, device: torch.device, prediction: EvalPrediction
+) -> dict[str, float]:
+    logits, truth = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
+    # The trainer's own mean loss counts what several processes fill their last batch with.
+    losses = loss(torch.tensor(logits, device=device).float(), torch.tensor(truth, device=device))
+    return {**headline(truth, logits.argmax(axis=-1)), "loss": float(losses.mean())}

@@ -11,7 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel
+import torch
+from accelerate.utils import broadcast_object_list
+from transformers import PreTrainedModel, Trainer, set_seed
 from transformers.trainer_utils import TrainOutput
 
 from train.config import Config, dump_config
@@ -19,7 +21,8 @@ from train.evaluation.calibration import calibrate_run
 from train.modeling.artifact import Manifest, TextOptions, save_artifact
 from train.modeling.lora import merge_lora
 from train.training.assemble import Assembled, assemble
-from train.training.resume import checkpoint_to_resume, how_to_resume
+from train.training.interrupt import Interruption
+from train.training.resume import CompleteCheckpoints, checkpoint_to_resume, how_to_resume
 
 _LIBRARIES = ("smstune", "torch", "transformers", "datasets", "accelerate", "tokenizers")
 
@@ -31,29 +34,50 @@ def finetune(config: Config) -> Path:
 
     The best checkpoint by macro-F1 on validation becomes the run's model, calibrated there. A run
     that fails or is killed leaves its checkpoints; ``training.resume_from_checkpoint=true`` goes on
-    to the weights that an uninterrupted run would have had.
+    to the weights that an uninterrupted run would have had. Under a launcher every process calls
+    this, and the first one writes.
 
     Raises:
         UserError: if data, checkpoint or configuration do not fit, or the run folder is taken.
+        Interrupted: if SIGTERM or Ctrl-C ended the training at a checkpoint.
     """
-    run = config.training.output_dir
-    checkpoint = checkpoint_to_resume(run, resume=config.training.resume_from_checkpoint)
+    section = config.training
+    run = section.output_dir
+    checkpoint = checkpoint_to_resume(run, resume=section.resume_from_checkpoint)
     parts = assemble(config)
+    # Another node may not see the first one's checkpoints: all go on from the same, or fail.
+    (checkpoint,) = broadcast_object_list([checkpoint])
+    # Each process draws dropout masks of its own.
+    set_seed(section.seed + parts.trainer.args.process_index)
+    interruption = Interruption()
+    parts.trainer.add_callback(interruption)
+    parts.trainer.add_callback(CompleteCheckpoints(section.save_steps, section.save_total_limit))
     started = time.perf_counter()
     try:
         # The trainer's progress bar writes its losses to stdout, where results belong.
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(sys.stderr), interruption:
             output = parts.trainer.train(resume_from_checkpoint=checkpoint)
     except BaseException:
         logger.error(how_to_resume(run))
         raise
+    weights = _gathered_weights(parts.trainer)
     if parts.trainer.is_world_process_zero():
         manifest = _manifest(config, parts, output, time.perf_counter() - started)
         model = merge_lora(parts.model)
-        save_artifact(run, model, parts.tokenizer, parts.labels, manifest, dump_config(config))
+        save_artifact(
+            run, model, parts.tokenizer, parts.labels, manifest, dump_config(config), weights
+        )
         parts.trainer.state.save_to_json(str(run / "trainer_state.json"))
         calibrate_run(run, config.evaluation, device=config.training.device)
     return run
+
+
+def _gathered_weights(trainer: Trainer) -> dict[str, torch.Tensor] | None:
+    """Return the whole weights where each process holds a shard of them; all must ask together."""
+    if not trainer.is_fsdp_enabled:
+        return None
+    weights: dict[str, torch.Tensor] = trainer.accelerator.get_state_dict(trainer.model)
+    return weights
 
 
 def _manifest(config: Config, parts: Assembled, output: TrainOutput, seconds: float) -> Manifest:

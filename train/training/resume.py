@@ -2,12 +2,83 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
+from shutil import rmtree
 
-from train.command import UserError
+from accelerate import PartialState
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import rotate_checkpoints
+
+from train.command import UserError, file_written_whole
+from train.training.interrupt import epoch_ends
+
+#: Written into a checkpoint when all else is there: the name and size in bytes of every file.
+_MARK = "complete.json"
 
 logger = logging.getLogger(__name__)
+
+
+class CompleteCheckpoints(TrainerCallback):
+    """Saves every ``save_steps`` steps and marks a checkpoint as whole once all of it is written.
+
+    Only then are older ones removed, down to ``save_total_limit`` and the best one.
+    """
+
+    def __init__(self, save_steps: int, save_total_limit: int) -> None:
+        self._save_steps = save_steps
+        self._save_total_limit = save_total_limit
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """Ask for a checkpoint, but at an epoch's end, where there is one anyway."""
+        due = self._save_steps and state.global_step % self._save_steps == 0
+        if due and not epoch_ends(state) and state.global_step < state.max_steps:
+            control.should_save = True
+
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """Mark the new checkpoint, remove older ones and what an earlier stop left half written."""
+        # Every process writes the state of its random numbers.
+        PartialState().wait_for_everyone()
+        if not state.is_world_process_zero:
+            return
+        checkpoints = Path(str(args.output_dir))
+        folder = checkpoints / f"checkpoint-{state.global_step}"
+        with file_written_whole(folder / _MARK) as path:
+            path.write_text(json.dumps(_sizes(folder), indent=2) + "\n", "utf-8")
+        for other in checkpoints.glob("checkpoint-*"):
+            if not _is_whole(other):
+                rmtree(other, ignore_errors=True)
+        rotate_checkpoints(str(checkpoints), self._save_total_limit, state.best_model_checkpoint)
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {
+        str(path.relative_to(folder)): path.stat().st_size
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith((".", _MARK))
+    }
+
+
+def _is_whole(folder: Path) -> bool:
+    mark = folder / _MARK
+    return mark.is_file() and json.loads(mark.read_text("utf-8")) == _sizes(folder)
+
+
+def _whole_checkpoints(run: Path) -> list[Path]:
+    return [folder for folder in run.glob("checkpoints/checkpoint-*") if _is_whole(folder)]
 
 
 def checkpoint_to_resume(run: Path, *, resume: bool) -> str | None:
@@ -21,12 +92,7 @@ def checkpoint_to_resume(run: Path, *, resume: bool) -> str | None:
             f"expected a new run folder, found a finished run in {run}: choose another "
             "training.output_dir or remove it"
         )
-    # The trainer writes its state last; a checkpoint without it was cut off.
-    whole = [
-        folder
-        for folder in run.glob("checkpoints/checkpoint-*")
-        if (folder / "trainer_state.json").exists()
-    ]
+    whole = _whole_checkpoints(run)
     if not whole:
         if resume:
             logger.warning("warning: no checkpoint in %s, starting from the beginning", run)
@@ -42,7 +108,7 @@ def checkpoint_to_resume(run: Path, *, resume: bool) -> str | None:
 
 def how_to_resume(run: Path) -> str:
     """Say how to go on with the unfinished ``run``."""
-    if not any(run.glob("checkpoints/checkpoint-*/trainer_state.json")):
+    if not _whole_checkpoints(run):
         return f"the run in {run} ended before its first checkpoint: start it again"
     return (
         f"the run in {run} is unfinished: the same command with "

@@ -12,6 +12,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from train.modeling.losses import Loss
+from train.training.processes import shared_batches
 from train.training.regularisers import gradient_kept, layerwise_groups, moved, symmetric_divergence
 
 _POOL = 50
@@ -146,16 +147,21 @@ class EpochOrder(TrainerCallback):
         """Give the batch sampler the order of the epoch that begins."""
         loader = kwargs["train_dataloader"]
         batches = loader.batch_sampler
-        # Several processes each wrap the one batch sampler in their shard of it.
-        batches = getattr(batches, "batch_sampler", batches)
         rng = np.random.default_rng([args.seed, int(state.epoch or 0)])
         lengths = np.asarray(loader.dataset[args.length_column_name])
         rows = rng.permutation(len(lengths))
         if self._balanced:
             rows = balanced_rows(np.asarray(loader.dataset["labels"]), rng)
         # Of a whole optimizer step, so that accumulation does not change what a step sees.
-        step = batches.batch_size * args.gradient_accumulation_steps * args.world_size
-        batches.sampler = length_grouped_order(lengths, rows, step, rng)
+        size, processes = batches.batch_size, args.world_size
+        step = size * args.gradient_accumulation_steps * processes
+        order = length_grouped_order(lengths, rows, step, rng)
+        if processes == 1:
+            batches.sampler = order
+        else:
+            # Here accelerate's shard, which would fill the last batch with messages taken twice.
+            batches.batch_sampler = shared_batches(order, size, processes)
+            batches.even_batches = False
 
 
 def balanced_rows(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
