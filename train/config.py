@@ -14,35 +14,13 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError
 
 from train.command import UserError
-from train.sections import EvaluationConfig, Section
+from train.sections import AugmentConfig, EvaluationConfig, Section
 
 Share = Annotated[float, Field(ge=0, lt=1)]
-Unit = Annotated[float, Field(ge=0, le=1)]
 Tracker = Literal["tensorboard", "trackio", "wandb", "mlflow", "swanlab"]
-
-
-TransformName = Literal[
-    "full_width", "zero_width", "traditional", "homophones", "pinyin", "initials", "look_alike",
-    "split_characters", "symbols", "digit_words", "shuffle", "contacts", "signature", "benign_text",
-]  # fmt: skip
-
-
-class AugmentConfig(Section):
-    """Training messages written as evasive spam is; kinds not named stay held out for the suite."""
-
-    transforms: list[TransformName] = Field(min_length=1, description="Kinds to train on.")
-    share: float = Field(0.3, gt=0, le=1, description="Share of the messages, anew each epoch.")
-    strength: tuple[Unit, Unit] = Field((0.1, 0.5), description="From, to: share of the places.")
-
-    @field_validator("strength")
-    @classmethod
-    def _rising(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if value[0] > value[1]:
-            raise ValueError("expected a range from a smaller to a larger strength")
-        return value
 
 
 class DataConfig(Section):

@@ -1,19 +1,41 @@
-"""The base of every section of the configuration, and the section that says how a run is judged."""
+"""The base of every section of the configuration, and those of evasion and of judging a run."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 #: A share that is neither none nor all.
 Open = Annotated[float, Field(gt=0, lt=1)]
+Unit = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
     """Frozen, and strict about unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+TransformName = Literal[
+    "full_width", "zero_width", "traditional", "homophones", "pinyin", "initials", "look_alike",
+    "split_characters", "symbols", "digit_words", "shuffle", "contacts", "signature", "benign_text",
+]  # fmt: skip
+
+
+class AugmentConfig(Section):
+    """Training messages written as evasive spam is; kinds not named stay held out for the suite."""
+
+    transforms: list[TransformName] = Field(min_length=1, description="Kinds to train on.")
+    share: float = Field(0.3, gt=0, le=1, description="Share of the messages, anew each epoch.")
+    strength: tuple[Unit, Unit] = Field((0.1, 0.5), description="From, to: share of the places.")
+
+    @field_validator("strength")
+    @classmethod
+    def _rising(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError("expected a range from a smaller to a larger strength")
+        return value
 
 
 class OperatingPointConfig(Section):

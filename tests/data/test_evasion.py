@@ -11,11 +11,11 @@ from doors import SAMPLE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from train.config import TransformName
 from train.data.evasion import TRANSFORMS, evade
 from train.data.pii import PLACEHOLDERS
 from train.data.text import normalize, preprocess
 from train.data.variants import BOUND_PARTS, PARTS, look_alikes
+from train.sections import TransformName
 
 NAMES = st.sampled_from(sorted(TRANSFORMS))
 STRENGTH = st.floats(0, 1)

@@ -8,9 +8,10 @@ import pytest
 from datasets import Dataset
 from doors import TINY_OVERRIDES, run
 
-from train.config import AugmentConfig, load_config
+from train.config import load_config
 from train.data.evasion import evade
 from train.data.text import preprocess
+from train.sections import AugmentConfig
 from train.training import augment as stage
 from train.training.assemble import assemble
 from train.training.augment import augment

@@ -74,7 +74,7 @@ def test_two_processes_give_what_one_gives(config_file, tmp_path):
     104 messages in batches of 10 leave an incomplete one, 12 to judge by in batches of 10 too.
     """
     call = [
-        *(config_file, *TINY_OVERRIDES, *NO_DROPOUT, "training.device=cpu"),
+        *(config_file, *TINY_OVERRIDES, *NO_DROPOUT, "training.device=cpu", "model.pooling=mean"),
         *("training.num_train_epochs=3", "training.logging_steps=1", "training.warmup_ratio=0"),
         *("training.learning_rate=3e-3", "training.lr_scheduler_type=constant"),
     ]
@@ -100,7 +100,8 @@ def test_two_processes_give_what_one_gives(config_file, tmp_path):
     assert (status, out) == (0, f"{two}\n"), told
     assert len(history(two)) == len(history(alone))
     assert history(two) == pytest.approx(history(alone), abs=1e-3)
-    assert max(v for (_, name), v in history(alone).items() if name == "eval_macro_f1") > 0.5
+    losses = [value for (_, name), value in history(alone).items() if name == "loss"]
+    assert min(losses) < losses[0] - 0.2, "nothing was learnt"
     left, right = (load_file(folder / "model.safetensors") for folder in (alone, two))
     assert all((left[name] - right[name]).abs().max() < 1e-3 for name in left)
     assert {path.name for path in two.iterdir()} == {path.name for path in alone.iterdir()}

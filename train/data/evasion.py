@@ -20,9 +20,9 @@ from random import Random
 import opencc
 from pypinyin import lazy_pinyin
 
-from train.config import TransformName
 from train.data.pii import PLACEHOLDERS
 from train.data.variants import PARTS, common_characters, is_han, look_alikes
+from train.sections import TransformName
 
 Transform = Callable[[str, float, Random], str]
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from train.config import TransformName
 from train.data.evasion import TRANSFORMS, evade
 from train.data.labels import LabelMap
 from train.data.pii import mask_pii
 from train.evaluation.metrics import headline
 from train.modeling.classifier import SmsClassifier
+from train.sections import TransformName
 
 #: Messages of a split that the suite reads, each in every transform and strength.
 SAMPLE = 400

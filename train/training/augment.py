@@ -10,9 +10,9 @@ import torch
 from datasets import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from train.config import AugmentConfig
 from train.data.evasion import evade
 from train.data.text import preprocess
+from train.sections import AugmentConfig
 
 
 class AugmentedRows(torch.utils.data.Dataset[Any]):
