@@ -100,7 +100,8 @@ def test_two_processes_give_what_one_gives(config_file, tmp_path):
     assert (status, out) == (0, f"{two}\n"), told
     assert len(history(two)) == len(history(alone))
     assert history(two) == pytest.approx(history(alone), abs=1e-3)
-    assert max(v for (_, name), v in history(alone).items() if name == "eval_macro_f1") > 0.5
+    # One label for every message scores 0.1: something was learnt that could differ.
+    assert max(v for (_, name), v in history(alone).items() if name == "eval_macro_f1") > 0.2
     left, right = (load_file(folder / "model.safetensors") for folder in (alone, two))
     assert all((left[name] - right[name]).abs().max() < 1e-3 for name in left)
     assert {path.name for path in two.iterdir()} == {path.name for path in alone.iterdir()}
