@@ -125,7 +125,9 @@ class TrainingConfig(Section):
     save_steps: int = Field(
         500, ge=0, description="A checkpoint each so many steps beside each epoch's; 0: none."
     )
-    save_total_limit: int = Field(2, ge=1, description="Checkpoints kept, the best one besides.")
+    save_total_limit: int = Field(
+        2, ge=1, description="Checkpoints kept, the last and the best always."
+    )
     early_stopping_patience: int = Field(
         0, ge=0, description="Stop after so many epochs without a better macro_f1; 0: never."
     )

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 class CompleteCheckpoints(TrainerCallback):
     """Saves every ``save_steps`` steps and marks a checkpoint as whole once all of it is written.
 
-    Only then are older ones removed, down to ``save_total_limit`` and the best one.
+    Only then are older ones removed, down to ``save_total_limit``, but never the best one.
     """
 
     def __init__(self, save_steps: int, save_total_limit: int) -> None:
@@ -56,8 +56,9 @@ class CompleteCheckpoints(TrainerCallback):
             return
         checkpoints = Path(str(args.output_dir))
         folder = checkpoints / f"checkpoint-{state.global_step}"
+        sizes = json.dumps(_sizes(folder), indent=2)
         with file_written_whole(folder / _MARK) as path:
-            path.write_text(json.dumps(_sizes(folder), indent=2) + "\n", "utf-8")
+            path.write_text(sizes + "\n", "utf-8")
         for other in checkpoints.glob("checkpoint-*"):
             if not _is_whole(other):
                 rmtree(other, ignore_errors=True)
@@ -68,7 +69,7 @@ def _sizes(folder: Path) -> dict[str, int]:
     return {
         str(path.relative_to(folder)): path.stat().st_size
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith((".", _MARK))
+        if path.is_file() and path.name != _MARK
     }
 
 
