@@ -10,8 +10,8 @@ import torch
 from doors import ROOT, SHARED, run
 from sklearn.feature_extraction.text import CountVectorizer
 
-from train.data.dedup import skeleton
 from train.data.labels import LabelMap
+from train.data.sketch import skeleton
 from train.data.tokenization import load_tokenizer
 from train.modeling.build import load_pretrained_model
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from doors import run, write_csv
 
+from train.data import assign
 from train.data.dedup import near_matches
 from train.data.text import normalize
 
@@ -61,7 +62,6 @@ def write_test_set(folder, *more):
 
 def test_a_given_test_set_is_kept_and_its_copies_are_set_aside(tmp_path, plain):
     fixed, out = write_test_set(tmp_path), tmp_path / "out"
-    # A campaign of the user's own name binds within one source; so the test set's does not here.
     assert run("prepare", plain, "--test", fixed, "--output", out) == 0
     found = prepared_rows(out)
     given = [line.split(",")[:2] for line in fixed.read_text("utf-8").splitlines()[1:]]
@@ -104,6 +104,28 @@ def test_a_whole_campaign_of_a_test_message_is_set_aside(tmp_path, plain):
     expected = np.where(near, "near copy of a test message", "same campaign as a test message")
     assert [row["reason"] for row in aside] == expected.tolist()
     assert {(row["test_file"], row["test_line"]) for row in aside} == {(str(fixed), 2)}
+
+
+BLIND = {
+    "group": lambda sketches: np.arange(len(sketches.digests)),
+    "match": lambda sketches, queries, references: np.full(len(queries), -1),
+}
+
+
+@pytest.mark.parametrize(
+    ("blind", "reason"),
+    [("group", "near copy of a test message"), ("match", "same campaign as a test message")],
+)
+def test_campaigns_and_near_copies_make_up_for_each_other(
+    tmp_path, plain, monkeypatch, blind, reason
+):
+    """Neither search finds every pair where a campaign is very large."""
+    monkeypatch.setattr(assign, blind, BLIND[blind])
+    out = tmp_path / "out"
+    assert run("prepare", plain, "--test", write_test_set(tmp_path), "--output", out) == 0
+    aside = json_lines(out / "set_aside.jsonl")
+    assert [(row["line"], row["test_line"]) for row in aside] == [(5, 6), (6, 7)]
+    assert {row["reason"] for row in aside} == {reason}
 
 
 def test_unusable_rows_of_a_test_set_are_listed_and_told(tmp_path, plain, capsys):
