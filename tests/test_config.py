@@ -118,3 +118,16 @@ def test_misspelt_key_ends_with_status_2(write, capsys):
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
     assert "did you mean training.learning_rate?" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("loss", "idle"),
+    [
+        ("{name: focal, label_smoothing: 0.1}", "label_smoothing"),
+        ("{tau: 0.5}", "tau"),
+        ("{name: ldam, reweight_after: 0.8}", "reweight_after"),
+    ],
+)
+def test_key_that_would_change_nothing_is_told(write, loss, idle):
+    with pytest.raises(UserError, match=f"{idle} would change nothing"):
+        load_config(write(f"data: {{path: d}}\nloss: {loss}\n"))

@@ -11,15 +11,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from train.command import UserError
-from train.sections import AugmentConfig, EvaluationConfig, Section
+from train.sections import AugmentConfig, EvaluationConfig, LossConfig, Section, Share
 
-Share = Annotated[float, Field(ge=0, lt=1)]
 Tracker = Literal["tensorboard", "trackio", "wandb", "mlflow", "swanlab"]
 
 
@@ -71,22 +70,6 @@ class ModelConfig(Section):
         None,
         description="Train low-rank adapters instead of all weights; they are merged at the end.",
     )
-
-
-class LossConfig(Section):
-    """The training objective."""
-
-    name: Literal["cross_entropy", "focal", "ldam", "logit_adjusted"] = "cross_entropy"
-    label_smoothing: Share = Field(0.0, description="Of cross_entropy and logit_adjusted.")
-    focal_gamma: float = Field(2.0, ge=0)
-    ldam_margin: float = Field(0.5, gt=0, description="Margin of the rarest label, in logits.")
-    tau: float = Field(1.0, ge=0, description="Strength of logit_adjusted.")
-    class_weights: Literal["inverse", "inverse_sqrt", "effective_number"] | None = None
-    reweight_after: Share = Field(
-        0.0, description="Share of the steps after which class_weights apply."
-    )
-    r_drop: float = Field(0.0, ge=0, description="Weight of R-Drop's divergence; 0: one pass.")
-    fgm: float = Field(0.0, ge=0, description="How far FGM moves word embeddings; 0: not at all.")
 
 
 class TrainingConfig(Section):

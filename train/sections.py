@@ -1,4 +1,4 @@
-"""The base of every section of the configuration, and those of evasion and of judging a run."""
+"""The base of every section of the configuration, and those of evasion, objective and judgement."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 #: A share that is neither none nor all.
 Open = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 Unit = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -36,6 +37,44 @@ class AugmentConfig(Section):
         if value[0] > value[1]:
             raise ValueError("expected a range from a smaller to a larger strength")
         return value
+
+
+_OF_LOSS = {
+    "cross_entropy": {"label_smoothing"},
+    "focal": {"focal_gamma"},
+    "ldam": {"ldam_margin"},
+    "logit_adjusted": {"label_smoothing", "tau"},
+}
+
+
+class LossConfig(Section):
+    """The training objective."""
+
+    name: Literal["cross_entropy", "focal", "ldam", "logit_adjusted"] = "cross_entropy"
+    label_smoothing: Share = Field(0.0, description="Of cross_entropy and logit_adjusted.")
+    focal_gamma: float = Field(2.0, ge=0)
+    ldam_margin: float = Field(0.5, gt=0, description="Margin of the rarest label, in logits.")
+    tau: float = Field(1.0, ge=0, description="Strength of logit_adjusted.")
+    class_weights: Literal["inverse", "inverse_sqrt", "effective_number"] | None = None
+    reweight_after: Share = Field(
+        0.0, description="Share of the steps after which class_weights apply."
+    )
+    r_drop: float = Field(0.0, ge=0, description="Weight of R-Drop's divergence; 0: one pass.")
+    fgm: float = Field(0.0, ge=0, description="How far FGM moves word embeddings; 0: not at all.")
+
+    @model_validator(mode="after")
+    def _no_idle_key(self) -> Self:
+        idle = set().union(*_OF_LOSS.values()) - _OF_LOSS[self.name]
+        if self.class_weights is None:
+            idle.add("reweight_after")
+        fields = type(self).model_fields
+        given = sorted(key for key in idle if getattr(self, key) != fields[key].default)
+        if given:
+            raise ValueError(
+                f"{', '.join(given)} would change nothing with name {self.name} and class_weights "
+                f"{self.class_weights}: remove"
+            )
+        return self
 
 
 class OperatingPointConfig(Section):

@@ -51,10 +51,12 @@ def use_first_token_layer(model: PreTrainedModel) -> None:
     layers = getattr(getattr(model.base_model, "encoder", None), "layer", None)
     if layers is not None and type(layers[-1]) is BertLayer:
         # The class is changed, not the module: names and weights stay where they are.
-        layers[-1].__class__ = _FirstTokenLayer
+        layers[-1].__class__ = FirstTokenLayer
 
 
-class _FirstTokenLayer(BertLayer):  # type: ignore[no-untyped-call]
+class FirstTokenLayer(BertLayer):  # type: ignore[no-untyped-call]
+    """A BERT layer that computes its first token alone; its weights are those of any other."""
+
     def forward(
         self,
         hidden_states: torch.Tensor,
@@ -62,6 +64,7 @@ class _FirstTokenLayer(BertLayer):  # type: ignore[no-untyped-call]
         *_: Any,  # noqa: ANN401
         **__: Any,  # noqa: ANN401
     ) -> torch.Tensor:
+        """Return the first token of each message, shape ``(batch, 1, hidden)``."""
         attention = self.attention.self
         first = hidden_states[:, :1]
         heads = (*hidden_states.shape[:2], -1, attention.attention_head_size)

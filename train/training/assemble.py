@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from train.command import UserError
-from train.config import Config, LossConfig
+from train.config import Config
 from train.data.labels import LabelMap
 from train.data.prepare import load_preparation, load_split
 from train.data.split import SPLITS
@@ -41,6 +41,7 @@ from train.modeling.lora import add_lora
 from train.modeling.losses import CLASS_WEIGHTS, LOSSES, Loss
 from train.modeling.pooling import append_mean_layer, use_first_token_layer
 from train.runtime import Attention, Precision, pick_attention, pick_device, pick_precision
+from train.sections import LossConfig
 from train.training.arguments import training_arguments
 from train.training.augment import AugmentedRows, EpochRows
 from train.training.tracking import tracking_callbacks
