@@ -11,7 +11,7 @@ os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALL
 
 import pytest
 import torch
-from doors import LABELS, SAMPLE, TINY_OVERRIDES, run, write_csv
+from doors import LABELS, LEARNING_OVERRIDES, SAMPLE, TINY_OVERRIDES, run, write_csv
 from transformers import BertConfig, BertModel
 
 from train.data.tokenization import build_tokenizer
@@ -88,4 +88,12 @@ def finished_run(tmp_path_factory, config_file) -> Path:
     """Return the run folder of the tiny fine-tune."""
     output = tmp_path_factory.mktemp("runs") / "tiny"
     assert run("finetune", config_file, *TINY_OVERRIDES, f"training.output_dir={output}") == 0
+    return output
+
+
+@pytest.fixture(scope="session")
+def learned_run(tmp_path_factory, config_file) -> Path:
+    """Return the run folder of a tiny fine-tune that tells its labels apart."""
+    output = tmp_path_factory.mktemp("runs") / "learned"
+    assert run("finetune", config_file, *LEARNING_OVERRIDES, f"training.output_dir={output}") == 0
     return output

@@ -225,7 +225,9 @@ def test_a_fresh_run_is_calibrated(finished_run):
     assert calibration.operating_points == []
 
 
-def test_calibrate_again_with_operating_points(copy, tmp_path, capsys):
+def test_calibrate_again_with_operating_points(learned_run, tmp_path, capsys):
+    copy = tmp_path / "run"
+    shutil.copytree(learned_run, copy)
     before = load_manifest(copy)
     assert run("eval", copy, "--calibrate", "evaluation.bootstrap_samples=0", POINTS) == 0
     after = load_artifact(copy).manifest
