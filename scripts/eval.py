@@ -1,7 +1,8 @@
-r"""Evaluate a run on a split of its data or on a labelled file of your own.
+r"""Evaluate a run on a split of its data or on a labelled file; measure drift on any other.
 
 python scripts/eval.py runs/fbs14 --robustness --explain 5
 python scripts/eval.py runs/fbs14 --data messages.csv --device cpu
+python scripts/eval.py runs/fbs14 --drift november.csv
 python scripts/eval.py runs/fbs14 --calibrate \
     "evaluation.operating_points={stop: {labels: [FR, IL], max_false_positive_rate: 0.01}}"
 """
@@ -17,6 +18,7 @@ from rich.console import Console
 from train.command import command
 from train.data.sources import Columns
 from train.evaluation.calibration import calibrate_run
+from train.evaluation.drift import measure_drift
 from train.evaluation.options import eval_arguments
 from train.evaluation.report import headline_table
 from train.evaluation.run import evaluate_run, evaluation_section, require_gates
@@ -33,6 +35,11 @@ def main(argv: Sequence[str] | None) -> None:
         calibrate_run(args.run, section, device=args.device)
     columns = Columns(text=args.text_column, label=args.label_column)
     how = {"device": args.device, "columns": columns}
+    if args.drift is not None:
+        path = measure_drift(args.run, section, args.drift, **how)
+        print(path.with_suffix(".html"))
+        print(path)
+        return
     how |= {"data": args.data, "robustness": args.robustness, "explain": args.explain}
     path = evaluate_run(args.run, section, **how)
     metrics = json.loads(path.read_text("utf-8"))

@@ -24,6 +24,11 @@ def eval_arguments(description: str | None, argv: Sequence[str] | None) -> argpa
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--split", choices=["validation", "test"], default=None)
     where.add_argument("--data", type=Path, help="labelled csv, tsv, jsonl or parquet")
+    where.add_argument(
+        "--drift",
+        metavar="[SOURCE:]NEW",
+        help="messages that need no labels: how they differ from the split evaluation.split",
+    )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--text-column", default="text")
     parser.add_argument("--label-column", default="label")
@@ -34,4 +39,6 @@ def eval_arguments(description: str | None, argv: Sequence[str] | None) -> argpa
     args = parser.parse_intermixed_args(argv)
     if args.explain < 0:
         raise UserError(f"--explain: expected a number of messages, found {args.explain}")
+    if args.drift is not None and (args.robustness or args.explain):
+        raise UserError("expected --robustness and --explain with labelled messages, found --drift")
     return args
