@@ -269,6 +269,8 @@ def show(value: object) -> str:
     """Return ``value`` as a cell shows it."""
     if value is None:
         return "–"
+    if isinstance(value, Markup):
+        return value
     if isinstance(value, float):
         return f"{value:.3f}"
     if isinstance(value, int):

@@ -22,12 +22,21 @@ csv.field_size_limit(1 << 30)
 
 
 class Columns(NamedTuple):
-    """Column names of a table; ``group`` and ``time`` are read where they exist."""
+    """Column names of a table; ``group`` and ``time`` are read where they exist.
+
+    So is ``label``, unless a table without it is refused: ``labelled``.
+    """
 
     text: str = "text"
     label: str = "label"
     group: str = "group"
     time: str = "time"
+    labelled: bool = True
+
+    @property
+    def names(self) -> tuple[str, str, str, str]:
+        """The names, in the order of a row's values."""
+        return self[:4]
 
 
 DEFAULT_COLUMNS = Columns()
@@ -151,7 +160,7 @@ def read_parquet(path: Path, columns: Columns) -> Iterator[Row]:
         with pq.ParquetFile(path) as table:
             names = table.schema_arrow.names
             _require_columns(path, columns, names)
-            wanted = [name for name in columns if name in names]
+            wanted = [name for name in columns.names if name in names]
             number = 0
             for batch in table.iter_batches(columns=wanted):
                 for fields in batch.to_pylist():
@@ -179,7 +188,7 @@ def read_hub(path: Path, columns: Columns) -> Iterator[Row]:
         ) from error
     for split, table in splits.items():
         _require_columns(Path(f"{name}/{split}"), columns, table.column_names)
-        feature = table.features[columns.label]
+        feature = table.features.get(columns.label)
         for number, fields in enumerate(table, 1):
             if isinstance(feature, ClassLabel) and fields[columns.label] is not None:
                 fields[columns.label] = feature.int2str(fields[columns.label])
@@ -187,7 +196,8 @@ def read_hub(path: Path, columns: Columns) -> Iterator[Row]:
 
 
 def _require_columns(path: Path, columns: Columns, found: list[str]) -> None:
-    missing = [name for name in (columns.text, columns.label) if name not in found]
+    wanted = columns.names[: 1 + columns.labelled]
+    missing = [name for name in wanted if name not in found]
     if missing:
         raise UserError(
             f"expected column {' and '.join(missing)} in {path}, found {', '.join(found)}: "
@@ -196,7 +206,7 @@ def _require_columns(path: Path, columns: Columns, found: list[str]) -> None:
 
 
 def _row(path: Path, number: int, fields: Mapping[str, Any], columns: Columns) -> Row:
-    text, label, group, time = (_as_text(fields.get(name)) for name in columns)
+    text, label, group, time = (_as_text(fields.get(name)) for name in columns.names)
     return Row(str(path), number, text, label, group, time)
 
 

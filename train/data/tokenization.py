@@ -136,6 +136,17 @@ def tokenize(
     return ids
 
 
+def token_spans(
+    text: str, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """Return the ids of ``tokenize`` for one text and the characters of each, from and up to.
+
+    Special tokens stand for no characters: (0, 0).
+    """
+    encoded = tokenizer(text, truncation=True, max_length=max_length, return_offsets_mapping=True)
+    return encoded["input_ids"], encoded["offset_mapping"]
+
+
 def tokenize_dataset(
     table: Dataset, tokenizer: PreTrainedTokenizerBase, labels: LabelMap, max_length: int
 ) -> Dataset:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train.data.labels import LabelMap
 from train.data.pii import mask_pii
@@ -34,8 +35,7 @@ def telling_errors(
             "text": shown(texts[at]),
         }
 
-    order = np.argsort(confidence, kind="stable")
-    wrong, hits = order[~right[order]][::-1], order[right[order]]
+    wrong, hits = error_order(judged)
     _, group = np.unique(judged.groups, return_inverse=True)
     mistakes = np.bincount(group, weights=~right)
     worst = np.argsort(-mistakes, kind="stable")
@@ -52,6 +52,14 @@ def telling_errors(
         "uncertain_hits": [row(at) for at in hits[:most].tolist()],
         "campaigns": campaigns,
     }
+
+
+def error_order(judged: Judged) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows of wrong answers, the most confident first, and of right ones, the least."""
+    confidence = judged.probabilities[np.arange(len(judged.truth)), judged.predicted]
+    order = np.argsort(confidence, kind="stable")
+    right = (judged.predicted == judged.truth)[order]
+    return order[~right][::-1], order[right]
 
 
 def shown(text: str) -> str:

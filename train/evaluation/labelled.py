@@ -1,8 +1,8 @@
-"""Labelled sets: a split of the run's data, or a raw file of one's own."""
+"""The sets that a run is looked at on: a split of its data, or a raw file, labelled or not."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +32,22 @@ class Labelled(NamedTuple):
     groups: NDArray[np.int64]
     columns: dict[str, list[str]]
     raw: list[str] | None = None
+
+
+class Fresh(NamedTuple):
+    """A raw set that need have no labels: its distinct messages, as prepared data has them.
+
+    ``labels`` are label ids, -1 where a message has none that the run knows; ``months`` are empty
+    where it has no time; both are those of a message's first copy.
+    """
+
+    name: str
+    texts: list[str]
+    labels: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    months: list[str]
+    #: ``messages`` that can be used, ``unusable`` rows, labels ``unknown`` to the run.
+    counts: dict[str, int]
 
 
 def load_prepared(
@@ -90,9 +106,52 @@ def load_raw(
         if not any(value is not None for value in values):
             raise _no_column(name, str(path), [])
         found_columns[name] = [value or "" for value in values]
+    return Labelled(_set_name(path), texts, truth, campaign_groups(texts), found_columns, raw)
+
+
+def load_fresh(
+    text: str,
+    labels: LabelMap,
+    preprocess: Callable[[Sequence[str]], list[str]],
+    columns: Columns = DEFAULT_COLUMNS,
+) -> Fresh:
+    """Read ``[SOURCE:]PATH``, anything that ``prepare`` reads, with or without labels.
+
+    Raises:
+        UserError: if there is no text column, or not one usable message.
+    """
+    source = parse_input(text)
+    rows = list(source.reader(source.path, columns._replace(labelled=False)))
+    usable = [row for row in rows if not row.problem and row.text]
+    clean = preprocess([row.text or "" for row in usable])
+    first: dict[str, Row] = {}
+    for message, row in zip(clean, usable, strict=True):
+        first.setdefault(message, row)
+    copies = clean.count("")
+    first.pop("", None)
+    if not first:
+        bad = next((f", line {row.line}: {row.problem}" for row in rows if row.problem), "")
+        raise UserError(
+            f"expected messages in {text}, found none in {len(rows)} rows{bad}: check the file and "
+            "--text-column"
+        )
+    months = _months([row.time for row in first.values()]).get("month", [""] * len(first))
+    found = [labels.label2id.get(row.label or "", -1) for row in first.values()]
+    counts = {
+        "messages": len(usable) - copies,
+        "unusable": len(rows) - len(usable) + copies,
+        "unknown": sum(
+            bool(row.label) and one < 0 for row, one in zip(first.values(), found, strict=True)
+        ),
+    }
+    texts = list(first)
+    name = _set_name(source.path)
+    return Fresh(name, texts, np.array(found), campaign_groups(texts), months, counts)
+
+
+def _set_name(path: Path) -> str:
     # A file called test.csv must not take the place of the test split's evaluation.
-    name = path.name if path.stem in SPLITS else path.stem
-    return Labelled(name, texts, truth, campaign_groups(texts), found_columns, raw)
+    return path.name if path.stem in SPLITS else path.stem
 
 
 def _read(path: Path, columns: Columns) -> list[Row]:

@@ -12,6 +12,7 @@ from train.evaluation.figures import matrix_figure
 from train.evaluation.report_sections import (
     calibration_section,
     error_section,
+    explanation_section,
     gate_section,
     interval_text,
     limit_section,
@@ -61,6 +62,8 @@ def render_report(
         f"messages/s on {speed['device']} in {speed['precision']}."
     )
     last = [training, limit_section(metrics)] if training else [limit_section(metrics)]
+    explained = metrics.get("explanations")
+    last = [explanation_section(explained), *last] if explained else last
     sections = [*_sections(metrics), *error_section(errors), *last]
     title = f"Evaluation of {run['path']}"
     return render_page(title, summary, sections), render_markdown(title, summary, sections)

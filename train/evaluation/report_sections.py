@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from train.evaluation.figures import precision_recall_figure, reliability_figure
 from train.evaluation.slices import describe_gate
@@ -161,6 +161,59 @@ def error_section(errors: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Sec
             ]
         sections.append(Section(title, "", [table(head, body, text_columns=["message"])]))
     return sections
+
+
+def explanation_section(rows: Sequence[Mapping[str, Any]]) -> Section:
+    """Return the messages of ``explain_errors`` in colours, with the check by deletion."""
+    areas = [sum(row[key] for row in rows) / len(rows) for key in ("deletion_area", "random_area")]
+    note = (
+        "Integrated gradients of the answer's log-odds, in fp32: red speaks for the answer, blue "
+        "against it, as strongly as the colour; numbers are in nats and add up to the difference "
+        "from the message without tokens. Check: taken out from the highest score down, tokens "
+        f"leave a mean area of {areas[0]:.3f} under the curve of the answer's probability, at "
+        f"random {areas[1]:.3f}; where the first is not the smaller, do not trust the colours. "
+        "They show what this model reads, not why a message is what it is."
+    )
+    head = ["message", "answer", "label", "", "strongest", "probability", "area", "at random"]
+    body = [
+        [
+            coloured(row["pieces"]),
+            row["label"],
+            row["true_label"],
+            row["kind"],
+            _strongest(row["pieces"]),
+            row["probability"],
+            row["deletion_area"],
+            row["random_area"],
+        ]
+        for row in rows
+    ]
+    wide = ["message", "strongest"]
+    return Section("What answers rest on", note, [table(head, body, text_columns=wide)])
+
+
+def coloured(pieces: Sequence[tuple[str, float | None]]) -> Markup:
+    """Return a message with each piece coloured by its score, the strongest one most."""
+    most = max((abs(score) for _, score in pieces if score is not None), default=0.0)
+    parts = []
+    for text, score in pieces:
+        strength = 0.0 if not score else abs(score) / most
+        if score is None or strength < 0.02:
+            parts.append(escape(text))
+            continue
+        colour = "214,60,50" if score > 0 else "40,110,220"
+        parts.append(
+            Markup('<span style="background:rgba({},{:.2f})" title="{:+.2f}">{}</span>').format(
+                Markup(colour), 0.6 * strength, score, text
+            )
+        )
+    return Markup("").join(parts)
+
+
+def _strongest(pieces: Sequence[tuple[str, float | None]], most: int = 4) -> str:
+    scored = [(text, score) for text, score in pieces if score is not None]
+    scored.sort(key=lambda piece: -abs(piece[1]))
+    return ", ".join(f"{text} {score:+.2f}" for text, score in scored[:most])
 
 
 def limit_section(metrics: Mapping[str, Any]) -> Section:

@@ -20,6 +20,7 @@ from train.config import load_config
 from train.data.labels import LabelMap
 from train.data.sources import DEFAULT_COLUMNS, Columns
 from train.data.split import contamination
+from train.evaluation.attribution import explain_errors
 from train.evaluation.baseline import fit_baseline, predict_baseline
 from train.evaluation.bootstrap import Judged, bootstrap_scores, intervals
 from train.evaluation.calibration import check_section
@@ -81,12 +82,14 @@ def evaluate_run(
     device: DeviceChoice = "auto",
     columns: Columns = DEFAULT_COLUMNS,
     robustness: bool = False,
+    explain: int = 0,
 ) -> Path:
     """Score a run on a split of its prepared data, or on the raw labelled file ``data``.
 
     Writes ``metrics.json``, ``predictions.parquet``, ``report.html`` and ``report.md`` into
     ``RUN/eval/<split or file stem>/`` (the whole file name where the stem is a split's) and returns
-    the path of the first. With ``robustness`` the evasion suite is run, too.
+    the path of the first. With ``robustness`` the evasion suite is run, too; ``explain`` says how
+    many mistakes and how many hits get token attributions.
 
     Raises:
         UserError: if the run, its data or the labels do not fit.
@@ -127,6 +130,8 @@ def evaluate_run(
     }
     if robustness:
         metrics["robustness"] = _robustness(run, classifier, labelled)
+    if explain:
+        metrics["explanations"] = explain_errors(classifier, labelled, judged, explain)
     metrics["gates"] = check_gates(metrics, tuple(section.gates))
     return _write(run, metrics, labelled, judged, classifier)
 
