@@ -28,7 +28,7 @@ fix: .venv/dev
 	$(BIN)/ruff format .
 
 bench: .venv/dev
-	$(BIN)/python scripts/benchmark.py train configs/fbs14.yaml model.name_or_path=$(MODEL)
+	$(BIN)/python scripts/benchmark.py train configs/recipes/mean_pooling.yaml model.name_or_path=$(MODEL)
 
 clean:
 	rm -rf .venv prepared/sample runs/quickstart
