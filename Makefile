@@ -5,7 +5,7 @@ MODEL ?= hfl/chinese-macbert-base
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: quickstart test check fix bench clean
+.PHONY: quickstart test test-all check fix bench clean
 
 quickstart: .venv/runtime
 	rm -rf prepared/sample runs/quickstart
@@ -17,6 +17,9 @@ quickstart: .venv/runtime
 
 test: .venv/dev
 	$(BIN)/pytest
+
+test-all: .venv/dev
+	$(BIN)/pytest -m ""
 
 check: .venv/dev
 	$(BIN)/ruff check .
