@@ -92,6 +92,20 @@ def test_configurations_of_the_evaluation_page_are_valid():
         Config.model_validate({"data": {"path": "d"}, **yaml.safe_load(block)})
 
 
+def test_commands_of_the_scoring_page_run(tmp_path, monkeypatch, finished_run, messages):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished_run, tmp_path / "runs/mine")
+    (tmp_path / "new.csv").write_bytes(messages.read_bytes())
+    found = commands((ROOT / "docs/scoring.md").read_text("utf-8"))
+    walked = []
+    for command in found:
+        program, path, *arguments = shlex.split(command)
+        if program == "python":
+            assert run(Path(path).stem, *arguments) == 0, command
+            walked.append(Path(path).stem)
+    assert walked == ["predict", "predict", "benchmark"]
+
+
 def test_python_example_runs(finished_run):
     (code,) = re.findall(r"^ *```python\n(.*?)^ *```", README, re.S | re.M)
     code = re.sub(r"^   ", "", code, flags=re.M).replace("runs/mine", str(finished_run))

@@ -140,8 +140,13 @@ class SmsClassifier:
 
         An empty message is answered and marked; one longer than an SMS can be is cut and marked.
         """
+        return self.predictions(texts, self.predict_proba(texts))
+
+    def predictions(
+        self, texts: Sequence[str], probabilities: NDArray[np.float64]
+    ) -> list[Prediction]:
+        """Return what ``predict`` returns, of probabilities that are known already."""
         names = self.labels.names
-        probabilities = self.predict_proba(texts)
         calibration = self.artifact.manifest.calibration
         decisions = decide(probabilities, calibration.operating_points, self.labels)
         return [
