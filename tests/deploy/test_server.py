@@ -263,6 +263,15 @@ def test_useless_calls_end_with_status_2(learned_run, monkeypatch, capsys, argum
     assert told in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_a_folder_without_its_configuration(learned_run, tmp_path, capsys):
+    published = tmp_path / "published"
+    shutil.copytree(learned_run, published)
+    (published / "config.yaml").unlink()
+    assert run("serve", published, "--port", "0", "serve.max_messages=0") == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "serve.max_messages: input should be greater than or equal to 1, found 0" in told
+
+
 def test_a_port_in_use(learned_run, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert run("serve", learned_run, "--port", taken.getsockname()[1]) == 2

@@ -73,8 +73,9 @@ class Caller:
         return len(calls)
 
     async def memory(self):
-        found = (await self.client.get("/metrics")).text.splitlines()
-        return next(float(line.split()[1]) for line in found if "resident_memory_bytes " in line)
+        lines = (await self.client.get("/metrics")).text.splitlines()
+        (found,) = (one for one in lines if one.startswith("process_resident_memory_bytes "))
+        return float(found.split()[1])
 
 
 @pytest.mark.slow
