@@ -10,11 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx2
 import pytest
 import yaml
 from doors import ROOT, SAMPLE, TINY_OVERRIDES, run
+from serving import serving
 
 from train.config import Config
+from train.sections import ServeConfig
 
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -68,6 +71,35 @@ def test_commands_of_the_data_page_run(tmp_path, monkeypatch, messages, labels_f
     for command in found:
         _, path, *arguments = shlex.split(command)
         assert run(Path(path).stem, *arguments) == 0, command
+
+
+def test_commands_of_the_serving_page_run(tmp_path, learned_run):
+    """Start its servers on free ports, and send what it sends."""
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/mine").symlink_to(learned_run)
+    page = (ROOT / "docs/serving.md").read_text("utf-8")
+    own, *calls, for_others = (shlex.split(command) for command in commands(page))
+    assert own[:2] == ["python", "scripts/serve.py"]
+    assert [words[0] for words in calls] == ["curl"] * 4
+    with serving(tmp_path, tmp_path / own[2], *own[3:], "--port", "0") as served:
+        for words in calls:
+            words = [word.replace("http://127.0.0.1:8000", served.address) for word in words]
+            done = subprocess.run([*words, "--fail"], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, words
+    key, _, script, folder, *arguments = for_others
+    assert script == "scripts/serve.py"
+    environment = dict([key.split("=")])
+    with serving(tmp_path, tmp_path / folder, *arguments, **environment) as served:
+        assert (
+            httpx2.get(served.address.replace("0.0.0.0", "127.0.0.1") + "/metrics").status_code
+            == 401
+        )
+
+
+def test_defaults_of_the_serving_page():
+    page = (ROOT / "docs/serving.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| `?([\d.\[\]]+)`? \|", page, re.M)
+    assert {name: yaml.safe_load(value) for name, value in rows} == ServeConfig().model_dump()
 
 
 EVALUATION = (ROOT / "docs/evaluation.md").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""The configuration of a fine-tune: one strict YAML, five frozen sections.
+"""The configuration of a fine-tune: one strict YAML, frozen sections.
 
 Defaults live here and nowhere else; a YAML states only what differs from them.
 """
@@ -17,7 +17,14 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from train.command import UserError
-from train.sections import AugmentConfig, EvaluationConfig, LossConfig, Section, Share
+from train.sections import (
+    AugmentConfig,
+    EvaluationConfig,
+    LossConfig,
+    Section,
+    ServeConfig,
+    Share,
+)
 
 Tracker = Literal["tensorboard", "trackio", "wandb", "mlflow", "swanlab"]
 
@@ -127,6 +134,7 @@ class Config(Section):
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    serve: ServeConfig = ServeConfig()
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -156,14 +164,22 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         UserError: naming every wrong key or value at once, with its path.
     """
     path = Path(path)
-    values = _read_with_parent(path)
+    return build_config(_read_with_parent(path), overrides, path)
+
+
+def build_config(values: dict[str, Any], overrides: Sequence[str], where: Path) -> Config:
+    """Check ``values`` with ``overrides`` laid over them; errors name ``where`` they are from.
+
+    Raises:
+        UserError: naming every wrong key or value at once, with its path.
+    """
     for override in overrides:
         _merge(values, _parse_override(override))
     try:
         return Config.model_validate(values)
     except ValidationError as error:
         lines = "; ".join(_explain(item) for item in error.errors())
-        raise UserError(f"{path}: {lines}") from error
+        raise UserError(f"{where}: {lines}") from error
 
 
 def dump_config(config: Config) -> str:
