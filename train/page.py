@@ -32,7 +32,7 @@ class Section(NamedTuple):
 
 _PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
     """<!doctype html>
-<html lang="en">
+<html lang="{{ lang }}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -103,9 +103,10 @@ _TABLE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from
 )
 
 
-def render_page(title: str, summary: str, sections: Iterable[Section]) -> str:
-    """Return the HTML of a page that needs nothing from outside."""
-    return _PAGE.render(title=title, summary=summary, sections=list(sections)) + "\n"
+def render_page(title: str, summary: str, sections: Iterable[Section], *, lang: str = "en") -> str:
+    """Return the HTML of a page that needs nothing from outside; ``lang`` is its language."""
+    page = _PAGE.render(title=title, summary=summary, sections=list(sections), lang=lang)
+    return page + "\n"
 
 
 def render_markdown(title: str, summary: str, sections: Iterable[Section]) -> str:
