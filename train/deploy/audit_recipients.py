@@ -74,9 +74,8 @@ class RecipientDays:
 
     A recipient is 48 bits of a keyed hash (BLAKE2b) whose random key is never written and goes
     with the object, so no number that comes out of here can be turned back. Memory: 12 bytes for
-    each recipient and day, and while messages are being gathered 8 for each of the last million
-    or of a quarter as many as there are pairs. Among ten million recipients, two share their bits
-    with a chance of about one in six, and are then counted as one.
+    each recipient and day, some four times that while they are sorted. Among ten million
+    recipients, two share their bits with a chance of about one in six, and are counted as one.
     """
 
     def __init__(self) -> None:
