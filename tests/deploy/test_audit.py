@@ -195,7 +195,7 @@ def test_what_is_written(learned_run, texts, tmp_path, monkeypatch, capsys):
         (ad, "10690000111", secret, "gone", "是"),
         (texts["bank_phishing"][0], "10690000111", "13000000002", NOON, "是"),
         (texts["gambling"][0], "10690000111", "13000000002", NOON, "是"),
-        ("=1+1 " + texts["bank_alert"][0], "10690000111", "13000000002", NOON, ""),
+        ("=1+1 六合彩", "10690000111", "13000000002", NOON, ""),
     ]
     status, result, found = inspect(learned_run, tmp_path, rows, "--with-text")
     assert status == 0
@@ -222,6 +222,7 @@ def test_what_is_written(learned_run, texts, tmp_path, monkeypatch, capsys):
         assert number not in written
     assert "10690000111" in written
     # No cell is a formula.
+    assert by_row[12] and "'=1+1" in written
     assert not any(line["text"].startswith("=") for line in found)
     assert {path.name for path in (tmp_path / "audit").iterdir()} == {
         "findings.csv", "audit.json", "audit.html",
