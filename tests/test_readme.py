@@ -17,9 +17,11 @@ from doors import ROOT, SAMPLE, TINY_OVERRIDES, run
 from serving import serving
 
 from train.config import Config
+from train.deploy.audit_rules import load_rules
 from train.sections import ServeConfig
 
 README = (ROOT / "README.md").read_text("utf-8")
+CHINESE = (ROOT / "README.zh-CN.md").read_text("utf-8")
 
 
 def commands(page):
@@ -44,9 +46,12 @@ def test_the_path_from_own_data_to_a_model_in_use(tmp_path, monkeypatch, checkpo
     monkeypatch.chdir(tmp_path)
     (tmp_path / "messages.csv").write_bytes(messages.read_bytes())
     (tmp_path / "new.csv").write_bytes(messages.read_bytes())
+    (tmp_path / "outgoing.csv").write_bytes(messages.read_bytes())
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     names = ("bank_alert", "retail", "bank_phishing", "gambling")
-    rows = "".join(f"- {{name: {name}}}\n" for name in names)
+    parents = ("normal", "marketing", "fraud", "illegal")
+    pairs = zip(names, parents, strict=True)
+    rows = "".join(f"- {{name: {name}, parent: {parent}}}\n" for name, parent in pairs)
     (tmp_path / "labels.yaml").write_text(f"labels:\n{rows}", "utf-8")
     walked = []
     for command in COMMANDS:
@@ -58,7 +63,8 @@ def test_the_path_from_own_data_to_a_model_in_use(tmp_path, monkeypatch, checkpo
             arguments += [f"model.name_or_path={checkpoint}", *TINY_OVERRIDES]
         assert run(name, *arguments) == 0, command
         walked.append(name)
-    assert walked == ["prepare", "finetune", "eval", "predict"]
+    assert walked == ["prepare", "finetune", "eval", "predict", "audit"]
+    assert (tmp_path / "audits/mine/audit.html").is_file()
     assert (tmp_path / "labelled.csv").is_file()
 
 
@@ -100,6 +106,45 @@ def test_defaults_of_the_serving_page():
     page = (ROOT / "docs/serving.md").read_text("utf-8")
     rows = re.findall(r"^\| `(\w+)` \| `?([\d.\[\]]+)`? \|", page, re.M)
     assert {name: yaml.safe_load(value) for name, value in rows} == ServeConfig().model_dump()
+
+
+def test_commands_of_the_audit_page_run(tmp_path, monkeypatch, learned_run, messages):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outgoing.csv").write_bytes(messages.read_bytes())
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/mine").symlink_to(learned_run)
+    found = commands((ROOT / "docs/audit.md").read_text("utf-8"))
+    # The sample's shops mostly name no way to opt out, so the limits of the second are not kept.
+    for command, status in zip(found, (0, 3), strict=True):
+        _, path, *arguments = shlex.split(command)
+        assert run(Path(path).stem, *arguments) == status, command
+
+
+def test_rules_of_the_audit_page_are_valid_and_whole(tmp_path):
+    page = (ROOT / "docs/audit.md").read_text("utf-8")
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", page, re.S | re.M)
+    (tmp_path / "rules.yaml").write_text(block, "utf-8")
+    assert load_rules(tmp_path / "rules.yaml").rules.night.from_hour == 21
+    assert re.findall(r"^\| `(\w+)` \|", page, re.M) == [*load_rules().rules.by_name()]
+
+
+def facts(page):
+    """Return what no translation changes: commands, code, links, the numbers of tables."""
+    page = re.sub(r"^## (?:Files|文件)\n.*", "", page, flags=re.S | re.M)
+    tables = [re.split(r"(?<!\\)\|", line)[1:-1] for line in re.findall(r"^\|.*", page, re.M)]
+    return {
+        "commands": [command.split("#")[0].strip() for command in commands(page)],
+        "python": re.findall(r"^ *```python\n(.*?)^ *```", page, re.S | re.M),
+        "links": sorted(re.findall(r"\]\(([^)]+)\)", page)),
+        "code": sorted(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", page, flags=re.S))),
+        "widths": [len(cells) for cells in tables],
+        "numbers": [re.findall(r"\d[\d,.]*\d|\d", " ".join(cells)) for cells in tables],
+    }
+
+
+def test_chinese_readme_states_the_same_facts():
+    swapped = CHINESE.replace("[English](README.md)", "[中文](README.zh-CN.md)")
+    assert facts(swapped) == facts(README)
 
 
 EVALUATION = (ROOT / "docs/evaluation.md").read_text("utf-8")

@@ -67,7 +67,7 @@ figure.narrow svg { min-width: 0; max-width: 32rem; }
 """
 _PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
     """<!doctype html>
-<html lang="en">
+<html lang="{{ lang }}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -106,10 +106,11 @@ _TABLE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from
 )
 
 
-def render_page(title: str, summary: str, sections: Iterable[Section]) -> str:
-    """Return the HTML of a page that needs nothing from outside."""
-    facts = {"style": Markup(STYLE), "title": title, "summary": summary}
-    return _PAGE.render(**facts, sections=list(sections)) + "\n"
+def render_page(title: str, summary: str, sections: Iterable[Section], *, lang: str = "en") -> str:
+    """Return the HTML of a page that needs nothing from outside; ``lang`` is its language."""
+    facts = {"style": Markup(STYLE), "title": title, "summary": summary, "lang": lang}
+    return _PAGE.render(**facts, sections=list(sections)) + "
+"
 
 
 def render_markdown(title: str, summary: str, sections: Iterable[Section]) -> str:
