@@ -176,7 +176,8 @@ def load_preparation(folder: Path) -> dict[str, Any]:
 def provenance(preparation: dict[str, Any]) -> dict[str, Any]:
     """Return what a model must say of the data in a prepared folder, from that folder's manifest.
 
-    ``sources``, the readers its messages came by; ``terms``, each public set's once; ``counts``.
+    ``sources``, the names of where its messages came from; ``terms``, each public set's once;
+    ``counts``.
     """
     # Folders prepared before test sets could be given do not name any.
     every = [*preparation["inputs"], *preparation.get("tests", ())]

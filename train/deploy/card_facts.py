@@ -146,7 +146,7 @@ def unclear_terms(data: Mapping[str, Any]) -> list[str]:
         for terms in data["terms"]
         if terms["commercial_use"] != "allowed"
     ] + [
-        f"a file of your own, read as {source}: only you know its terms"
+        f"{source}: a file of your own, whose terms only you know"
         for source in data["sources"]
         if source not in known
     ]

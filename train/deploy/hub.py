@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -18,11 +19,8 @@ from huggingface_hub import (
     get_token,
     set_client_factory,
 )
-from huggingface_hub.errors import (
-    LocalTokenNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-)
+from huggingface_hub.errors import LocalTokenNotFoundError, RepositoryNotFoundError
+from huggingface_hub.utils._http import default_client_factory
 
 from train import __version__
 from train.command import UserError
@@ -75,31 +73,36 @@ def upload(folder: Path, repo_id: str, *, public: bool = False) -> str:
         UserError: if there is no token or it is refused, the repository is another's or has the
             other visibility, or the hub fails, stalls or cannot be reached.
     """
-    set_client_factory(_client)
     # Only huggingface.co is known to speak Xet; mirrors and private hubs speak Git LFS.
     if "HF_HUB_DISABLE_XET" not in os.environ and constants.ENDPOINT != _OFFICIAL:
         constants.HF_HUB_DISABLE_XET = True
+    set_client_factory(_client)
     try:
         return _send(folder, repo_id, public=public)
+    except UserError:
+        raise
     except (*HUB_ERRORS, RuntimeError, ValueError, KeyError) as error:
-        # An upload's own error is the cause of a RuntimeError; an answer that is no hub's (of a
-        # proxy, say) is a ValueError or KeyError.
-        known = [one for one in (error, error.__cause__) if isinstance(one, HUB_ERRORS)]
-        if known:
-            what = explain_hub_error(known[0])
-        elif isinstance(error, (RuntimeError, UserError)):
-            raise
-        else:
-            what = f"an answer that no hub gives ({error}): check HF_ENDPOINT"
         raise UserError(
-            f"expected the hub at {constants.ENDPOINT} to take {repo_id}, found {what}. The same "
-            "command goes on: weights that arrived are not sent again"
+            f"expected the hub at {constants.ENDPOINT} to take {repo_id}, found {_explain(error)}. "
+            "The same command goes on: weights that arrived are not sent again"
         ) from error
+    finally:
+        set_client_factory(default_client_factory)
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, RuntimeError) and isinstance(error.__cause__, HUB_ERRORS):
+        # That of an upload: its progress bar is left open, and its line without an end.
+        sys.stderr.write("\n")
+        return explain_hub_error(error.__cause__)
+    if isinstance(error, HUB_ERRORS):
+        return explain_hub_error(error)
+    if isinstance(error, RuntimeError):
+        raise error
+    return f"an answer that no hub gives ({error}): check HF_ENDPOINT"
 
 
 def _send(folder: Path, repo_id: str, *, public: bool) -> str:
-    if constants.is_offline_mode():
-        raise OfflineModeIsEnabled
     if get_token() is None:
         raise LocalTokenNotFoundError
     api = HfApi(library_name="smstune", library_version=__version__)
@@ -139,5 +142,7 @@ def _existing_files(api: HfApi, repo_id: str, *, public: bool) -> list[str] | No
 
 
 def _client() -> httpx2.Client:
-    """Return a client like huggingface_hub's own, but one that does not wait forever."""
-    return httpx2.Client(follow_redirects=True, timeout=TIMEOUT)
+    """Return the client that huggingface_hub makes by itself, but one that gives up waiting."""
+    client = default_client_factory()
+    client.timeout = httpx2.Timeout(TIMEOUT)
+    return client
