@@ -63,7 +63,7 @@ def test_the_path_from_own_data_to_a_model_in_use(tmp_path, monkeypatch, checkpo
             arguments += [f"model.name_or_path={checkpoint}", *TINY_OVERRIDES]
         assert run(name, *arguments) == 0, command
         walked.append(name)
-    assert walked == ["prepare", "finetune", "eval", "predict", "audit"]
+    assert walked == ["prepare", "finetune", "eval", "predict", "audit", "publish"]
     assert (tmp_path / "audits/mine/audit.html").is_file()
     assert (tmp_path / "labelled.csv").is_file()
 
@@ -181,6 +181,20 @@ def test_commands_of_the_scoring_page_run(tmp_path, monkeypatch, finished_run, m
             assert run(Path(path).stem, *arguments) == 0, command
             walked.append(Path(path).stem)
     assert walked == ["predict", "predict", "benchmark"]
+
+
+def test_commands_and_code_of_the_publishing_page_run(hub, tmp_path, monkeypatch, evaluated_run):
+    page = (ROOT / "docs/publishing.md").read_text("utf-8")
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(evaluated_run, tmp_path / "runs/mine")
+    found = commands(page)
+    assert [Path(shlex.split(command)[1]).stem for command in found] == ["eval", *["publish"] * 2]
+    for command in found:
+        _, path, *arguments = shlex.split(command)
+        assert run(Path(path).stem, *arguments) == 0, command
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.S | re.M)
+    exec(code, loaded := {})
+    assert loaded["classifier"].predict(["你好"])
 
 
 def test_python_example_runs(finished_run):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import re
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -59,3 +63,15 @@ def pick_attention(device: torch.device) -> Attention:
     training and in inference. On a GPU sdpa is.
     """
     return "sdpa" if device.type == "cuda" else "eager"
+
+
+def machine_name(device: torch.device) -> str:
+    """Return what computes on ``device``, for a reader of a speed: the GPU, or CPU and cores."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    named = cpuinfo.is_file() and re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text("utf-8"))
+    name = named[1].strip() if named else platform.processor() or platform.machine()
+    # Those that this process may use, which a container or taskset limits.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name}, {cores} cores"

@@ -42,7 +42,7 @@ from train.evaluation.slices import check_gates, describe_gate, slice_scores
 from train.modeling.artifact import Manifest, load_manifest
 from train.modeling.classifier import SmsClassifier
 from train.modeling.decision import decide, point_scores
-from train.runtime import DeviceChoice
+from train.runtime import DeviceChoice, machine_name
 from train.sections import EvaluationConfig
 
 logger = logging.getLogger(__name__)
@@ -125,6 +125,7 @@ def evaluate_run(
         "throughput": {
             "messages_per_second": len(labelled.texts) / seconds,
             "device": classifier.device.type,
+            "machine": machine_name(classifier.device),
             "precision": classifier.precision,
         },
     }

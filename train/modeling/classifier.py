@@ -19,6 +19,7 @@ from train.data.text import preprocess
 from train.data.tokenization import data_collator, tokenize
 from train.modeling.artifact import Artifact, load_artifact
 from train.modeling.decision import Decision, biased_labels, decide
+from train.modeling.fetch import local_folder
 from train.modeling.pooling import use_first_token_layer
 from train.runtime import (
     DeviceChoice,
@@ -68,17 +69,18 @@ class SmsClassifier:
         cls,
         path: str | Path,
         *,
+        revision: str | None = None,
         device: DeviceChoice = "auto",
         precision: PrecisionChoice = "auto",
     ) -> SmsClassifier:
-        """Load a run folder.
+        """Load a run folder, or by ``ORG/NAME`` a repository of the hub, at ``revision``.
 
         Raises:
             UserError: if its parts do not belong together or the device is not there.
         """
         place = pick_device(device)
         number_format = pick_precision(place, precision)
-        artifact = load_artifact(path)
+        artifact = load_artifact(local_folder(path, revision))
         model = AutoModelForSequenceClassification.from_pretrained(
             artifact.path,
             config=artifact.config,
