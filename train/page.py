@@ -109,8 +109,7 @@ _TABLE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from
 def render_page(title: str, summary: str, sections: Iterable[Section], *, lang: str = "en") -> str:
     """Return the HTML of a page that needs nothing from outside; ``lang`` is its language."""
     facts = {"style": Markup(STYLE), "title": title, "summary": summary, "lang": lang}
-    return _PAGE.render(**facts, sections=list(sections)) + "
-"
+    return _PAGE.render(**facts, sections=list(sections)) + "\n"
 
 
 def render_markdown(title: str, summary: str, sections: Iterable[Section]) -> str:
