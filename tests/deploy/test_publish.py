@@ -270,6 +270,13 @@ def tamper_evaluation(folder):
     change_json(folder / "manifest.json", lambda m: m["calibration"].update(temperature=9.0))
 
 
+def move_the_operating_point(folder):
+    def move(manifest):
+        manifest["calibration"]["operating_points"][0]["threshold"] = 0.01
+
+    change_json(folder / "manifest.json", move)
+
+
 def drop_evaluation(folder):
     shutil.rmtree(folder / "eval")
 
@@ -296,6 +303,7 @@ GATES = [
     (plant_script, "found onnx/modeling.py"),
     (tamper_weights, "model.safetensors is not the file that the manifest names"),
     (tamper_evaluation, "an evaluation of this calibration"),
+    (move_the_operating_point, "an evaluation of this calibration"),
     (drop_evaluation, "found none: python scripts/eval.py"),
     (drop_baseline, "evaluation.baseline=true"),
     (drop_intervals, "evaluation.bootstrap_samples=1000"),
