@@ -1,4 +1,4 @@
-"""The configuration of a fine-tune: one strict YAML, five frozen sections.
+"""The configuration of a fine-tune: one strict YAML, frozen sections.
 
 Defaults live here and nowhere else; a YAML states only what differs from them.
 """
@@ -17,7 +17,14 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from train.command import UserError
-from train.sections import AugmentConfig, EvaluationConfig, LossConfig, Section, Share
+from train.sections import (
+    AugmentConfig,
+    EvaluationConfig,
+    ExportConfig,
+    LossConfig,
+    Section,
+    Share,
+)
 
 Tracker = Literal["tensorboard", "trackio", "wandb", "mlflow", "swanlab"]
 
@@ -127,6 +134,7 @@ class Config(Section):
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    export: ExportConfig = ExportConfig()
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import re
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -9,8 +13,8 @@ import torch
 from train.command import UserError
 
 DeviceChoice = Literal["auto", "cpu", "cuda"]
-Precision = Literal["fp32", "bf16", "fp16"]
-PrecisionChoice = Literal["auto", "fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
+PrecisionChoice = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 Attention = Literal["eager", "sdpa"]
 
 
@@ -30,22 +34,25 @@ def pick_device(choice: DeviceChoice = "auto") -> torch.device:
 
 
 def pick_precision(device: torch.device, choice: PrecisionChoice = "auto") -> Precision:
-    """Return the number format for matrix products on ``device``.
+    """Return the number format in which torch multiplies matrices on ``device``.
 
     ``auto`` takes bf16 wherever the processor multiplies it natively, on a CPU too: measured at
     3 times the speed of fp32 with AVX512-BF16. fp16 is never chosen by itself.
 
     Raises:
-        UserError: if fp16 is asked for on a CPU.
+        UserError: if fp16 is asked for on a CPU, or int8, which only an export has.
     """
+    if choice == "int8":
+        raise UserError("expected precision auto, fp32, bf16 or fp16 with torch, found int8")
     if choice == "fp16" and device.type == "cpu":
         raise UserError("expected precision auto, fp32 or bf16 on a CPU, found fp16")
     if choice != "auto":
         return choice
-    return "bf16" if _multiplies_bf16(device) else "fp32"
+    return "bf16" if multiplies_bf16(device) else "fp32"
 
 
-def _multiplies_bf16(device: torch.device) -> bool:
+def multiplies_bf16(device: torch.device) -> bool:
+    """Return whether ``device`` multiplies bf16 in its own circuits."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
@@ -59,3 +66,15 @@ def pick_attention(device: torch.device) -> Attention:
     training and in inference. On a GPU sdpa is.
     """
     return "sdpa" if device.type == "cuda" else "eager"
+
+
+def machine_name(device: torch.device) -> str:
+    """Return what computes on ``device``, for a reader of a speed: the GPU, or CPU and cores."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    named = cpuinfo.is_file() and re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text("utf-8"))
+    name = named[1].strip() if named else platform.processor() or platform.machine()
+    # Those that this process may use, which a container or taskset limits.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name}, {cores} cores"
