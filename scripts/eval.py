@@ -1,7 +1,7 @@
 r"""Evaluate a run on a split of its data or on a labelled file; measure drift on any other.
 
 python scripts/eval.py runs/fbs14 --robustness --explain 5
-python scripts/eval.py runs/fbs14 --data messages.csv --device cpu
+python scripts/eval.py runs/fbs14 --data messages.csv --device cpu --backend onnx
 python scripts/eval.py runs/fbs14 --drift november.csv
 python scripts/eval.py runs/fbs14 --calibrate \
     "evaluation.operating_points={stop: {labels: [FR, IL], max_false_positive_rate: 0.01}}"
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None) -> None:
     if args.calibrate:
         calibrate_run(args.run, section, device=args.device)
     columns = Columns(text=args.text_column, label=args.label_column)
-    how = {"device": args.device, "columns": columns}
+    how = {"backend": args.backend, "device": args.device, "columns": columns}
     if args.drift is not None:
         path = measure_drift(args.run, section, args.drift, **how)
         print(path.with_suffix(".html"))

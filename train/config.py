@@ -20,6 +20,7 @@ from train.command import UserError
 from train.sections import (
     AugmentConfig,
     EvaluationConfig,
+    ExportConfig,
     LossConfig,
     Section,
     ServeConfig,
@@ -134,6 +135,7 @@ class Config(Section):
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    export: ExportConfig = ExportConfig()
     serve: ServeConfig = ServeConfig()
 
 

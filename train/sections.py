@@ -128,6 +128,17 @@ class GateConfig(Section):
         return self
 
 
+class ExportConfig(Section):
+    """What an export in fewer bits may cost on validation, against the run's own weights."""
+
+    max_macro_f1_loss: float = Field(0.005, ge=0)
+    max_recall_loss: float = Field(0.01, ge=0, description="Of each operating point, of messages.")
+    max_ece_rise: float = Field(0.01, ge=0, description="Of the expected calibration error.")
+    keep_fp32: list[str] = Field(
+        default=[], description="Layers that are left in fp32, as in bert.encoder.layer.3."
+    )
+
+
 class EvaluationConfig(Section):
     """How a run is judged."""
 

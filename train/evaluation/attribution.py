@@ -55,11 +55,12 @@ class Explanation(NamedTuple):
 
 
 def in_fp32(classifier: SmsClassifier) -> SmsClassifier:
-    """Return the run in fp32 on the CPU: itself, or loaded once more from its folder."""
-    if classifier.precision == "fp32" and classifier.device.type == "cpu":
+    """Return the run in torch, fp32, on the CPU: itself, or loaded once more from its folder."""
+    exact = classifier.precision == "fp32" and classifier.device.type == "cpu"
+    if exact and classifier.backend.name == "torch":
         return classifier
     path = classifier.artifact.path
-    return SmsClassifier.from_pretrained(path, device="cpu", precision="fp32")
+    return SmsClassifier.from_pretrained(path, backend="torch", device="cpu", precision="fp32")
 
 
 def explain(classifier: SmsClassifier, text: str, label: str | None = None) -> Explanation:

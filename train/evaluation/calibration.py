@@ -43,7 +43,8 @@ def calibrate_run(
     Raises:
         UserError: if the run, its data or the section do not fit, or the scores are not finite.
     """
-    classifier = SmsClassifier.from_pretrained(run, device=device)
+    # Of the weights themselves: every form that is exported of them answers by it.
+    classifier = SmsClassifier.from_pretrained(run, backend="torch", device=device)
     check_section(section, classifier.labels)
     validation = load_prepared(classifier.artifact.manifest, classifier.labels, "validation")
     logits = classifier.logits(validation.texts)

@@ -23,6 +23,7 @@ from train.evaluation.drift_page import render_drift
 from train.evaluation.labelled import Fresh, load_fresh, load_prepared
 from train.evaluation.metrics import headline
 from train.evaluation.stability import ANSWER, stability_rows
+from train.modeling.backends import BackendChoice
 from train.modeling.classifier import SmsClassifier
 from train.runtime import DeviceChoice
 from train.sections import EvaluationConfig
@@ -57,6 +58,7 @@ def measure_drift(
     section: EvaluationConfig,
     new: str,
     *,
+    backend: BackendChoice = "auto",
     device: DeviceChoice = "auto",
     columns: Columns = DEFAULT_COLUMNS,
 ) -> Path:
@@ -68,7 +70,7 @@ def measure_drift(
     Raises:
         UserError: if the run, its data or the messages do not fit.
     """
-    classifier = SmsClassifier.from_pretrained(run, device=device)
+    classifier = SmsClassifier.from_pretrained(run, backend=backend, device=device)
     manifest, labels = classifier.artifact.manifest, classifier.labels
     split = load_prepared(manifest, labels, section.split)
     train = load_prepared(manifest, labels, "train")

@@ -29,6 +29,7 @@ def eval_arguments(description: str | None, argv: Sequence[str] | None) -> argpa
         metavar="[SOURCE:]NEW",
         help="messages that need no labels: how they differ from the split evaluation.split",
     )
+    parser.add_argument("--backend", choices=["auto", "torch", "onnx"], default="auto")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--text-column", default="text")
     parser.add_argument("--label-column", default="label")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from train.command import GateError, UserError, file_written_whole
-from train.config import load_config
+from train.config import Config, load_config
 from train.data.labels import LabelMap
 from train.data.sources import DEFAULT_COLUMNS, Columns
 from train.data.split import contamination
@@ -40,6 +40,7 @@ from train.evaluation.report import render_report
 from train.evaluation.robustness import measure_robustness
 from train.evaluation.slices import check_gates, describe_gate, slice_scores
 from train.modeling.artifact import Manifest, load_manifest
+from train.modeling.backends import BackendChoice
 from train.modeling.classifier import SmsClassifier
 from train.modeling.decision import decide, point_scores
 from train.runtime import DeviceChoice, machine_name
@@ -54,13 +55,22 @@ def evaluation_section(run: Path, overrides: Sequence[str] = ()) -> EvaluationCo
     Raises:
         UserError: if the folder holds no finished run, or an override is of another section.
     """
+    return run_config(run, "evaluation", overrides).evaluation
+
+
+def run_config(run: Path, section: str, overrides: Sequence[str] = ()) -> Config:
+    """Return a finished run's configuration, but for overrides of keys of ``section``.
+
+    Raises:
+        UserError: if the folder holds no finished run, or an override is of another section.
+    """
     load_manifest(run)
     for override in overrides:
-        if not override.startswith("evaluation."):
+        if not override.startswith(f"{section}."):
             raise UserError(
-                f"expected evaluation.KEY=VALUE, found {override!r}: the rest of a run is settled"
+                f"expected {section}.KEY=VALUE, found {override!r}: the rest of a run is settled"
             )
-    return load_config(run / "config.yaml", overrides).evaluation
+    return load_config(run / "config.yaml", overrides)
 
 
 def require_gates(metrics: dict[str, Any]) -> None:
@@ -79,6 +89,7 @@ def evaluate_run(
     section: EvaluationConfig,
     *,
     data: Path | None = None,
+    backend: BackendChoice = "auto",
     device: DeviceChoice = "auto",
     columns: Columns = DEFAULT_COLUMNS,
     robustness: bool = False,
@@ -94,7 +105,7 @@ def evaluate_run(
     Raises:
         UserError: if the run, its data or the labels do not fit.
     """
-    classifier = SmsClassifier.from_pretrained(run, device=device)
+    classifier = SmsClassifier.from_pretrained(run, backend=backend, device=device)
     manifest, labels = classifier.artifact.manifest, classifier.labels
     check_section(section, labels)
     labelled = _labelled(classifier, section, data, columns)
@@ -120,12 +131,13 @@ def evaluate_run(
         "baseline": _baseline(train, labelled, labels) if train and section.baseline else None,
         "contamination": contamination(labelled.texts, train.texts) if train else None,
         "slices": slice_scores(labelled, judged, labels, draws=section.bootstrap_samples),
-        "operating_points": _operating_points(probabilities, labelled, classifier),
+        "operating_points": observed_points(probabilities, labelled, classifier),
         "calibration": _calibration(probabilities, labelled, classifier),
         "throughput": {
             "messages_per_second": len(labelled.texts) / seconds,
             "device": classifier.device.type,
             "machine": machine_name(classifier.device),
+            "backend": classifier.backend.name,
             "precision": classifier.precision,
         },
     }
@@ -192,10 +204,10 @@ def _baseline(train: Labelled, labelled: Labelled, labels: LabelMap) -> dict[str
     }
 
 
-def _operating_points(
+def observed_points(
     probabilities: NDArray[np.float64], labelled: Labelled, classifier: SmsClassifier
 ) -> list[dict[str, Any]]:
-    """Return each point as the manifest has it, and under ``observed`` what this set shows."""
+    """Return each point as the manifest has it, and under ``observed`` what ``labelled`` shows."""
     rows = []
     for point in classifier.artifact.manifest.calibration.operating_points:
         guarded = np.isin(labelled.truth, classifier.labels.ids_of(point.labels, point.name))

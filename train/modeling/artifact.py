@@ -21,7 +21,8 @@ from train.modeling.decision import Calibration
 
 FORMAT_VERSION = 1
 #: Files whose hash the manifest holds and loading checks.
-HASHED = ("config.json", "model.safetensors", "tokenizer.json", "labels.json")
+WEIGHTS = "model.safetensors"
+HASHED = ("config.json", WEIGHTS, "tokenizer.json", "labels.json")
 
 
 class TextOptions(BaseModel):
@@ -98,8 +99,10 @@ def store_calibration(path: Path, calibration: Calibration) -> Manifest:
     return manifest
 
 
-def load_artifact(path: str | Path) -> Artifact:
+def load_artifact(path: str | Path, *, weights: bool = True) -> Artifact:
     """Read a run folder and check that its parts belong together.
+
+    Without ``weights`` ``model.safetensors`` is neither read nor needed.
 
     Raises:
         UserError: saying which part is missing or does not fit: a file whose hash is not the
@@ -107,7 +110,7 @@ def load_artifact(path: str | Path) -> Artifact:
     """
     path = Path(path)
     manifest = load_manifest(path)
-    _check_files(path, manifest)
+    _check_files(path, manifest, weights=weights)
     labels = LabelMap.load(path / "labels.json")
     config = AutoConfig.from_pretrained(path)
     tokenizer = AutoTokenizer.from_pretrained(path)
@@ -115,10 +118,10 @@ def load_artifact(path: str | Path) -> Artifact:
     _check_labels(path, manifest, labels, config)
     bias = manifest.calibration.label_bias
     if bias and len(bias) != len(labels.names):
-        raise _mismatch(path, f"the calibration has {len(bias)} labels, not {len(labels.names)}")
-    rows = _embedding_rows(path / "model.safetensors")
+        raise mismatch(path, f"the calibration has {len(bias)} labels, not {len(labels.names)}")
+    rows = _embedding_rows(path / WEIGHTS) if weights else config.vocab_size
     if len(tokenizer) > rows:
-        raise _mismatch(path, f"the tokenizer has {len(tokenizer)} tokens, the weights {rows}")
+        raise mismatch(path, f"the tokenizer has {len(tokenizer)} tokens, the weights {rows}")
     return Artifact(path, manifest, labels, config, tokenizer)
 
 
@@ -148,21 +151,23 @@ def load_manifest(path: Path) -> Manifest:
         raise UserError(f"{file}: expected format {FORMAT_VERSION}, found {problems}") from error
 
 
-def _check_files(path: Path, manifest: Manifest) -> None:
+def _check_files(path: Path, manifest: Manifest, *, weights: bool) -> None:
     for name, expected in manifest.sha256.items():
+        if name == WEIGHTS and not weights:
+            continue
         if not (path / name).is_file():
             raise UserError(f"expected {name} in the run folder {path}, found none: copy it whole")
         if file_hash(path / name) != expected:
-            raise _mismatch(path, f"{name} is not the file that the manifest names")
+            raise mismatch(path, f"{name} is not the file that the manifest names")
 
 
 def _check_versions(path: Path, manifest: Manifest) -> None:
     if manifest.format_version != FORMAT_VERSION:
-        raise _mismatch(
+        raise mismatch(
             path, f"format version {manifest.format_version}, this library reads {FORMAT_VERSION}"
         )
     if manifest.text.normalizer_version != NORMALIZER_VERSION:
-        raise _mismatch(
+        raise mismatch(
             path,
             f"trained under normaliser version {manifest.text.normalizer_version}, this library "
             f"has {NORMALIZER_VERSION}",
@@ -178,7 +183,7 @@ def _check_labels(
     )
     for name, order in orders:
         if order != manifest.labels:
-            raise _mismatch(path, f"{name} has the labels {order}, the manifest {manifest.labels}")
+            raise mismatch(path, f"{name} has the labels {order}, the manifest {manifest.labels}")
 
 
 def _embedding_rows(weights: Path) -> int:
@@ -191,7 +196,8 @@ def _embedding_rows(weights: Path) -> int:
         raise UserError(f"{weights}: expected whole safetensors: {error}") from error
 
 
-def _mismatch(path: Path, reason: str) -> UserError:
+def mismatch(path: Path, reason: str) -> UserError:
+    """Return the error of a run folder whose parts are not of one run."""
     return UserError(
         f"the parts of {path} do not belong together: {reason}: "
         "restore the folder as it was published or train again"

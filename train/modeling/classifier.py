@@ -7,30 +7,28 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import PreTrainedModel
 
 from train.command import UserError
 from train.data.collect import MAX_CHARACTERS
 from train.data.labels import LabelMap
 from train.data.text import preprocess
 from train.data.tokenization import data_collator, tokenize
-from train.modeling.artifact import Artifact, load_artifact
-from train.modeling.decision import Decision, biased_labels, decide
-from train.modeling.fetch import local_folder
-from train.modeling.pooling import use_first_token_layer
-from train.runtime import (
-    DeviceChoice,
-    Precision,
-    PrecisionChoice,
-    pick_attention,
-    pick_device,
-    pick_precision,
+from train.modeling.artifact import Artifact, load_artifact, load_manifest
+from train.modeling.backends import (
+    Backend,
+    BackendChoice,
+    OnnxBackend,
+    TorchBackend,
+    pick_backend,
 )
+from train.modeling.decision import Decision, biased_labels, decide
+from train.modeling.exported import exported_file
+from train.modeling.fetch import local_folder
+from train.runtime import DeviceChoice, PrecisionChoice, pick_device
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 #: Tokens of a batch, padding included: on the CPU what stays in its cache, on a GPU what fills it.
 _TOKEN_BUDGET = {"cpu": 4096, "cuda": 65536}
 
@@ -57,11 +55,11 @@ class SmsClassifier:
     similar length together, and returns calibrated probabilities.
     """
 
-    def __init__(self, artifact: Artifact, model: PreTrainedModel, precision: Precision) -> None:
+    def __init__(self, artifact: Artifact, backend: Backend) -> None:
         self.artifact = artifact
-        self.model = model
-        self.precision = precision
-        self.device = model.device
+        self.backend = backend
+        self.precision = backend.precision
+        self.device = backend.device
         self._collate = data_collator(artifact.tokenizer, self.device.type)
 
     @classmethod
@@ -70,25 +68,37 @@ class SmsClassifier:
         path: str | Path,
         *,
         revision: str | None = None,
+        backend: BackendChoice = "auto",
         device: DeviceChoice = "auto",
         precision: PrecisionChoice = "auto",
     ) -> SmsClassifier:
         """Load a run folder, or by ``ORG/NAME`` a repository of the hub, at ``revision``.
 
+        ``backend`` says what computes the logits: ``torch``, ``onnx`` (an exported form), or the
+        faster of what lies in the folder (``pick_backend``).
+
         Raises:
             UserError: if its parts do not belong together or the device is not there.
         """
-        place = pick_device(device)
-        number_format = pick_precision(place, precision)
-        artifact = load_artifact(local_folder(path, revision))
-        model = AutoModelForSequenceClassification.from_pretrained(
-            artifact.path,
-            config=artifact.config,
-            dtype=_DTYPES[number_format],
-            attn_implementation=pick_attention(place),
-        )
-        use_first_token_layer(model)
-        return cls(artifact, model.to(place).eval(), number_format)
+        path, place = local_folder(path, revision), pick_device(device)
+        manifest = load_manifest(path)
+        name, number_format = pick_backend(path, manifest, place, backend, precision)
+        artifact = load_artifact(path, weights=name == "torch")
+        if name == "torch":
+            return cls(artifact, TorchBackend(artifact, place, number_format))
+        file = exported_file(path, manifest, number_format)
+        return cls(artifact, OnnxBackend(file, place, number_format))
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The torch model.
+
+        Raises:
+            UserError: if the backend is another.
+        """
+        if isinstance(self.backend, TorchBackend):
+            return self.backend.model
+        raise UserError("expected the backend torch, found onnx: load with backend='torch'")
 
     @property
     def labels(self) -> LabelMap:
@@ -164,16 +174,12 @@ class SmsClassifier:
             )
         ]
 
-    @torch.inference_mode()
     def _score(self, texts: Sequence[str]) -> NDArray[np.float64]:
         ids = tokenize(texts, self.artifact.tokenizer, self.artifact.manifest.max_length)
-        logits = torch.empty(len(ids), len(self.labels.names), dtype=torch.float64)
+        logits = np.empty((len(ids), len(self.labels.names)))
         for rows in _batches([len(row) for row in ids], _TOKEN_BUDGET[self.device.type]):
-            batch = self._collate([{"input_ids": ids[row]} for row in rows])
-            inputs = {name: tensor.to(self.device) for name, tensor in batch.items()}
-            logits[rows] = self.model(**inputs).logits.to("cpu", torch.float64)
-        scores: NDArray[np.float64] = logits.numpy()
-        return scores
+            logits[rows] = self.backend(self._collate([{"input_ids": ids[row]} for row in rows]))
+        return logits
 
 
 def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

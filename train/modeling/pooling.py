@@ -14,7 +14,7 @@ from transformers.models.bert.modeling_bert import BertLayer, eager_attention_fo
 from train.command import UserError
 
 #: Weight of the mean beside the first token that the residual connection adds: 1 in 1024 is left.
-_MEAN_WEIGHT = 1024.0
+MEAN_WEIGHT = 1024.0
 
 
 def append_mean_layer(model: PreTrainedModel) -> None:
@@ -30,13 +30,7 @@ def append_mean_layer(model: PreTrainedModel) -> None:
         UserError: if the encoder is not of BERT's architecture.
     """
     layers = _layers(model)
-    layer: Any = copy.deepcopy(layers[-1])
-    size = model.config.hidden_size
-    with torch.no_grad():
-        for name, weight in layer.named_parameters():
-            weight.fill_(1.0 if name.endswith("LayerNorm.weight") else 0.0)
-        layer.attention.self.value.weight.copy_(torch.eye(size))
-        layer.attention.output.dense.weight.copy_(_MEAN_WEIGHT * torch.eye(size))
+    layer: Any = _mean_layer(layers[-1])
     layer.attention.self.layer_idx = len(layers)
     layers.append(layer.requires_grad_(False))
     model.config.num_hidden_layers += 1
@@ -68,7 +62,7 @@ class FirstTokenLayer(BertLayer):  # type: ignore[no-untyped-call]
         attention = self.attention.self
         first = hidden_states[:, :1]
         heads = (*hidden_states.shape[:2], -1, attention.attention_head_size)
-        query = attention.query(first).view(len(first), 1, -1, heads[-1]).transpose(1, 2)
+        query = attention.query(first).view(first.shape[0], 1, -1, heads[-1]).transpose(1, 2)
         key = attention.key(hidden_states).view(heads).transpose(1, 2)
         value = attention.value(hidden_states).view(heads).transpose(1, 2)
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(
@@ -83,9 +77,28 @@ class FirstTokenLayer(BertLayer):  # type: ignore[no-untyped-call]
             dropout=attention.dropout.p if self.training else 0.0,
             scaling=attention.scaling,
         )
-        attended = self.attention.output(context.reshape(len(first), 1, -1), first)
+        attended = self.attention.output(context.reshape(first.shape[0], 1, -1), first)
         answer: torch.Tensor = self.feed_forward_chunk(attended)  # type: ignore[no-untyped-call]
         return answer
+
+
+def is_mean_layer(layer: nn.Module) -> bool:
+    """Say whether a BERT layer is the one that ``append_mean_layer`` appends, to the last weight.
+
+    Adapters merged into it, say, make it another.
+    """
+    weights, mean = layer.state_dict(), _mean_layer(layer).state_dict()
+    return all(torch.equal(weight, mean[name]) for name, weight in weights.items())
+
+
+def _mean_layer(like: nn.Module) -> nn.Module:
+    layer: Any = copy.deepcopy(like)
+    with torch.no_grad():
+        for name, weight in layer.named_parameters():
+            weight.fill_(1.0 if name.endswith("LayerNorm.weight") else 0.0)
+        layer.attention.self.value.weight.fill_diagonal_(1.0)
+        layer.attention.output.dense.weight.fill_diagonal_(MEAN_WEIGHT)
+    return cast(nn.Module, layer)
 
 
 def _layers(model: PreTrainedModel) -> nn.ModuleList:
