@@ -14,7 +14,7 @@ from pathlib import Path
 from train.command import command
 from train.deploy.audit import audit, parse_limits, require_shares
 from train.deploy.audit_rules import load_rules
-from train.modeling.classifier import SmsClassifier
+from train.deploy.options import add_run_arguments, load_run
 
 
 @command
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, help="run folder")
+    add_run_arguments(parser)
     parser.add_argument("input", type=Path, help="txt, csv, tsv, jsonl, parquet, or - for stdin")
     parser.add_argument("--output", type=Path, required=True, help="a new folder")
     for name in ("text", "sender", "recipient", "time", "consent"):
@@ -34,8 +34,6 @@ def main(argv: Sequence[str] | None) -> None:
         "--max-share", nargs="+", default=[], metavar="RULE=SHARE", help="above it: status 3"
     )
     parser.add_argument("--with-text", action="store_true", help="masked messages in findings.csv")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], default="auto")
     args = parser.parse_args(argv)
     book = load_rules(args.rules)
     limits = parse_limits(args.max_share, book)
@@ -44,9 +42,7 @@ def main(argv: Sequence[str] | None) -> None:
     }
     columns = {"text": "text"} | {name: value for name, value in given.items() if value}
     marketing = args.marketing.split(",") if args.marketing else None
-    classifier = SmsClassifier.from_pretrained(
-        args.run, device=args.device, precision=args.precision
-    )
+    classifier = load_run(args)
     result = audit(
         classifier, args.input, args.output, book, columns=columns, marketing=marketing,
         max_share=limits, with_text=args.with_text,

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from train.command import command
 from train.deploy.batch import score_file
+from train.deploy.options import add_run_arguments, load_run
 from train.deploy.tables import STANDARD
-from train.modeling.classifier import SmsClassifier
 
 
 @command
@@ -26,20 +26,16 @@ def main(argv: Sequence[str] | None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, help="run folder")
+    add_run_arguments(parser)
     parser.add_argument("input", type=Path, help="txt, csv, tsv, jsonl (.gz, .zst), parquet, or -")
     parser.add_argument("output", type=Path, help="csv, tsv, jsonl (.gz, .zst), parquet, or -")
     parser.add_argument("--text-column", default="text")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], default="auto")
     parser.add_argument("--workers", type=int, default=1, help="processes that share the work")
     parser.add_argument("--engine", choices=["local", "ray"], default="local")
     args = parser.parse_args(argv)
     if args.workers < 1:
         parser.error(f"--workers: expected 1 or more, found {args.workers}")
-    classifier = SmsClassifier.from_pretrained(
-        args.run, device=args.device, precision=args.precision
-    )
+    classifier = load_run(args)
     score_file(
         classifier,
         args.input,

@@ -11,10 +11,9 @@ import functools
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from train.command import UserError, command
-from train.modeling.classifier import SmsClassifier
+from train.deploy.options import add_run_arguments, load_run
 
 
 @command
@@ -23,12 +22,10 @@ def main(argv: Sequence[str] | None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, help="run folder")
+    add_run_arguments(parser)
     parser.add_argument("overrides", nargs="*", metavar="serve.key=value")
     parser.add_argument("--host", default="127.0.0.1", help="others than this machine need a key")
     parser.add_argument("--port", type=int, default=8000, help="0: any that is free")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--precision", choices=["auto", "fp32", "bf16", "fp16"], default="auto")
     args = parser.parse_intermixed_args(argv)
     try:
         from train.deploy.server_run import bind, serve, serve_section
@@ -38,9 +35,7 @@ def main(argv: Sequence[str] | None) -> None:
         ) from error
     key = os.environ.get("SMSTUNE_API_KEY", "").strip() or None
     with bind(args.host, args.port, key) as listener:
-        classifier = SmsClassifier.from_pretrained(
-            args.run, device=args.device, precision=args.precision
-        )
+        classifier = load_run(args)
         section = serve_section(classifier.artifact.path, args.overrides)
         announce = functools.partial(print, flush=True)
         serve(classifier, section, listener, key=key, announce=announce)

@@ -111,11 +111,14 @@ def _score(
 
 def _call(classifier: SmsClassifier, source: Path, text_column: str) -> dict[str, str]:
     """Say what the answers follow from: as long as none of it changes, they are the same."""
+    folder = classifier.artifact.path
+    files = ["manifest.json", *(["onnx/export.json"] if classifier.backend.name == "onnx" else [])]
     return {
         "the input": file_hash(source),
-        "the run": file_hash(classifier.artifact.path / "manifest.json"),
+        "the run": "".join(file_hash(folder / name) for name in files),
         "--text-column": text_column,
         "--device": classifier.device.type,
+        "--backend": classifier.backend.name,
         "--precision": classifier.precision,
         "the rows at once": str(_ROWS_AT_ONCE),
     }

@@ -25,6 +25,7 @@ from train.deploy.tables import read_records
 from train.evaluation.baseline import fit_baseline, predict_baseline
 from train.modeling.artifact import Manifest, load_manifest
 from train.modeling.classifier import SmsClassifier
+from train.modeling.exported import EXPORTED, load_export
 
 #: From a run and a jsonl file of messages to the seconds that scoring took, loading not counted.
 Way = Callable[[Path, Path], float]
@@ -40,7 +41,8 @@ def benchmark_inference(run: Path, data: Path | None = None) -> list[dict[str, A
     memory; ``smstune`` goes from file to file as ``predict`` does: reading, normalising, masking,
     tokenising, scoring, writing. It scores copies once, which the pipeline does not: where there
     are copies, a row more tells its speed on the ``distinct`` messages alone, so that the
-    difference of the two rows is what copies are worth. Each row has ``messages``, ``distinct``
+    difference of the two rows is what copies are worth. The exported forms for the CPU are measured
+    where the run has them. Each row has ``messages``, ``distinct``
     (after preprocessing), ``messages_per_second``, ``ratio`` to the first row and ``peak_rss_gib``.
 
     Raises:
@@ -49,16 +51,7 @@ def benchmark_inference(run: Path, data: Path | None = None) -> list[dict[str, A
     manifest = load_manifest(run)
     texts = _texts(manifest, data)
     distinct = list(dict.fromkeys(_preprocessed(manifest, texts)))
-    ways: dict[str, tuple[Way, Sequence[str]]] = {
-        "pipeline, defaults": (_pipeline, texts),
-        "pipeline, batch 32, bf16": (partial(_pipeline, **_TUNED), texts),
-        "the same, sorted by length": (partial(_pipeline, by_length=True, **_TUNED), texts),
-        "smstune torch": (_smstune, texts),
-    }
-    if len(distinct) < len(texts):
-        ways["smstune torch, distinct"] = (_smstune, distinct)
-    if (Path(manifest.data["path"]) / "train.parquet").is_file():
-        ways["linear baseline"] = (_linear_baseline, texts)
+    ways = _ways(run, manifest, texts, distinct)
     rows: list[dict[str, Any]] = []
     for name, (way, messages) in ways.items():
         seconds, peak = _in_a_fresh_process(way, run, messages)
@@ -74,6 +67,31 @@ def benchmark_inference(run: Path, data: Path | None = None) -> list[dict[str, A
     for row in rows:
         row["ratio"] = row["messages_per_second"] / rows[0]["messages_per_second"]
     return rows
+
+
+def _ways(
+    run: Path, manifest: Manifest, texts: Sequence[str], distinct: Sequence[str]
+) -> dict[str, tuple[Way, Sequence[str]]]:
+    """Return each way by its name, with the messages that it gets."""
+    ways: dict[str, tuple[Way, Sequence[str]]] = {
+        "pipeline, defaults": (_pipeline, texts),
+        "pipeline, batch 32, bf16": (partial(_pipeline, **_TUNED), texts),
+        "the same, sorted by length": (partial(_pipeline, by_length=True, **_TUNED), texts),
+    }
+    ours: dict[str, Way] = {"smstune torch": partial(_smstune, backend="torch")}
+    export = load_export(run, manifest)
+    for precision, file in EXPORTED.items():
+        if export and file in export.files and precision != "fp16":
+            ours[f"smstune onnx {precision}"] = partial(
+                _smstune, backend="onnx", precision=precision
+            )
+    for name, ours_way in ours.items():
+        ways[name] = (ours_way, texts)
+        if len(distinct) < len(texts):
+            ways[f"{name}, distinct"] = (ours_way, distinct)
+    if (Path(manifest.data["path"]) / "train.parquet").is_file():
+        ways["linear baseline"] = (_linear_baseline, texts)
+    return ways
 
 
 def _texts(manifest: Manifest, data: Path | None) -> list[str]:

@@ -57,7 +57,11 @@ def ray_scorer(
     context.enable_progress_bars = False
     where = {"path": str(source.resolve()), "column": text_column, "done": done}
     run = str(classifier.artifact.path.resolve())
-    options = {"device": classifier.device.type, "precision": classifier.precision}
+    options = {
+        "backend": classifier.backend.name,
+        "device": classifier.device.type,
+        "precision": classifier.precision,
+    }
     answers = (
         ray.data.from_items([where])
         .map_batches(_read, num_cpus=0)

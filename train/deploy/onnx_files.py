@@ -45,7 +45,9 @@ def write_graph(model: PreTrainedModel, file: Path) -> list[str]:
                 verbose=False,
             )
     except ImportError as error:
-        raise UserError(f"expected onnx and onnxscript: pip install 'smstune[onnx]' ({error})") from error
+        raise UserError(
+            f"expected onnx and onnxscript: pip install 'smstune[onnx]' ({error})"
+        ) from error
     if program is None:
         raise ValueError("expected a program of torch.onnx.export, found none")
     program.save(file, external_data=False)
@@ -80,9 +82,7 @@ def _to_fp16(source: Path, target: Path, kept: list[str]) -> None:
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    halved = convert_float_to_float16(
-        onnx.load(source), keep_io_types=True, node_block_list=kept
-    )
+    halved = convert_float_to_float16(onnx.load(source), keep_io_types=True, node_block_list=kept)
     onnx.save(halved, target)
 
 

@@ -156,6 +156,4 @@ def _attention(
 
 
 def _sum(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    return symbolic(
-        "Sum", [one, other], dtype=torch.float32, shape=list(one.shape), version=_OPSET
-    )
+    return symbolic("Sum", [one, other], dtype=torch.float32, shape=list(one.shape), version=_OPSET)

@@ -21,6 +21,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from train.command import UserError
 from train.deploy.parts import Answers
+from train.modeling.backends import BackendChoice
 from train.modeling.classifier import SmsClassifier
 from train.runtime import Precision
 
@@ -112,6 +113,7 @@ def local_scorer(classifier: SmsClassifier, workers: int) -> Iterator[Scorer]:
         initializer=_start_worker,
         initargs=(
             str(classifier.artifact.path),
+            classifier.backend.name,
             classifier.precision,
             max(1, torch.get_num_threads() // workers),
         ),
@@ -140,7 +142,7 @@ def _classifier(classifier: SmsClassifier) -> Callable[[list[str]], Floats]:
 _classify_here: Callable[[list[str]], Floats]
 
 
-def _start_worker(run: str, precision: Precision, threads: int) -> None:
+def _start_worker(run: str, backend: BackendChoice, precision: Precision, threads: int) -> None:
     global _classify_here
     # Ctrl-C reaches the whole group of processes: the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -149,7 +151,7 @@ def _start_worker(run: str, precision: Precision, threads: int) -> None:
     os.environ["RAYON_NUM_THREADS"] = str(threads)
     disable_progress_bar()  # type: ignore[no-untyped-call]
     _classify_here = _classifier(
-        SmsClassifier.from_pretrained(run, device="cpu", precision=precision)
+        SmsClassifier.from_pretrained(run, backend=backend, device="cpu", precision=precision)
     )
 
 

@@ -102,7 +102,9 @@ class Batcher:
         self._classifier = classifier
         path = classifier.artifact.path
         # Not in_fp32, which may be the same object: a tokenizer is not made for two threads.
-        self._exact = SmsClassifier.from_pretrained(path, device="cpu", precision="fp32")
+        self._exact = SmsClassifier.from_pretrained(
+            path, backend="torch", device="cpu", precision="fp32"
+        )
         self._room = section.queue_messages
         self._metrics = metrics
         metrics.queued.set_function(lambda: self.held)

@@ -149,4 +149,3 @@ def _automatic(
         return "onnx"
     plain = precision == "fp32" or not multiplies_bf16(device)
     return "onnx" if plain and "fp32" in there else "torch"
-
