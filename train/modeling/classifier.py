@@ -31,7 +31,7 @@ from train.runtime import (
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 #: Tokens of a batch, padding included: on the CPU what stays in its cache, on a GPU what fills it.
-_TOKEN_BUDGET = {"cpu": 4096, "cuda": 65536}
+_TOKEN_BUDGET = {"cpu": 2048, "cuda": 65536}
 
 
 class Prediction(NamedTuple):
