@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pyarrow.parquet as pq
+import pytest
 from doors import TINY_OVERRIDES, run
 
 from train.deploy.benchmark import benchmark_inference
@@ -26,6 +27,7 @@ def test_training_of_each_way(config_file, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_scoring_of_each_way(finished_run, prepared, tmp_path):
     texts = pq.read_table(prepared / "test.parquet")["text"].to_pylist()
     rows = benchmark_inference(finished_run)

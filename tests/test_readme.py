@@ -169,6 +169,7 @@ def test_configurations_of_the_evaluation_page_are_valid():
         Config.model_validate({"data": {"path": "d"}, **yaml.safe_load(block)})
 
 
+@pytest.mark.slow
 def test_commands_of_the_scoring_page_run(tmp_path, monkeypatch, finished_run, messages):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(finished_run, tmp_path / "runs/mine")

@@ -30,7 +30,7 @@ from train.modeling.fetch import local_folder
 from train.runtime import DeviceChoice, PrecisionChoice, pick_device
 
 #: Tokens of a batch, padding included: on the CPU what stays in its cache, on a GPU what fills it.
-_TOKEN_BUDGET = {"cpu": 4096, "cuda": 65536}
+_TOKEN_BUDGET = {"cpu": 2048, "cuda": 65536}
 
 
 class Prediction(NamedTuple):
