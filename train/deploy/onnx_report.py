@@ -50,9 +50,7 @@ def measure_latency(
 
 def render_export(run: Path, export: Export) -> str:
     """Return ``report.md`` of an export: of each file its gate and its speed."""
-    sections = [
-        section for name, file in export.files.items() for section in _sections(name, file)
-    ]
+    sections = [section for name, file in export.files.items() for section in _sections(name, file)]
     summary = (
         f"Exported from weights with SHA-256 {export.weights_sha256[:12]}. Numbers and hashes: "
         "export.json."
