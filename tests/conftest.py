@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 # Before anything imports a Hugging Face library: no test may reach for the network.
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
@@ -12,8 +14,12 @@ os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALL
 import pytest
 import torch
 from doors import LABELS, LEARNING_OVERRIDES, SAMPLE, TINY_OVERRIDES, run, write_csv
+from hub_server import TOKEN, Hub
+from huggingface_hub import constants, set_client_factory
+from huggingface_hub.utils import _http
 from transformers import BertConfig, BertModel
 
+import train.deploy.hub
 from train.data.tokenization import build_tokenizer
 
 # Sums in one order, so that runs can be compared bit for bit whatever the machine's cores.
@@ -97,3 +103,35 @@ def learned_run(tmp_path_factory, config_file) -> Path:
     output = tmp_path_factory.mktemp("runs") / "learned"
     assert run("finetune", config_file, *LEARNING_OVERRIDES, f"training.output_dir={output}") == 0
     return output
+
+
+@pytest.fixture(scope="session")
+def evaluated_run(tmp_path_factory, learned_run) -> Path:
+    """Return a copy of the learned run with an operating point and an evaluation of test."""
+    run_folder = tmp_path_factory.mktemp("runs") / "evaluated"
+    shutil.copytree(learned_run, run_folder)
+    # The tiny validation split shows little: a loose budget at an even chance.
+    budget = "{labels: [fraud], max_false_positive_rate: 0.5, confidence: 0.5}"
+    point = f"evaluation.operating_points={{stop: {budget}}}"
+    assert run("eval", run_folder, "--calibrate", point, "evaluation.bootstrap_samples=50") == 0
+    return run_folder
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """Return a hub on this machine, which the client in this process speaks to."""
+    server = Hub()
+    monkeypatch.setattr(constants, "ENDPOINT", server.endpoint)
+    template = server.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    # Publishing turns this on for any hub but the official one; afterwards it is as it was.
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", constants.HF_HUB_DISABLE_XET)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setattr(train.deploy.hub, "TIMEOUT", 1.0)
+    # The client waits between its attempts, up to 8 seconds.
+    monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda _seconds: None))
+    yield server
+    server.close()
+    set_client_factory(_http.default_client_factory)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
+import pyarrow.parquet as pq
 from doors import TINY_OVERRIDES, run
+
+from train.deploy.benchmark import benchmark_inference
 
 
 def test_dedup(messages, capsys):
@@ -19,3 +24,22 @@ def test_training_of_each_way(config_file, tmp_path, capsys):
     for way in ("ours", "stock tuned", "stock"):
         assert way in table
     assert not (tmp_path / "run").exists()
+
+
+def test_scoring_of_each_way(finished_run, prepared, tmp_path):
+    texts = pq.read_table(prepared / "test.parquet")["text"].to_pylist()
+    rows = benchmark_inference(finished_run)
+    assert [row["way"].partition(",")[0] for row in rows] == [
+        "pipeline", "pipeline", "the same", "smstune torch", "linear baseline",
+    ]  # fmt: skip
+    assert rows[0]["ratio"] == 1
+    for row in rows:
+        assert row["messages"] == row["distinct"] == len(texts)
+        assert 0.1 < row["peak_rss_gib"] < 8
+        assert row["messages_per_second"] > 0
+    copies = tmp_path / "copies.jsonl"
+    lines = [json.dumps({"text": text}) + "\n" for text in texts * 2]
+    copies.write_text("".join(lines), "utf-8")
+    rows = {row["way"]: row for row in benchmark_inference(finished_run, copies)}
+    assert rows["smstune torch"]["messages"] == 2 * len(texts)
+    assert rows["smstune torch, distinct"]["messages"] == len(texts)

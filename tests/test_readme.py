@@ -10,13 +10,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx2
 import pytest
 import yaml
 from doors import ROOT, SAMPLE, TINY_OVERRIDES, run
+from serving import serving
 
 from train.config import Config
+from train.deploy.audit_rules import load_rules
+from train.sections import ServeConfig
 
 README = (ROOT / "README.md").read_text("utf-8")
+CHINESE = (ROOT / "README.zh-CN.md").read_text("utf-8")
 
 
 def commands(page):
@@ -41,9 +46,12 @@ def test_the_path_from_own_data_to_a_model_in_use(tmp_path, monkeypatch, checkpo
     monkeypatch.chdir(tmp_path)
     (tmp_path / "messages.csv").write_bytes(messages.read_bytes())
     (tmp_path / "new.csv").write_bytes(messages.read_bytes())
+    (tmp_path / "outgoing.csv").write_bytes(messages.read_bytes())
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     names = ("bank_alert", "retail", "bank_phishing", "gambling")
-    rows = "".join(f"- {{name: {name}}}\n" for name in names)
+    parents = ("normal", "marketing", "fraud", "illegal")
+    pairs = zip(names, parents, strict=True)
+    rows = "".join(f"- {{name: {name}, parent: {parent}}}\n" for name, parent in pairs)
     (tmp_path / "labels.yaml").write_text(f"labels:\n{rows}", "utf-8")
     walked = []
     for command in COMMANDS:
@@ -55,7 +63,8 @@ def test_the_path_from_own_data_to_a_model_in_use(tmp_path, monkeypatch, checkpo
             arguments += [f"model.name_or_path={checkpoint}", *TINY_OVERRIDES]
         assert run(name, *arguments) == 0, command
         walked.append(name)
-    assert walked == ["prepare", "finetune", "eval", "predict"]
+    assert walked == ["prepare", "finetune", "eval", "predict", "audit", "publish"]
+    assert (tmp_path / "audits/mine/audit.html").is_file()
     assert (tmp_path / "labelled.csv").is_file()
 
 
@@ -68,6 +77,74 @@ def test_commands_of_the_data_page_run(tmp_path, monkeypatch, messages, labels_f
     for command in found:
         _, path, *arguments = shlex.split(command)
         assert run(Path(path).stem, *arguments) == 0, command
+
+
+def test_commands_of_the_serving_page_run(tmp_path, learned_run):
+    """Start its servers on free ports, and send what it sends."""
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/mine").symlink_to(learned_run)
+    page = (ROOT / "docs/serving.md").read_text("utf-8")
+    own, *calls, for_others = (shlex.split(command) for command in commands(page))
+    assert own[:2] == ["python", "scripts/serve.py"]
+    assert [words[0] for words in calls] == ["curl"] * 4
+    with serving(tmp_path, tmp_path / own[2], *own[3:], "--port", "0") as served:
+        for words in calls:
+            words = [word.replace("http://127.0.0.1:8000", served.address) for word in words]
+            done = subprocess.run([*words, "--fail"], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, words
+    key, _, script, folder, *arguments = for_others
+    assert script == "scripts/serve.py"
+    environment = dict([key.split("=")])
+    with serving(tmp_path, tmp_path / folder, *arguments, **environment) as served:
+        assert (
+            httpx2.get(served.address.replace("0.0.0.0", "127.0.0.1") + "/metrics").status_code
+            == 401
+        )
+
+
+def test_defaults_of_the_serving_page():
+    page = (ROOT / "docs/serving.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| `?([\d.\[\]]+)`? \|", page, re.M)
+    assert {name: yaml.safe_load(value) for name, value in rows} == ServeConfig().model_dump()
+
+
+def test_commands_of_the_audit_page_run(tmp_path, monkeypatch, learned_run, messages):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outgoing.csv").write_bytes(messages.read_bytes())
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/mine").symlink_to(learned_run)
+    found = commands((ROOT / "docs/audit.md").read_text("utf-8"))
+    # The sample's shops mostly name no way to opt out, so the limits of the second are not kept.
+    for command, status in zip(found, (0, 3), strict=True):
+        _, path, *arguments = shlex.split(command)
+        assert run(Path(path).stem, *arguments) == status, command
+
+
+def test_rules_of_the_audit_page_are_valid_and_whole(tmp_path):
+    page = (ROOT / "docs/audit.md").read_text("utf-8")
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", page, re.S | re.M)
+    (tmp_path / "rules.yaml").write_text(block, "utf-8")
+    assert load_rules(tmp_path / "rules.yaml").rules.night.from_hour == 21
+    assert re.findall(r"^\| `(\w+)` \|", page, re.M) == [*load_rules().rules.by_name()]
+
+
+def facts(page):
+    """Return what no translation changes: commands, code, links, the numbers of tables."""
+    page = re.sub(r"^## (?:Files|文件)\n.*", "", page, flags=re.S | re.M)
+    tables = [re.split(r"(?<!\\)\|", line)[1:-1] for line in re.findall(r"^\|.*", page, re.M)]
+    return {
+        "commands": [command.split("#")[0].strip() for command in commands(page)],
+        "python": re.findall(r"^ *```python\n(.*?)^ *```", page, re.S | re.M),
+        "links": sorted(re.findall(r"\]\(([^)]+)\)", page)),
+        "code": sorted(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", page, flags=re.S))),
+        "widths": [len(cells) for cells in tables],
+        "numbers": [re.findall(r"\d[\d,.]*\d|\d", " ".join(cells)) for cells in tables],
+    }
+
+
+def test_chinese_readme_states_the_same_facts():
+    swapped = CHINESE.replace("[English](README.md)", "[中文](README.zh-CN.md)")
+    assert facts(swapped) == facts(README)
 
 
 EVALUATION = (ROOT / "docs/evaluation.md").read_text("utf-8")
@@ -90,6 +167,34 @@ def test_configurations_of_the_evaluation_page_are_valid():
     assert len(blocks) == 2
     for block in blocks:
         Config.model_validate({"data": {"path": "d"}, **yaml.safe_load(block)})
+
+
+def test_commands_of_the_scoring_page_run(tmp_path, monkeypatch, finished_run, messages):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished_run, tmp_path / "runs/mine")
+    (tmp_path / "new.csv").write_bytes(messages.read_bytes())
+    found = commands((ROOT / "docs/scoring.md").read_text("utf-8"))
+    walked = []
+    for command in found:
+        program, path, *arguments = shlex.split(command)
+        if program == "python":
+            assert run(Path(path).stem, *arguments) == 0, command
+            walked.append(Path(path).stem)
+    assert walked == ["predict", "predict", "benchmark"]
+
+
+def test_commands_and_code_of_the_publishing_page_run(hub, tmp_path, monkeypatch, evaluated_run):
+    page = (ROOT / "docs/publishing.md").read_text("utf-8")
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(evaluated_run, tmp_path / "runs/mine")
+    found = commands(page)
+    assert [Path(shlex.split(command)[1]).stem for command in found] == ["eval", *["publish"] * 2]
+    for command in found:
+        _, path, *arguments = shlex.split(command)
+        assert run(Path(path).stem, *arguments) == 0, command
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.S | re.M)
+    exec(code, loaded := {})
+    assert loaded["classifier"].predict(["你好"])
 
 
 def test_python_example_runs(finished_run):

@@ -23,6 +23,7 @@ from train.sections import (
     ExportConfig,
     LossConfig,
     Section,
+    ServeConfig,
     Share,
 )
 
@@ -135,6 +136,7 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     export: ExportConfig = ExportConfig()
+    serve: ServeConfig = ServeConfig()
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -164,14 +166,22 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         UserError: naming every wrong key or value at once, with its path.
     """
     path = Path(path)
-    values = _read_with_parent(path)
+    return build_config(_read_with_parent(path), overrides, path)
+
+
+def build_config(values: dict[str, Any], overrides: Sequence[str], where: Path) -> Config:
+    """Check ``values`` with ``overrides`` laid over them; errors name ``where`` they are from.
+
+    Raises:
+        UserError: naming every wrong key or value at once, with its path.
+    """
     for override in overrides:
         _merge(values, _parse_override(override))
     try:
         return Config.model_validate(values)
     except ValidationError as error:
         lines = "; ".join(_explain(item) for item in error.errors())
-        raise UserError(f"{path}: {lines}") from error
+        raise UserError(f"{where}: {lines}") from error
 
 
 def dump_config(config: Config) -> str:

@@ -30,15 +30,8 @@ class Section(NamedTuple):
     parts: Sequence[Markup] = ()
 
 
-_PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-    """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{{ title }}</title>
-<style>
+#: The look of every page.
+STYLE = """\
 :root { --text: #1f2328; --soft: #59636e; --line: #d1d9e0; --back: #fff; --stripe: #f6f8fa;
   --bad: #b42318; }
 @media (prefers-color-scheme: dark) { :root { --text: #e6edf3; --soft: #9198a1; --line: #3d444d;
@@ -71,7 +64,17 @@ figure.narrow svg { min-width: 0; max-width: 32rem; }
 @media (max-width: 34rem) { table { font-size: .8rem; } th, td { padding: .25rem .4rem; } }
 @media (prefers-color-scheme: dark) { figure { background: #fff; border-radius: 6px;
   padding: .5rem; } }
-</style>
+"""
+_PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+    """<!doctype html>
+<html lang="{{ lang }}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{{ title }}</title>
+<style>
+{{ style }}</style>
 </head>
 <body>
 <h1>{{ title }}</h1>
@@ -103,9 +106,10 @@ _TABLE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from
 )
 
 
-def render_page(title: str, summary: str, sections: Iterable[Section]) -> str:
-    """Return the HTML of a page that needs nothing from outside."""
-    return _PAGE.render(title=title, summary=summary, sections=list(sections)) + "\n"
+def render_page(title: str, summary: str, sections: Iterable[Section], *, lang: str = "en") -> str:
+    """Return the HTML of a page that needs nothing from outside; ``lang`` is its language."""
+    facts = {"style": Markup(STYLE), "title": title, "summary": summary, "lang": lang}
+    return _PAGE.render(**facts, sections=list(sections)) + "\n"
 
 
 def render_markdown(title: str, summary: str, sections: Iterable[Section]) -> str:

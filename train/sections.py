@@ -1,4 +1,4 @@
-"""The base of every section of the configuration, and those of evasion, objective and judgement."""
+"""The base of a section of the configuration; evasion, objective, judgement and serving."""
 
 from __future__ import annotations
 
@@ -165,3 +165,34 @@ class EvaluationConfig(Section):
         default=[], description="Columns to slice by, besides the source and the month."
     )
     gates: list[GateConfig] = Field(default=[], description="Exit status 3 when one is not kept.")
+
+
+class ServeConfig(Section):
+    """What the server takes; the rest is on its command line."""
+
+    max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest body of a request.")
+    max_messages: int = Field(256, ge=1, description="Most messages in a request.")
+    max_characters: int = Field(
+        17_085, ge=1, description="Longest message; the default is the longest an SMS can be."
+    )
+    queue_messages: int = Field(
+        1024,
+        ge=64,
+        description="Most messages that wait or are scored; then 503. An explanation counts as 64.",
+    )
+    batch_messages: int = Field(64, ge=1, description="Messages that are scored together.")
+    batch_wait_ms: float = Field(
+        4.0, ge=0, le=1000, description="How long the first message of a batch waits for others."
+    )
+    stop_seconds: int = Field(
+        20, ge=1, description="After SIGTERM, how long to go on with what was taken."
+    )
+    cors_origins: list[str] = Field(
+        default=[], description="Pages of other origins that may call, as https://shop.example."
+    )
+
+    @model_validator(mode="after")
+    def _room_for_a_request(self) -> Self:
+        if self.queue_messages < self.max_messages:
+            raise ValueError("expected queue_messages of max_messages or more")
+        return self

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from doors import run, write_csv
 
-from train.deploy import batch
+from train.deploy import batch, scorer
 
 TEXTS = ["您的账户已冻结，请登录", "", "今天全场5折", "您的账户已冻结，请登录", 'a,b"c']
 
@@ -73,7 +73,7 @@ def test_answers_do_not_depend_on_the_chunk(finished_run, tmp_path, monkeypatch)
     source = make(tmp_path, "csv")
     assert run("predict", finished_run, source, tmp_path / "whole.jsonl") == 0
     monkeypatch.setattr(batch, "_ROWS_AT_ONCE", 1)
-    monkeypatch.setattr(batch, "_REMEMBERED", 1)
+    monkeypatch.setattr(scorer, "_REMEMBERED", 1)
     assert run("predict", finished_run, source, tmp_path / "single.jsonl") == 0
     whole, single = read(tmp_path / "whole.jsonl"), read(tmp_path / "single.jsonl")
     assert [row["label"] for row in whole] == [row["label"] for row in single]

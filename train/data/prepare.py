@@ -173,6 +173,21 @@ def load_preparation(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def provenance(preparation: dict[str, Any]) -> dict[str, Any]:
+    """Return what a model must say of the data in a prepared folder, from that folder's manifest.
+
+    ``sources``, the names of where its messages came from; ``terms``, each public set's once;
+    ``counts``.
+    """
+    # Folders prepared before test sets could be given do not name any.
+    every = [*preparation["inputs"], *preparation.get("tests", ())]
+    return {
+        "sources": sorted({item["source"] for item in every}),
+        "terms": list({terms["name"]: terms for terms in preparation["terms"]}.values()),
+        "counts": preparation["counts"],
+    }
+
+
 def _check_splits(assigned: Assigned, collected: Collected) -> None:
     names = collected.labels.names
     every = np.bincount(collected.label_ids, minlength=len(names))

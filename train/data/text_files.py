@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 import codecs
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO, cast
+
+import pyarrow as pa
 
 from train.command import UserError
 
+#: What the end of a file's name says of its compression, in pyarrow's words.
+COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
 _CHUNK = 1 << 20
+
+
+@contextmanager
+def open_bytes(path: Path) -> Iterator[BinaryIO]:
+    """Open ``path`` for reading bytes; one whose name ends in .gz or .zst is decompressed.
+
+    Raises:
+        UserError: if the file is missing, or what was compressed is broken.
+    """
+    if not path.is_file():
+        raise UserError(f"expected a file, found none at {path}: check the path")
+    compression = COMPRESSION.get(path.suffix)
+    try:
+        with pa.input_stream(str(path), compression=compression) as stream:
+            # pyarrow's stream has the methods of a raw one; the buffer adds lines.
+            yield cast(BinaryIO, io.BufferedReader(stream, _CHUNK))
+    except OSError as error:
+        if compression is None or error.errno is not None:
+            raise
+        raise UserError(
+            f"expected a whole {path.suffix} file, found a broken one at {path}: {error}: "
+            "get it once more"
+        ) from error
 
 
 def detect_encoding(path: Path) -> str:
@@ -22,10 +50,9 @@ def detect_encoding(path: Path) -> str:
     Raises:
         UserError: if the file is missing or empty.
     """
-    if not path.is_file():
-        raise UserError(f"expected a file, found none at {path}: check the path")
-    if path.stat().st_size == 0:
-        raise UserError(f"expected messages, found an empty file at {path}")
+    with open_bytes(path) as stream:
+        if not stream.read(1):
+            raise UserError(f"expected messages, found an empty file at {path}")
     for encoding in ("utf-8-sig", "gb18030"):
         if _decodes(path, encoding):
             return encoding
@@ -36,8 +63,12 @@ def detect_encoding(path: Path) -> str:
 def open_text(path: Path) -> Iterator[TextIO]:
     """Open ``path`` in its encoding; a byte that does not decode becomes a lone surrogate."""
     # newline="" leaves line ends inside quoted csv fields to the csv module.
-    with path.open(encoding=detect_encoding(path), errors="surrogateescape", newline="") as stream:
-        yield stream
+    encoding = detect_encoding(path)
+    with (
+        open_bytes(path) as stream,
+        io.TextIOWrapper(stream, encoding, errors="surrogateescape", newline="") as text,
+    ):
+        yield text
 
 
 def has_bad_bytes(text: str) -> bool:
@@ -47,7 +78,7 @@ def has_bad_bytes(text: str) -> bool:
 
 def _decodes(path: Path, encoding: str) -> bool:
     decoder = codecs.getincrementaldecoder(encoding)()
-    with path.open("rb") as stream:
+    with open_bytes(path) as stream:
         try:
             while chunk := stream.read(_CHUNK):
                 decoder.decode(chunk)
@@ -58,7 +89,7 @@ def _decodes(path: Path, encoding: str) -> bool:
 
 
 def _broken_lines(path: Path, encoding: str) -> int:
-    with path.open("rb") as stream:
+    with open_bytes(path) as stream:
         return sum(1 for line in stream if not _line_decodes(line, encoding))
 
 

@@ -1,4 +1,4 @@
-"""Tables of messages, a row at a time: every row read is written, with all its columns."""
+"""Tables of messages, read a row at a time: every row comes, with all its columns."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from train.command import UserError, file_written_whole
-from train.data.text_files import has_bad_bytes, open_text
+from train.command import UserError
+from train.data.text_files import COMPRESSION, has_bad_bytes, open_bytes, open_text
 
 #: Where ``-`` reads from and writes to.
 STANDARD = Path("-")
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_READ_AT_ONCE = 4096
+_BUFFER = 1 << 20
 
 
 class Record(NamedTuple):
@@ -31,8 +34,9 @@ class Record(NamedTuple):
 def read_records(path: Path, text_column: str = "text") -> Iterator[Record]:
     """Yield the rows of a txt, csv, tsv, jsonl or parquet file, or of standard input (``-``).
 
-    A txt file and standard input hold a message a line. A row that is bad by itself comes with a
-    note instead of an error, so that rows in and rows out stay in step.
+    A txt file and standard input hold a message a line; all but parquet may be .gz or .zst. A row
+    that is bad by itself comes with a note instead of an error, so that rows in and rows out stay
+    in step.
 
     Raises:
         UserError: if the file is missing, broken as a whole, or has no such column.
@@ -46,9 +50,36 @@ def read_records(path: Path, text_column: str = "text") -> Iterator[Record]:
         ".jsonl": _read_jsonl,
         ".parquet": _read_parquet,
     }
-    if path.suffix not in readers:
-        raise UserError(f"expected {', '.join(readers)} or -, found {str(path)!r} as input")
-    return readers[path.suffix](path, text_column)
+    return readers[table_kind(path, list(readers), "input")](path, text_column)
+
+
+def table_kind(path: Path, known: list[str], role: str) -> str:
+    """Return the suffix that says what the table is, compression taken off."""
+    packed = path.suffix in COMPRESSION
+    kind = path.with_suffix("").suffix if packed else path.suffix
+    if kind not in known or (packed and kind == ".parquet"):
+        raise UserError(
+            f"expected {', '.join(known)} (all but parquet also as .gz or .zst) or -, "
+            f"found {str(path)!r} as {role}"
+        )
+    return kind
+
+
+def count_rows(path: Path) -> int:
+    """Return how many rows the file at ``path`` has: exact for parquet, else at most its lines."""
+    if path.suffix == ".parquet":
+        with _open_parquet(path) as table:
+            return int(table.metadata.num_rows)
+    with open_bytes(path) as stream:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: stream.read(_BUFFER), b""))
+
+
+def column_types(path: Path) -> dict[str, pa.DataType]:
+    """Return the types of a parquet file's columns; of any other file, which says none, none."""
+    if path.suffix != ".parquet":
+        return {}
+    with _open_parquet(path) as table:
+        return {field.name: field.type for field in table.schema_arrow}
 
 
 def _read_txt(path: Path, _column: str) -> Iterator[Record]:
@@ -63,7 +94,9 @@ def _lines(stream: Any) -> Iterator[Record]:  # noqa: ANN401
 
 def _read_csv(path: Path, column: str) -> Iterator[Record]:
     with open_text(path) as stream:
-        reader = csv.reader(stream, delimiter="\t" if path.suffix == ".tsv" else ",")
+        reader = csv.reader(
+            stream, delimiter=DELIMITERS[table_kind(path, list(DELIMITERS), "input")]
+        )
         header = next(reader, [])
         _require_column(path, column, header)
         for values in reader:
@@ -98,14 +131,21 @@ def _read_jsonl(path: Path, column: str) -> Iterator[Record]:
 
 
 def _read_parquet(path: Path, column: str) -> Iterator[Record]:
+    with _open_parquet(path) as table:
+        _require_column(path, column, table.schema_arrow.names)
+        for batch in table.iter_batches(_READ_AT_ONCE):
+            for fields in batch.to_pylist():
+                yield _record(fields, column)
+
+
+@contextmanager
+def _open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
     if not path.is_file():
         raise UserError(f"expected a parquet file, found none at {path}")
     try:
-        with pq.ParquetFile(path) as table:
-            _require_column(path, column, table.schema_arrow.names)
-            for batch in table.iter_batches():
-                for fields in batch.to_pylist():
-                    yield _record(fields, column)
+        # Buffered, not read ahead: a row group may be larger than memory.
+        with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as table:
+            yield table
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(
             f"expected a parquet file, found a broken one at {path}: {error}"
@@ -133,96 +173,3 @@ def _require_column(path: Path, column: str, found: list[str]) -> None:
             f"expected column {column} in {path}, found {', '.join(found)}: "
             "name yours with --text-column"
         )
-
-
-Write = Callable[[list[dict[str, Any]]], None]
-
-
-@contextmanager
-def open_writer(path: Path) -> Iterator[Write]:
-    """Give a function that appends rows to a csv, tsv, jsonl or parquet file, or to stdout.
-
-    The file appears whole when the block ends, or not at all. Standard output gets jsonl.
-
-    Raises:
-        UserError: on another suffix.
-    """
-    if path == STANDARD:
-        yield _jsonl_writer(sys.stdout)
-        return
-    openers = {".csv": ",", ".tsv": "\t", ".jsonl": None, ".parquet": None}
-    if path.suffix not in openers:
-        raise UserError(f"expected {', '.join(openers)} or -, found {str(path)!r} as output")
-    with file_written_whole(path) as scratch:
-        if path.suffix == ".parquet":
-            with _parquet_writer(scratch) as write:
-                yield write
-        else:
-            delimiter = openers[path.suffix]
-            with scratch.open("w", encoding="utf-8", newline="") as stream:
-                yield _csv_writer(stream, delimiter) if delimiter else _jsonl_writer(stream)
-
-
-def _jsonl_writer(stream: IO[str]) -> Write:
-    def write(rows: list[dict[str, Any]]) -> None:
-        for row in rows:
-            stream.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
-
-    return write
-
-
-def _csv_writer(stream: IO[str], delimiter: str) -> Write:
-    writer: csv.DictWriter[str] | None = None
-
-    def write(rows: list[dict[str, Any]]) -> None:
-        nonlocal writer
-        for row in rows:
-            if writer is None:
-                writer = csv.DictWriter(stream, list(row), delimiter=delimiter)
-                writer.writeheader()
-            cells = {
-                name: json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
-                for name, value in row.items()
-            }
-            try:
-                writer.writerow(cells)
-            except ValueError as error:
-                raise UserError(
-                    f"expected the columns {', '.join(writer.fieldnames)} in every row, found "
-                    f"{', '.join(row)}: write jsonl, which takes rows of different columns"
-                ) from error
-
-    return write
-
-
-@contextmanager
-def _parquet_writer(path: Path) -> Iterator[Write]:
-    writer: pq.ParquetWriter | None = None
-
-    def write(rows: list[dict[str, Any]]) -> None:
-        nonlocal writer
-        try:
-            table = pa.Table.from_pylist(rows, None if writer is None else writer.schema)
-            table = table if writer else _with_typed_columns(table)
-        except pa.ArrowException as error:
-            raise UserError(
-                f"expected columns of one type, as parquet wants: {error}: write jsonl instead"
-            ) from error
-        if writer is None:
-            writer = pq.ParquetWriter(path, table.schema)
-        writer.write_table(table)
-
-    try:
-        yield write
-    finally:
-        if writer is not None:
-            writer.close()
-
-
-def _with_typed_columns(table: pa.Table) -> pa.Table:
-    """Make text of columns that hold nothing in the first rows: later rows may hold something."""
-    fields = [
-        field.with_type(pa.string()) if pa.types.is_null(field.type) else field
-        for field in table.schema
-    ]
-    return table.cast(pa.schema(fields))

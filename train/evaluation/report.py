@@ -33,7 +33,7 @@ def headline_table(metrics: Mapping[str, Any]) -> Table:
     grid.add_column("model", justify="right")
     grid.add_column("95 %", justify="right")
     grid.add_column("linear baseline", justify="right")
-    for row in _headline_rows(metrics):
+    for row in headline_rows(metrics):
         grid.add_row(*map(show, row))
     grid.add_section()
     baseline = (metrics["baseline"] or {}).get("per_label", {})
@@ -76,7 +76,7 @@ def _sections(metrics: Mapping[str, Any]) -> list[Section]:
             "Headline",
             "Intervals are by bootstrap over campaigns. The baseline is character TF-IDF with a "
             "linear SVM, trained on the same split. " + _contamination_line(metrics),
-            [table(head, _headline_rows(metrics))],
+            [table(head, headline_rows(metrics))],
         ),
         *gate_section(metrics),
         operating_section(metrics),
@@ -134,7 +134,8 @@ def _contamination_line(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def _headline_rows(metrics: Mapping[str, Any]) -> list[list[object]]:
+def headline_rows(metrics: Mapping[str, Any]) -> list[list[object]]:
+    """Return each headline score: its name, value, interval as text, and the baseline's value."""
     baseline = metrics["baseline"] or {}
     rows: list[list[object]] = [
         [name, metrics[key], interval_text(metrics["ci"].get(key)), baseline.get(key)]

@@ -43,7 +43,7 @@ from train.modeling.artifact import Manifest, load_manifest
 from train.modeling.backends import BackendChoice
 from train.modeling.classifier import SmsClassifier
 from train.modeling.decision import decide, point_scores
-from train.runtime import DeviceChoice
+from train.runtime import DeviceChoice, machine_name
 from train.sections import EvaluationConfig
 
 logger = logging.getLogger(__name__)
@@ -136,6 +136,7 @@ def evaluate_run(
         "throughput": {
             "messages_per_second": len(labelled.texts) / seconds,
             "device": classifier.device.type,
+            "machine": machine_name(classifier.device),
             "backend": classifier.backend.name,
             "precision": classifier.precision,
         },

@@ -26,6 +26,7 @@ from train.modeling.backends import (
 )
 from train.modeling.decision import Decision, biased_labels, decide
 from train.modeling.exported import exported_file
+from train.modeling.fetch import local_folder
 from train.runtime import DeviceChoice, PrecisionChoice, pick_device
 
 #: Tokens of a batch, padding included: on the CPU what stays in its cache, on a GPU what fills it.
@@ -66,11 +67,12 @@ class SmsClassifier:
         cls,
         path: str | Path,
         *,
+        revision: str | None = None,
         backend: BackendChoice = "auto",
         device: DeviceChoice = "auto",
         precision: PrecisionChoice = "auto",
     ) -> SmsClassifier:
-        """Load a run folder.
+        """Load a run folder, or by ``ORG/NAME`` a repository of the hub, at ``revision``.
 
         ``backend`` says what computes the logits: ``torch``, ``onnx`` (an exported form), or the
         faster of what lies in the folder (``pick_backend``).
@@ -78,7 +80,7 @@ class SmsClassifier:
         Raises:
             UserError: if its parts do not belong together or the device is not there.
         """
-        path, place = Path(path), pick_device(device)
+        path, place = local_folder(path, revision), pick_device(device)
         manifest = load_manifest(path)
         name, number_format = pick_backend(path, manifest, place, backend, precision)
         artifact = load_artifact(path, weights=name == "torch")
@@ -150,8 +152,13 @@ class SmsClassifier:
 
         An empty message is answered and marked; one longer than an SMS can be is cut and marked.
         """
+        return self.predictions(texts, self.predict_proba(texts))
+
+    def predictions(
+        self, texts: Sequence[str], probabilities: NDArray[np.float64]
+    ) -> list[Prediction]:
+        """Return what ``predict`` returns, of probabilities that are known already."""
         names = self.labels.names
-        probabilities = self.predict_proba(texts)
         calibration = self.artifact.manifest.calibration
         decisions = decide(probabilities, calibration.operating_points, self.labels)
         return [

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, Trainer, set_seed
 from transformers.trainer_utils import TrainOutput
 
 from train.config import Config, dump_config
+from train.data.prepare import provenance
 from train.evaluation.calibration import calibrate_run
 from train.modeling.artifact import Manifest, TextOptions, save_artifact
 from train.modeling.lora import merge_lora
@@ -90,6 +91,7 @@ def _manifest(config: Config, parts: Assembled, output: TrainOutput, seconds: fl
         data={
             "path": str(config.data.path),
             **{name: parts.preparation[name] for name in prepared},
+            **provenance(parts.preparation),
         },
         base_model=_base_model(config, parts.model),
         training=_training_facts(config, parts, output, seconds),
