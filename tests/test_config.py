@@ -108,7 +108,7 @@ def test_schema_is_printed_and_knows_every_section(capsys):
     assert run("finetune", "--schema") == 0
     schema = json.loads(capsys.readouterr().out)
     assert schema == json.loads(config_schema())
-    sections = {"data", "model", "loss", "training", "evaluation", "serve", "extends"}
+    sections = {"data", "model", "loss", "training", "evaluation", "export", "serve", "extends"}
     assert set(schema["properties"]) == sections
 
 

@@ -18,7 +18,7 @@ from serving import serving
 
 from train.config import Config
 from train.deploy.audit_rules import load_rules
-from train.sections import ServeConfig
+from train.sections import ExportConfig, ServeConfig
 
 README = (ROOT / "README.md").read_text("utf-8")
 CHINESE = (ROOT / "README.zh-CN.md").read_text("utf-8")
@@ -182,6 +182,20 @@ def test_commands_of_the_scoring_page_run(tmp_path, monkeypatch, finished_run, m
             assert run(Path(path).stem, *arguments) == 0, command
             walked.append(Path(path).stem)
     assert walked == ["predict", "predict", "benchmark"]
+
+
+def test_commands_of_the_export_page_run(tmp_path, monkeypatch, learned_run):
+    page = (ROOT / "docs/export.md").read_text("utf-8")
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(learned_run, tmp_path / "runs/mine")
+    found = commands(page)
+    assert [Path(shlex.split(command)[1]).stem for command in found] == ["export", "eval"]
+    for command in found:
+        _, path, *arguments = shlex.split(command)
+        assert run(Path(path).stem, *arguments) == 0, command
+    rows = re.findall(r"^\| `(max_\w+)` \| ([\d.]+) \|", page, re.M)
+    budgets = ExportConfig().model_dump(exclude={"keep_fp32"})
+    assert {name: float(value) for name, value in rows} == budgets
 
 
 def test_commands_and_code_of_the_publishing_page_run(hub, tmp_path, monkeypatch, evaluated_run):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import version
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -51,10 +52,12 @@ def export_run(run: Path, formats: Sequence[Format], section: ExportConfig) -> l
     Returns the paths of the onnx files.
 
     Raises:
-        UserError: if the run or its data do not fit, or a layer of ``keep_fp32`` is not there.
+        UserError: if a package is missing, the run or its data do not fit, or a layer of
+            ``keep_fp32`` is not there.
         GateError: if a form differs too much from the run: with the numbers, and for int8 and fp16
             the layers that would make it pass if they were kept in fp32.
     """
+    _require_packages()
     original = SmsClassifier.from_pretrained(run, backend="torch", device="cpu", precision="fp32")
     folder = run / "onnx"
     folder.mkdir(exist_ok=True)
@@ -173,6 +176,15 @@ class _Exporter:
 
     def _load(self, file: Path, precision: Precision) -> SmsClassifier:
         return SmsClassifier(self.original.artifact, OnnxBackend(file, _CPU, precision))
+
+
+def _require_packages() -> None:
+    missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if not find_spec(name)]
+    if missing:
+        raise UserError(
+            f"expected onnx, onnxruntime and onnxscript, found no {' and no '.join(missing)}: "
+            "pip install 'smstune[onnx]'"
+        )
 
 
 def _put_in_place(

@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from train.command import UserError
 from train.deploy.onnx_graph import as_fused
 from train.runtime import Precision
 
@@ -25,29 +24,21 @@ def write_graph(model: PreTrainedModel, file: Path) -> list[str]:
 
     Inputs ``input_ids`` and ``attention_mask``, int64 of shape (batch, sequence), both free; output
     ``logits``, fp32 of shape (batch, labels).
-
-    Raises:
-        UserError: if the exporter is not installed.
     """
     fused, keep = as_fused(model)
     ids = torch.full((2, 8), model.config.pad_token_id or 0)
     shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
     names = ["input_ids", "attention_mask"]
-    try:
-        with _quiet():
-            program = torch.onnx.export(
-                fused.eval(),
-                kwargs={"input_ids": ids, "attention_mask": torch.ones_like(ids)},
-                dynamo=True,
-                dynamic_shapes=dict.fromkeys(names, shape),
-                input_names=names,
-                output_names=["logits"],
-                verbose=False,
-            )
-    except ImportError as error:
-        raise UserError(
-            f"expected onnx and onnxscript: pip install 'smstune[onnx]' ({error})"
-        ) from error
+    with _quiet():
+        program = torch.onnx.export(
+            fused.eval(),
+            kwargs={"input_ids": ids, "attention_mask": torch.ones_like(ids)},
+            dynamo=True,
+            dynamic_shapes=dict.fromkeys(names, shape),
+            input_names=names,
+            output_names=["logits"],
+            verbose=False,
+        )
     if program is None:
         raise ValueError("expected a program of torch.onnx.export, found none")
     program.save(file, external_data=False)
@@ -67,14 +58,15 @@ def convert(source: Path, target: Path, precision: Precision, keep_fp32: Sequenc
 def _to_int8(source: Path, target: Path, kept: list[str]) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    # Signed weights: onnxruntime has the faster product for them where the processor has VNNI.
+    # onnxruntime turns Gemm into MatMul, and then looks at the names. Its product is faster for
+    # signed weights where the processor has VNNI: 8.3 ms a message against 13.1.
     quantize_dynamic(
         source,
         target,
         op_types_to_quantize=["MatMul", "Attention"],
         per_channel=True,
         weight_type=QuantType.QInt8,
-        nodes_to_exclude=kept,
+        nodes_to_exclude=[*kept, *(f"{name}_MatMul" for name in kept)],
     )
 
 

@@ -30,8 +30,8 @@ def check_parity(
 ) -> list[dict[str, Any]]:
     """Hold fp32 logits against torch's, for messages of every length and batches of each size.
 
-    Returns a row for each bucket of lengths and batch size: ``tokens`` (up to how many, or ``mixed``
-    lengths, which pads most), ``batch``, ``messages``, ``largest_difference``.
+    Returns a row for each bucket of lengths and batch size: ``tokens`` (up to how many, or
+    ``mixed`` lengths, which pads most), ``batch``, ``messages``, ``largest_difference``.
 
     Raises:
         GateError: if a logit differs by more than 1e-4, or a label by the run's own rule.
@@ -129,7 +129,8 @@ def compare_quality(
 def broken(rows: Sequence[dict[str, Any]]) -> str:
     """Return the numbers that were not kept, as one line; empty if all were."""
     return "; ".join(
-        f"{row['name']} {row['original']:.4f} became {row['exported']:.4f}, budget {row['budget']:g}"
+        f"{row['name']} {row['original']:.4f} became {row['exported']:.4f}, "
+        f"budget {row['budget']:g}"
         for row in rows
         if not row["kept"]
     )
@@ -141,7 +142,7 @@ def layers_to_keep(
     original: Quality,
     section: ExportConfig,
 ) -> list[str]:
-    """Return the layers whose stay in fp32 makes a form pass: one, or as few as were found.
+    """Return layers that make a form pass if they stay in fp32: one, or as few as were found.
 
     ``measure`` makes the form with these layers in fp32 and scores it. Each layer is tried alone.
     Where none is enough, they are added one by one, those first that alone brought the logits

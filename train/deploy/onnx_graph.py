@@ -26,14 +26,17 @@ _OPSET = 20
 def as_fused(model: PreTrainedModel) -> tuple[nn.Module, list[str]]:
     """Return what to export of a classifier, and the layers that stay in fp32 in every form.
 
-    It takes ``input_ids`` and ``attention_mask`` and gives the logits. Of a BERT it is written here,
+    It takes ``input_ids`` and ``attention_mask`` and gives the logits. A BERT is written as here,
     with the same layer names; any other architecture is returned as it is.
     """
     if type(model) is not BertForSequenceClassification or model.config.hidden_act != "gelu":
         return model, []
-    last = len(model.bert.encoder.layer) - 1
-    # Its numbers are out of fp16's range, and it takes no time.
-    keep = [f"bert.encoder.layer.{last}"] if is_mean_layer(model.bert.encoder.layer[last]) else []
+    # They compute one token: in fewer bits they would lose and no time would be won.
+    keep = ["bert.pooler", "classifier"]
+    *_, last = model.bert.encoder.layer
+    if is_mean_layer(last):
+        # Nor does fp16 hold its numbers.
+        keep.append(f"bert.encoder.layer.{len(model.bert.encoder.layer) - 1}")
     return _Bert(model), keep
 
 

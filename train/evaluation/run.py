@@ -133,13 +133,7 @@ def evaluate_run(
         "slices": slice_scores(labelled, judged, labels, draws=section.bootstrap_samples),
         "operating_points": observed_points(probabilities, labelled, classifier),
         "calibration": _calibration(probabilities, labelled, classifier),
-        "throughput": {
-            "messages_per_second": len(labelled.texts) / seconds,
-            "device": classifier.device.type,
-            "machine": machine_name(classifier.device),
-            "backend": classifier.backend.name,
-            "precision": classifier.precision,
-        },
+        "throughput": _throughput(classifier, len(labelled.texts) / seconds),
     }
     if robustness:
         metrics["robustness"] = _robustness(run, classifier, labelled)
@@ -147,6 +141,16 @@ def evaluate_run(
         metrics["explanations"] = explain_errors(classifier, labelled, judged, explain)
     metrics["gates"] = check_gates(metrics, tuple(section.gates))
     return _write(run, metrics, labelled, judged, classifier)
+
+
+def _throughput(classifier: SmsClassifier, messages_per_second: float) -> dict[str, Any]:
+    return {
+        "messages_per_second": messages_per_second,
+        "device": classifier.device.type,
+        "machine": machine_name(classifier.device),
+        "backend": classifier.backend.name,
+        "precision": classifier.precision,
+    }
 
 
 def _labelled(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from train.command import UserError
 from train.modeling.artifact import WEIGHTS, Artifact, Manifest
@@ -46,7 +46,7 @@ class TorchBackend:
             attn_implementation=pick_attention(device),
         )
         use_first_token_layer(model)
-        self.model = model.to(device).eval()
+        self.model: PreTrainedModel = model.to(device).eval()
         self.device = device
         self.precision = precision
 
@@ -127,11 +127,16 @@ def pick_backend(
         return "torch", pick_precision(device, precision)
     if precision == "bf16":
         raise UserError("expected precision auto, fp32, int8 or fp16 with onnx, found bf16")
-    best: tuple[Precision, ...] = ("fp16", "fp32") if device.type == "cuda" else ("int8", "fp32")
-    chosen = precision if precision != "auto" else next((p for p in best if p in there), "fp32")
+    chosen: Precision
+    if precision == "auto":
+        best: Precision = "fp16" if device.type == "cuda" else "int8"
+        chosen = best if best in there else "fp32"
+    else:
+        chosen = precision
     if chosen not in there:
         raise UserError(
-            f"expected onnx/{EXPORTED[chosen]} in the run folder {path}, found none: {how_to_export(chosen)}"
+            f"expected onnx/{EXPORTED[chosen]} in the run folder {path}, found none: "
+            f"{how_to_export(chosen)}"
         )
     return "onnx", chosen
 
