@@ -1,6 +1,9 @@
 """Export a run: onnx (fp32), onnx-int8 (for a CPU), onnx-fp16 (for a GPU), each through its gate.
 
+The format safetensors is the clean folder that scripts/publish.py would send, with its model card.
+
 python scripts/export.py runs/fbs14 --format onnx onnx-int8
+python scripts/export.py runs/fbs14 --format safetensors
 python scripts/export.py runs/fbs14 export.max_macro_f1_loss=0.01 --format onnx-int8
 """
 
@@ -12,8 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from train.command import command
+from train.deploy.folder import write_published_folder
 from train.deploy.onnx import FORMATS, export_run
 from train.evaluation.run import run_config
+
+_CLEAN = "safetensors"
 
 
 @command
@@ -24,7 +30,7 @@ def main(argv: Sequence[str] | None) -> None:
     )
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument("overrides", nargs="*", metavar="export.key=value")
-    parser.add_argument("--format", nargs="+", choices=list(FORMATS), required=True)
+    parser.add_argument("--format", nargs="+", choices=[*FORMATS, _CLEAN], required=True)
     parser.add_argument(
         "--keep-fp32", nargs="+", metavar="LAYER", help="in int8 and fp16, as export.keep_fp32"
     )
@@ -32,8 +38,11 @@ def main(argv: Sequence[str] | None) -> None:
     section = run_config(args.run, "export", args.overrides).export
     if args.keep_fp32:
         section = section.model_copy(update={"keep_fp32": args.keep_fp32})
-    for path in export_run(args.run, args.format, section):
+    graphs = [name for name in args.format if name != _CLEAN]
+    for path in export_run(args.run, graphs, section) if graphs else []:
         print(path)
+    if _CLEAN in args.format:
+        print(write_published_folder(args.run, args.run / "published"))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,3 +60,11 @@ def write_csv(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...]) 
     with path.open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows([header, *rows])
     return path
+
+
+def empty_export(folder):
+    """Write the export.json of a run of which no form was exported yet."""
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    export = {"weights_sha256": manifest["sha256"]["model.safetensors"]}
+    (folder / "onnx").mkdir()
+    (folder / "onnx/export.json").write_text(json.dumps(export), "utf-8")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from doors import ROOT, run
+from doors import ROOT, empty_export, run
 from huggingface_hub import ModelCard
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -80,9 +80,8 @@ def test_the_folder_loads_with_plain_transformers_and_with_smstune(published, ev
 
 
 def test_an_exported_graph_goes_along_with_its_hash(copy, tmp_path):
-    (copy / "onnx").mkdir()
+    empty_export(copy)
     (copy / "onnx/model.onnx").write_bytes(b"\x08 a graph")
-    (copy / "onnx/export.json").write_text("{}", "utf-8")
     folder = write_published_folder(copy, tmp_path / "clean")
     assert (folder / "onnx/model.onnx").read_bytes() == b"\x08 a graph"
     (folder / "onnx/model.onnx").write_bytes(b"\x08 another")
@@ -246,15 +245,16 @@ def test_the_machine_has_a_name():
     assert re.search(r"\w.*, \d+ cores", machine_name(torch.device("cpu")))
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("train.deploy.onnx") is None, reason="no export to onnx yet"
-)
-def test_code_of_the_card_for_onnxruntime_runs(copy, tmp_path, monkeypatch):
-    pytest.importorskip("onnxruntime")
-    assert run("export", copy, "--format", "onnx") == 0
-    folder = write_published_folder(copy, tmp_path / "clean")
+def test_exported_run_is_published_with_its_speed_and_code(copy, monkeypatch, capsys):
+    assert run("export", copy, "--format", "onnx", "safetensors") == 0
+    folder = Path(capsys.readouterr().out.splitlines()[-1])
+    assert folder == copy / "published"
+    for card in cards(folder):
+        assert len(re.findall(r"^\| onnx fp32 \| .+ \| [\d.]+ \|", card, re.M)) == 1
+    # Its name is taken; what is there is not overwritten.
+    assert run("export", copy, "--format", "safetensors") == 2
     *_, code = code_of(cards(folder)[0])
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(copy)
     exec(code, found := {})
     expected = SmsClassifier.from_pretrained(copy, precision="fp32").predict_proba([RAW_EXAMPLE])
     assert found["scores"].tolist()[0] == pytest.approx(expected[0].tolist(), abs=1e-4)

@@ -13,7 +13,7 @@ import sys
 import time
 
 import pytest
-from doors import ROOT, run
+from doors import ROOT, empty_export, run
 from hub_server import TOKEN, Repository
 from huggingface_hub import ModelCard, constants
 
@@ -244,8 +244,7 @@ def plant_code(folder):
 
 
 def exported(folder, name, content):
-    (folder / "onnx").mkdir()
-    (folder / "onnx" / "export.json").write_text("{}", "utf-8")
+    empty_export(folder)
     (folder / "onnx" / name).write_bytes(content)
 
 

@@ -16,6 +16,7 @@ from train.data.prepare import provenance
 from train.data.text import preprocess
 from train.evaluation.report import headline_rows
 from train.modeling.artifact import Manifest
+from train.modeling.exported import Export, load_export
 from train.modeling.fetch import is_repo_id
 
 #: Evaluations of the splits that prepare wrote; any other is of a set of one's own.
@@ -116,6 +117,7 @@ def card_facts(run: Path, manifest: Manifest, name: str) -> dict[str, Any]:
         "slices": [row for row in metrics["slices"] if row["n"] >= _LEAST_SLICE][:_WORST_SLICES],
         "evasion": evasion_rows(metrics.get("robustness")),
         "onnx_file": onnx_file(run),
+        "exported": exported_speed(load_export(run, manifest)),
         "raw_example": RAW_EXAMPLE,
         "read_example": preprocess(RAW_EXAMPLE, mask=manifest.text.mask_pii),
     }
@@ -227,6 +229,18 @@ def onnx_file(run: Path) -> str | None:
         return None
     names = sorted(path.name for path in (run / "onnx").glob("*.onnx"))
     return f"onnx/{min(names, key=len)}" if names else None
+
+
+def exported_speed(export: Export | None) -> list[dict[str, Any]]:
+    """Return ``form, machine`` and what ``measure_latency`` found, a row for each form."""
+    files = export.files.values() if export else ()
+    # Forms exported by one command were measured in one run, so each file has the rows of all.
+    rows = {
+        form: {"form": form, "machine": file.machine, **row}
+        for file in files
+        for form, row in file.latency.items()
+    }
+    return list(rows.values())
 
 
 def _incomplete(expected: str, found: str, command: str) -> UserError:

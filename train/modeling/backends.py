@@ -36,7 +36,7 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class TorchBackend:
     """The run's own weights in torch."""
 
-    name = "torch"
+    name: Literal["torch"] = "torch"
 
     def __init__(self, artifact: Artifact, device: torch.device, precision: Precision) -> None:
         model = AutoModelForSequenceClassification.from_pretrained(
@@ -61,7 +61,7 @@ class TorchBackend:
 class OnnxBackend:
     """An exported form in onnxruntime."""
 
-    name = "onnx"
+    name: Literal["onnx"] = "onnx"
 
     def __init__(self, file: Path, device: torch.device, precision: Precision) -> None:
         self.session = open_session(file, device)
