@@ -59,7 +59,7 @@ def _to_int8(source: Path, target: Path, kept: list[str]) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     # onnxruntime turns Gemm into MatMul, and then looks at the names. Its product is faster for
-    # signed weights where the processor has VNNI: 8.3 ms a message against 13.1.
+    # signed weights where the processor has VNNI: 8.5 ms a message against 13.1.
     quantize_dynamic(
         source,
         target,
