@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from train.command import UserError, command
 from train.deploy.options import add_run_arguments, load_run
+from train.evaluation.run import run_config
 
 
 @command
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None) -> None:
     parser.add_argument("--port", type=int, default=8000, help="0: any that is free")
     args = parser.parse_intermixed_args(argv)
     try:
-        from train.deploy.server_run import bind, serve, serve_section
+        from train.deploy.server_run import bind, serve
     except ModuleNotFoundError as error:
         raise UserError(
             f"expected the server's packages, found no {error.name}: pip install 'smstune[serve]'"
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None) -> None:
     key = os.environ.get("SMSTUNE_API_KEY", "").strip() or None
     with bind(args.host, args.port, key) as listener:
         classifier = load_run(args)
-        section = serve_section(classifier.artifact.path, args.overrides)
+        section = run_config(classifier.artifact.path, "serve", args.overrides).serve
         announce = functools.partial(print, flush=True)
         serve(classifier, section, listener, key=key, announce=announce)
 

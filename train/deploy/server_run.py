@@ -8,13 +8,11 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 import uvicorn
 
 from train.command import UserError
-from train.config import build_config, load_config
 from train.deploy.server import create_app
 from train.deploy.server_errors import WithoutValues
 from train.deploy.server_metrics import Metrics
@@ -24,24 +22,6 @@ from train.sections import ServeConfig
 
 #: Seconds for the last answers to leave, once nothing is scored any more.
 _LAST_ANSWERS = 2
-
-
-def serve_section(run: Path, overrides: Sequence[str] = ()) -> ServeConfig:
-    """Return what the server takes: as the run's configuration says, but for ``serve.key=value``.
-
-    Raises:
-        UserError: if an override is of another section, or a value is wrong.
-    """
-    for override in overrides:
-        if not override.startswith("serve."):
-            raise UserError(
-                f"expected serve.KEY=VALUE, found {override!r}: the rest of a run is settled"
-            )
-    path = run / "config.yaml"
-    if path.is_file():
-        return load_config(path, overrides).serve
-    # A published folder need not hold the configuration of its training.
-    return build_config({"data": {"path": run}}, overrides, run).serve
 
 
 def bind(host: str, port: int, key: str | None) -> socket.socket:

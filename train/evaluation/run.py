@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from train.command import GateError, UserError, file_written_whole
-from train.config import Config, load_config
+from train.config import Config, build_config, load_config
 from train.data.labels import LabelMap
 from train.data.sources import DEFAULT_COLUMNS, Columns
 from train.data.split import contamination
@@ -64,13 +64,17 @@ def run_config(run: Path, section: str, overrides: Sequence[str] = ()) -> Config
     Raises:
         UserError: if the folder holds no finished run, or an override is of another section.
     """
-    load_manifest(run)
+    manifest = load_manifest(run)
     for override in overrides:
         if not override.startswith(f"{section}."):
             raise UserError(
                 f"expected {section}.KEY=VALUE, found {override!r}: the rest of a run is settled"
             )
-    return load_config(run / "config.yaml", overrides)
+    path = run / "config.yaml"
+    if path.is_file():
+        return load_config(path, overrides)
+    # A published folder leaves out the configuration of its training.
+    return build_config({"data": {"path": manifest.data["path"]}}, overrides, run)
 
 
 def require_gates(metrics: dict[str, Any]) -> None:
@@ -164,7 +168,7 @@ def _labelled(
 
 
 def _robustness(run: Path, classifier: SmsClassifier, labelled: Labelled) -> dict[str, Any]:
-    augment = load_config(run / "config.yaml").data.augment
+    augment = run_config(run, "evaluation").data.augment
     trained_on = augment.transforms if augment else ()
     return measure_robustness(classifier, labelled.texts, labelled.truth, trained_on)
 
