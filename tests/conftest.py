@@ -106,6 +106,16 @@ def learned_run(tmp_path_factory, config_file) -> Path:
 
 
 @pytest.fixture(scope="session")
+def joined_run(tmp_path_factory, config_file) -> Path:
+    """Return an evaluated run whose encoder has a linear model beside it."""
+    output = tmp_path_factory.mktemp("runs") / "joined"
+    joined = ("model.linear=true", "model.pooling=mean", f"training.output_dir={output}")
+    assert run("finetune", config_file, *TINY_OVERRIDES, *joined) == 0
+    assert run("eval", output, "evaluation.bootstrap_samples=50") == 0
+    return output
+
+
+@pytest.fixture(scope="session")
 def evaluated_run(tmp_path_factory, learned_run) -> Path:
     """Return a copy of the learned run with an operating point and an evaluation of test."""
     run_folder = tmp_path_factory.mktemp("runs") / "evaluated"

@@ -68,3 +68,10 @@ def empty_export(folder):
     export = {"weights_sha256": manifest["sha256"]["model.safetensors"]}
     (folder / "onnx").mkdir()
     (folder / "onnx/export.json").write_text(json.dumps(export), "utf-8")
+
+
+def change_json(path, change):
+    """Let ``change`` alter the content of a JSON file."""
+    content = json.loads(path.read_text("utf-8"))
+    change(content)
+    path.write_text(json.dumps(content), "utf-8")

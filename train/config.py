@@ -74,6 +74,11 @@ class ModelConfig(Section):
     pooling: Literal["cls", "mean"] = Field(
         "cls", description="What the classifier reads: the first token, or the mean of all."
     )
+    linear: bool = Field(
+        False,
+        description="Join a linear model of character n-grams to the encoder: its scores, weighted "
+        "on validation, are added to the logits.",
+    )
     lora: LoraConfig | None = Field(
         None,
         description="Train low-rank adapters instead of all weights; they are merged at the end.",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from doors import ROOT, empty_export, run
+from doors import ROOT, change_json, empty_export, run
 from huggingface_hub import ModelCard
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -42,12 +42,6 @@ def metrics(evaluated_run):
 def copy(evaluated_run, tmp_path):
     shutil.copytree(evaluated_run, tmp_path / "run")
     return tmp_path / "run"
-
-
-def change_json(path, change):
-    content = json.loads(path.read_text("utf-8"))
-    change(content)
-    path.write_text(json.dumps(content), "utf-8")
 
 
 def cards(folder):
@@ -111,6 +105,30 @@ def test_code_of_the_card_runs_and_answers_as_smstune_does(published, monkeypatc
     (row,) = plain["scores"].tolist()
     assert row == pytest.approx(list(expected.scores.values()), abs=1e-5)
     assert plain["model"].config.id2label[int(plain["answers"][0])] == expected.label
+
+
+def test_a_linear_model_is_published_and_the_card_s_code_joins_it(
+    joined_run, tmp_path, monkeypatch, capsys
+):
+    run_folder = tmp_path / "run"
+    shutil.copytree(joined_run, run_folder)
+    assert run("export", run_folder, "--format", "onnx", "safetensors") == 0
+    folder = Path(capsys.readouterr().out.splitlines()[-1])
+    assert (folder / "linear.safetensors").is_file()
+    expected = SmsClassifier.from_pretrained(joined_run, precision="fp32", backend="torch")
+    (scores,) = expected.predict_proba([RAW_EXAMPLE]).tolist()
+    assert SmsClassifier.from_pretrained(folder).predict_proba([RAW_EXAMPLE])[0] == pytest.approx(
+        scores, abs=1e-4
+    )
+    english, chinese = cards(folder)
+    assert "linear.safetensors" in english
+    assert "linear.safetensors" in chinese
+    _, *both = code_of(english)
+    assert len(both) == 2
+    monkeypatch.chdir(run_folder)
+    for code in both:
+        exec(code, found := {})
+        assert found["scores"].tolist()[0] == pytest.approx(scores, abs=1e-4)
 
 
 def test_label_biases_are_in_the_card_s_code(copy, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime.quantization
 import pytest
-from doors import run
+from doors import change_json, run
 from onnx import numpy_helper
 
 from train.command import UserError
@@ -49,12 +49,6 @@ def plain(learned_run, tmp_path):
 
 def read(path):
     return json.loads((path / "onnx/export.json").read_text("utf-8"))
-
-
-def change_json(path, change):
-    content = json.loads(path.read_text("utf-8"))
-    change(content)
-    path.write_text(json.dumps(content), "utf-8")
 
 
 def operators(path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import pickle
 import shutil
@@ -13,7 +12,7 @@ import sys
 import time
 
 import pytest
-from doors import ROOT, empty_export, run
+from doors import ROOT, change_json, empty_export, run
 from hub_server import TOKEN, Repository
 from huggingface_hub import ModelCard, constants
 
@@ -45,12 +44,6 @@ def publish(folder, *flags):
 def error_of(capsys):
     (line,) = [one for one in capsys.readouterr().err.splitlines() if one.startswith("error: ")]
     return line
-
-
-def change_json(path, change):
-    content = json.loads(path.read_text("utf-8"))
-    change(content)
-    path.write_text(json.dumps(content), "utf-8")
 
 
 # --- the way there and back

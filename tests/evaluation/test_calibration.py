@@ -13,7 +13,12 @@ from scipy.special import softmax
 from statsmodels.stats.proportion import proportion_confint
 
 from train.data.labels import LabelMap
-from train.evaluation.calibration import fit_calibration, fit_label_bias, fit_temperature
+from train.evaluation.calibration import (
+    fit_calibration,
+    fit_label_bias,
+    fit_temperature,
+    fit_weight,
+)
 from train.evaluation.labelled import Labelled
 from train.evaluation.operating import (
     Scored,
@@ -45,6 +50,18 @@ def test_temperature_stays_in_its_bounds():
     right = np.eye(3)[[0, 1, 2]] * 5
     assert fit_temperature(right, np.array([0, 1, 2])) == pytest.approx(0.2, abs=0.01)
     assert fit_temperature(right, np.array([1, 2, 0])) == pytest.approx(5, abs=0.1)
+
+
+def test_weight_of_the_linear_model_is_found_again_or_nothing():
+    rng = np.random.default_rng(0)
+    logits, linear = rng.normal(0, 2, (20_000, 4)), rng.normal(0, 1, (20_000, 4))
+    truth = drawn((logits + 3 * linear) / 1.5, rng)
+    temperature, weight = fit_weight(logits, linear, truth)
+    assert (temperature, weight) == (pytest.approx(1.5, rel=0.05), pytest.approx(3, rel=0.05))
+    _, weight = fit_weight(logits, linear, drawn(logits, rng))
+    assert weight < 0.05
+    # One that contradicts is left out, not subtracted.
+    assert fit_weight(logits, linear, drawn(logits - linear, rng))[1] == 0
 
 
 def test_bias_helps_a_label_that_is_never_answered_and_leaves_a_good_model_alone():

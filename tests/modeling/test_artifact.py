@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import pytest
-from doors import run
+from doors import change_json, run
 
 from train.command import UserError
 from train.data.checksum import file_hash
@@ -17,12 +16,6 @@ from train.modeling.artifact import load_artifact
 def copy(finished_run, tmp_path):
     shutil.copytree(finished_run, tmp_path / "run")
     return tmp_path / "run"
-
-
-def change_json(path, change):
-    content = json.loads(path.read_text("utf-8"))
-    change(content)
-    path.write_text(json.dumps(content), "utf-8")
 
 
 def trust(run, name):

@@ -22,10 +22,10 @@ from train.data.prepare import load_split
 from train.data.text import preprocess
 from train.deploy.batch import score_file
 from train.deploy.tables import read_records
-from train.evaluation.baseline import fit_baseline, predict_baseline
 from train.modeling.artifact import Manifest, load_manifest
 from train.modeling.classifier import SmsClassifier
 from train.modeling.exported import EXPORTED, load_export
+from train.modeling.linear import fit_linear
 
 #: From a run and a jsonl file of messages to the seconds that scoring took, loading not counted.
 Way = Callable[[Path, Path], float]
@@ -150,7 +150,8 @@ def _linear_baseline(run: Path, source: Path) -> float:
     manifest = load_manifest(run)
     train = load_split(Path(manifest.data["path"]), "train")
     ids = {name: index for index, name in enumerate(manifest.labels)}
-    baseline = fit_baseline(list(train["text"]), np.array([ids[one] for one in train["label"]]))
+    truth = np.array([ids[one] for one in train["label"]])
+    linear = fit_linear(list(train["text"]), truth, len(ids))
     started = time.perf_counter()
-    predict_baseline(baseline, _preprocessed(manifest, _read(source)))
+    linear.answers(_preprocessed(manifest, _read(source)))
     return time.perf_counter() - started

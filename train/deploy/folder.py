@@ -11,9 +11,11 @@ from train.deploy.card import write_card
 from train.deploy.card_facts import published_data
 from train.modeling.artifact import HASHED, Manifest, load_artifact
 from train.modeling.fetch import is_repo_id
+from train.modeling.linear import LINEAR
 
 #: Copied where the run has them, besides the files that every run has.
-_TOKENIZER = (
+_OTHERS = (
+    LINEAR,
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -35,7 +37,7 @@ def write_published_folder(run: Path, target: Path, name: str | None = None) -> 
     """
     manifest = load_artifact(run).manifest
     with folder_written_whole(target) as scratch:
-        for part in (*HASHED, *_TOKENIZER):
+        for part in (*HASHED, *_OTHERS):
             if (run / part).is_file():
                 copyfile(run / part, scratch / part)
         exported = _copy_export(run, scratch)

@@ -70,6 +70,8 @@ def explain(classifier: SmsClassifier, text: str, label: str | None = None) -> E
     "Axiomatic Attribution for Deep Networks", ICML 2017), from the same message with the padding
     token in place of every token but the special ones. Log-odds, since the probability itself is
     flat but for a step that 64 points miss: its scores missed their sum by 5 %, these by 0.1 %.
+    A linear model's scores go the same straight way, from those of an empty message, and what they
+    add is shared out over the characters of the n-grams that it comes from.
     In fp32 on the CPU: who explains often gives a classifier that is (``in_fp32``).
 
     Raises:
@@ -89,24 +91,40 @@ def explain(classifier: SmsClassifier, text: str, label: str | None = None) -> E
     model: Any = exact.model
     with torch.no_grad():
         given, base = model.get_input_embeddings()(torch.tensor([ids, blank])).split(1)
+    linear = _linear_logits(exact, [clean[0], ""])
+    given_linear, base_linear = linear[:1], linear[1:]
+    temperature = artifact.manifest.calibration.temperature
 
-    def log_odds(embeddings: torch.Tensor) -> torch.Tensor:
-        logits = model(inputs_embeds=embeddings).logits / artifact.manifest.calibration.temperature
+    def log_odds(embeddings: torch.Tensor, joined: torch.Tensor) -> torch.Tensor:
+        logits = (model(inputs_embeds=embeddings).logits + joined) / temperature
         rest = torch.cat([logits[:, :target], logits[:, target + 1 :]], -1)
         odds: torch.Tensor = logits[:, target] - rest.logsumexp(-1)
         return odds
 
-    gradients = IntegratedGradients(log_odds)
-    found = gradients.attribute(given, base, n_steps=STEPS, internal_batch_size=_AT_ONCE)
-    scores = found.sum(-1)[0].double().numpy()
+    slopes, linear_slopes = IntegratedGradients(log_odds, multiply_by_inputs=False).attribute(
+        (given, given_linear),
+        (base, base_linear),
+        n_steps=STEPS,
+        internal_batch_size=_AT_ONCE,
+    )
+    scores = (slopes * (given - base)).sum(-1)[0].detach().double().numpy()
     with torch.no_grad():
-        at_end, at_start = (float(log_odds(one)) for one in (given, base))
-    pieces = _pieces(clean[0], spans, scores)
+        at_end = float(log_odds(given, given_linear))
+        at_start = float(log_odds(base, base_linear))
+    characters = None
+    if artifact.linear is not None:
+        direction = artifact.manifest.calibration.linear_weight * linear_slopes[0].double().numpy()
+        characters = artifact.linear.character_scores(clean[0], direction)
+    pieces = _pieces(clean[0], spans, scores, characters)
+    if characters is not None:
+        scores += [characters[start:end].sum() for start, end in spans]
     return Explanation(label, float(expit(at_end)), at_end, at_start, pieces, ids, scores)
 
 
-def deletion_areas(classifier: SmsClassifier, explanation: Explanation) -> tuple[float, float]:
-    """Return the areas under two deletion curves, each from 0 to 1; the first is to be smaller.
+def deletion_areas(
+    classifier: SmsClassifier, text: str, explanation: Explanation
+) -> tuple[float, float]:
+    """Return the areas under two deletion curves of ``text``, from 0 to 1; the first is to be less.
 
     A curve is the probability of the label over the share of tokens taken out of the message: the
     highest attribution first, and at random (the mean of five orders). After Petsiuk, Das and
@@ -123,11 +141,13 @@ def deletion_areas(classifier: SmsClassifier, explanation: Explanation) -> tuple
     orders += [rng.permutation(places) for _ in range(_ORDERS)]
     points = min(len(places), _POINTS)
     cuts = np.linspace(0, len(places), points + 1).round().astype(int)
-    rows = [
-        np.delete(explanation.token_ids, order[:cut]).tolist() for cut in cuts for order in orders
-    ]
+    taken = [order[:cut] for cut in cuts for order in orders]
+    rows = [np.delete(explanation.token_ids, gone).tolist() for gone in taken]
+    (clean,) = exact.preprocess([text])
+    _, spans = token_spans(clean, tokenizer, exact.artifact.manifest.max_length)
+    texts = [_without(clean, [spans[at] for at in gone.tolist()]) for gone in taken]
     target = exact.labels.label2id[explanation.label]
-    curves = _probabilities(exact, rows)[:, target].reshape(len(cuts), len(orders))
+    curves = _probabilities(exact, rows, texts)[:, target].reshape(len(cuts), len(orders))
     by_score, *at_random = (float(np.trapezoid(curve, cuts / len(places))) for curve in curves.T)
     return by_score, float(np.mean(at_random))
 
@@ -150,7 +170,7 @@ def explain_errors(
             first.setdefault(labelled.texts[at], at)
         for at in list(first.values())[:most]:
             found = explain(exact, labelled.texts[at], names[judged.predicted[at]])
-            by_score, at_random = deletion_areas(exact, found)
+            by_score, at_random = deletion_areas(exact, labelled.texts[at], found)
             rows.append(
                 {
                     "kind": kind,
@@ -168,19 +188,42 @@ def explain_errors(
 
 
 @torch.inference_mode()
-def _probabilities(classifier: SmsClassifier, rows: Sequence[Sequence[int]]) -> Floats:
+def _probabilities(
+    classifier: SmsClassifier, rows: Sequence[Sequence[int]], texts: Sequence[str]
+) -> Floats:
+    """Return the answers to tokens, as the encoder reads them, and ``texts``, as the other does."""
     collate = data_collator(classifier.artifact.tokenizer, "cpu")
     temperature = classifier.artifact.manifest.calibration.temperature
     parts = []
     for start in range(0, len(rows), _AT_ONCE):
         batch = collate([{"input_ids": row} for row in rows[start : start + _AT_ONCE]])
-        logits = classifier.model(**batch).logits / temperature
-        parts.append(torch.softmax(logits, -1).double().numpy())
+        linear = _linear_logits(classifier, texts[start : start + _AT_ONCE])
+        logits = classifier.model(**batch).logits + linear
+        parts.append(torch.softmax(logits / temperature, -1).double().numpy())
     return np.concatenate(parts)
 
 
-def _pieces(text: str, spans: Sequence[tuple[int, int]], scores: Floats) -> list[Piece]:
-    """Return ``text`` in pieces, one a token or a find of personal information, in its order."""
+def _linear_logits(classifier: SmsClassifier, texts: Sequence[str]) -> torch.Tensor:
+    weight = classifier.artifact.manifest.calibration.linear_weight
+    return torch.tensor(weight * classifier.linear_scores(texts), dtype=torch.float32)
+
+
+def _without(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    taken = {at for start, end in spans for at in range(start, end)}
+    return "".join(character for at, character in enumerate(text) if at not in taken)
+
+
+def _pieces(
+    text: str, spans: Sequence[tuple[int, int]], scores: Floats, characters: Floats | None
+) -> list[Piece]:
+    """Return ``text`` in pieces, one a token or a find of personal information, in its order.
+
+    ``scores`` are of the tokens, ``characters`` what each character adds besides.
+    """
+
+    def added(start: int, end: int) -> float | None:
+        return None if characters is None else float(characters[start:end].sum())
+
     shown = {(start, end): f"[{kind}]" for start, end, kind in find_pii(text)}
     sums = dict.fromkeys(shown, 0.0)
     for (start, end), score in zip(spans, scores.tolist(), strict=True):
@@ -191,7 +234,8 @@ def _pieces(text: str, spans: Sequence[tuple[int, int]], scores: Floats) -> list
     pieces, at = [], 0
     for (start, end), score in sorted(sums.items()):
         if start > at:
-            pieces.append(Piece(text[at:start], None))
+            pieces.append(Piece(text[at:start], added(at, start)))
+        score += added(start, end) or 0.0
         pieces.append(Piece(shown.get((start, end), text[start:end]), score))
         at = end
-    return pieces if at == len(text) else [*pieces, Piece(text[at:], None)]
+    return pieces if at == len(text) else [*pieces, Piece(text[at:], added(at, len(text)))]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax
 
 from train.data.labels import LabelMap
@@ -25,6 +25,8 @@ from train.sections import EvaluationConfig
 
 #: A validation split that is all right would ask for a temperature of 0.
 _TEMPERATURES = (0.2, 5.0)
+#: What a linear model's scores may be multiplied by, once the temperature has been applied.
+_WEIGHTS = (0.0, 20.0)
 _BIASES = tuple(sorted(np.linspace(-2, 2, 17).tolist(), key=abs))
 #: Macro-F1 that a shift must bring; less is chance.
 _WORTH = 0.002
@@ -47,8 +49,11 @@ def calibrate_run(
     classifier = SmsClassifier.from_pretrained(run, backend="torch", device=device)
     check_section(section, classifier.labels)
     validation = load_prepared(classifier.artifact.manifest, classifier.labels, "validation")
-    logits = classifier.logits(validation.texts)
-    calibration = fit_calibration(logits, validation, classifier.labels, section)
+    logits, linear = classifier.parts(validation.texts)
+    if classifier.artifact.linear is None:
+        calibration = fit_calibration(logits, validation, classifier.labels, section)
+    else:
+        calibration = fit_calibration(logits, validation, classifier.labels, section, linear)
     store_calibration(run, calibration)
     for point in calibration.operating_points:
         if point.reason is not None:
@@ -69,13 +74,25 @@ def check_section(section: EvaluationConfig, labels: LabelMap) -> None:
 
 
 def fit_calibration(
-    logits: Floats, validation: Labelled, labels: LabelMap, section: EvaluationConfig
+    logits: Floats,
+    validation: Labelled,
+    labels: LabelMap,
+    section: EvaluationConfig,
+    linear: Floats | None = None,
 ) -> Calibration:
-    """Return temperature, label biases and operating points fitted to labelled logits."""
+    """Return temperature, label biases and operating points fitted to labelled logits.
+
+    With the scores of a ``linear`` model, also the weight at which they are added to the logits.
+    """
     truth = validation.truth
     check_probabilities(logits, truth, len(labels.names))
-    temperature = fit_temperature(logits, truth)
-    before, after = np.exp(log_softmax(logits, 1)), np.exp(log_softmax(logits / temperature, 1))
+    before, weight, joined = np.exp(log_softmax(logits, 1)), 0.0, logits
+    if linear is None:
+        temperature = fit_temperature(logits, truth)
+    else:
+        temperature, weight = fit_weight(logits, linear, truth)
+        joined = logits + weight * linear
+    after = np.exp(log_softmax(joined / temperature, 1))
     bias = fit_label_bias(after, truth) if section.label_bias else []
     points = []
     for name, point in section.operating_points.items():
@@ -84,6 +101,7 @@ def fit_calibration(
         points.append(choose_operating_point(name, point, scored))
     return Calibration(
         temperature=temperature,
+        linear_weight=weight,
         label_bias=bias,
         operating_points=points,
         fitted_on={
@@ -111,6 +129,25 @@ def fit_temperature(logits: Floats, truth: Ints) -> float:
         loss, bounds=(1 / high, 1 / low), method="bounded", options={"xatol": 1e-5}
     )
     return float(1 / best.x)
+
+
+def fit_weight(logits: Floats, linear: Floats, truth: Ints) -> tuple[float, float]:
+    """Return the temperature in [0.2, 5] and the weight of least log loss.
+
+    That is of ``(logits + weight * linear) / temperature``, a product of experts (Hinton, "Training
+    products of experts by minimizing contrastive divergence", 2002, equation 1) whose exponents are
+    fitted: a logistic regression on two numbers, so convex.
+    """
+    rows = np.arange(len(truth))
+
+    def loss(factors: Floats) -> float:
+        joined = factors[0] * logits + factors[1] * linear
+        return float(-log_softmax(joined, 1)[rows, truth].mean())
+
+    low, high = _TEMPERATURES
+    best = minimize(loss, [1.0, 1.0], method="L-BFGS-B", bounds=[(1 / high, 1 / low), _WEIGHTS])
+    inverse, factor = best.x.tolist()
+    return 1 / inverse, factor / inverse
 
 
 def fit_label_bias(probabilities: Floats, truth: Ints) -> list[float]:

@@ -31,7 +31,7 @@ from train.data.labels import LabelMap
 from train.data.pii import mask_pii
 from train.data.prepare import load_preparation, load_split
 from train.data.split import SPLITS, kfold_by_group
-from train.evaluation.baseline import fit_baseline
+from train.modeling.linear import ABSENT, fit_linear
 
 _CHARACTERS = 120
 
@@ -80,7 +80,7 @@ def find_label_errors(
         [texts[row] for row in rows.tolist()], given, groups[rows], folds, seed
     )
     # A campaign under two labels can leave a fold without one of them.
-    judged = np.isfinite(scores[np.arange(len(rows)), given])
+    judged = scores[np.arange(len(rows)), given] > ABSENT
     rows, given, scores = rows[judged], given[judged], scores[judged]
     if not len(rows):
         return []
@@ -184,24 +184,22 @@ def _out_of_fold_scores(
 ) -> Floats:
     """Return the baseline's score of each label for each text, from a fit without its fold.
 
-    A label that the other folds do not have scores minus infinity.
+    A label that the other folds do not have scores ``ABSENT``.
     """
     fold_of_row = kfold_by_group(groups, labels, folds=folds, seed=seed)
-    scores = np.full((len(texts), int(labels.max()) + 1), -np.inf)
+    count = int(labels.max()) + 1
+    scores = np.full((len(texts), count), ABSENT)
     for fold in range(folds):
         inside, outside = np.flatnonzero(fold_of_row == fold), np.flatnonzero(fold_of_row != fold)
         if not len(inside):
             continue
         try:
-            baseline = fit_baseline([texts[row] for row in outside.tolist()], labels[outside])
+            linear = fit_linear([texts[row] for row in outside.tolist()], labels[outside], count)
         except ValueError as error:
             # Of one label alone, or without one character that two messages share.
             logger.warning("warning: fold %d is not searched for label errors: %s", fold, error)
             continue
-        decision = baseline.decision_function([texts[row] for row in inside.tolist()])
-        if decision.ndim == 1:
-            decision = np.stack([-decision, decision], axis=1)
-        scores[np.ix_(inside, baseline.classes_)] = decision
+        scores[inside] = linear.scores([texts[row] for row in inside.tolist()])
     return scores
 
 

@@ -112,6 +112,12 @@ def calibration_section(metrics: Mapping[str, Any]) -> Section:
             f"{fitted['split']}; expected calibration error of this set {before:.4f} before, "
             f"{after:.4f} after. Bins of equal mass."
         )
+    if found["linear_weight"]:
+        alone, joined = (fitted[when]["macro_f1"] for when in ("before", "after"))
+        note += (
+            f" The linear model's scores are added {found['linear_weight']:.2f} times: macro-F1 on "
+            f"{fitted['split']} {alone:.3f} without, {joined:.3f} with it."
+        )
     return Section("Calibration", note, [reliability_figure(found)])
 
 

@@ -21,7 +21,6 @@ from train.data.labels import LabelMap
 from train.data.sources import DEFAULT_COLUMNS, Columns
 from train.data.split import contamination
 from train.evaluation.attribution import explain_errors
-from train.evaluation.baseline import fit_baseline, predict_baseline
 from train.evaluation.bootstrap import Judged, bootstrap_scores, intervals
 from train.evaluation.calibration import check_section
 from train.evaluation.costs import cost_matrix
@@ -43,6 +42,7 @@ from train.modeling.artifact import Manifest, load_manifest
 from train.modeling.backends import BackendChoice
 from train.modeling.classifier import SmsClassifier
 from train.modeling.decision import decide, point_scores
+from train.modeling.linear import fit_linear
 from train.runtime import DeviceChoice, machine_name
 from train.sections import EvaluationConfig
 
@@ -196,8 +196,8 @@ def _intervals(judged: Judged, labels: LabelMap, section: EvaluationConfig) -> d
 
 def _baseline(train: Labelled, labelled: Labelled, labels: LabelMap) -> dict[str, Any]:
     """Score the linear baseline by the same function as the model."""
-    baseline = fit_baseline(train.texts, train.truth)
-    predicted = predict_baseline(baseline, labelled.texts)
+    linear = fit_linear(train.texts, train.truth, len(labels.names))
+    predicted = linear.answers(labelled.texts)
     # A hard answer as a probability: the scores that need more than the label are left out.
     scores = compute_metrics(np.eye(len(labels.names))[predicted], labelled.truth, labels)
     kept = ("accuracy", "macro_f1", "weighted_f1")

@@ -18,6 +18,7 @@ from train.data.checksum import file_hash
 from train.data.labels import LabelMap
 from train.data.text import NORMALIZER_VERSION
 from train.modeling.decision import Calibration
+from train.modeling.linear import LINEAR, LinearModel
 
 FORMAT_VERSION = 1
 #: Files whose hash the manifest holds and loading checks.
@@ -60,6 +61,7 @@ class Artifact(NamedTuple):
     labels: LabelMap
     config: PreTrainedConfig
     tokenizer: PreTrainedTokenizerBase
+    linear: LinearModel | None = None
 
 
 def save_artifact(
@@ -70,11 +72,13 @@ def save_artifact(
     manifest: Manifest,
     config_yaml: str,
     weights: dict[str, torch.Tensor] | None = None,
+    linear: LinearModel | None = None,
 ) -> None:
     """Write the model's files into the run folder, the manifest last.
 
     A folder without a manifest is an unfinished run: a crash at any moment leaves either the
-    unfinished run or the whole one. ``weights`` are the model's, where it holds a shard of them.
+    unfinished run or the whole one. ``weights`` are the model's, where it holds a shard of them;
+    ``linear`` is joined to it.
     """
     path.mkdir(parents=True, exist_ok=True)
     with folder_written_whole(path / ".artifact") as scratch:
@@ -82,7 +86,11 @@ def save_artifact(
         tokenizer.save_pretrained(scratch)
         labels.save(scratch / "labels.json")
         (scratch / "config.yaml").write_text(config_yaml, "utf-8")
-        hashes = {name: file_hash(scratch / name) for name in HASHED}
+        hashed: tuple[str, ...] = HASHED
+        if linear is not None:
+            linear.save(scratch / LINEAR)
+            hashed = (*HASHED, LINEAR)
+        hashes = {name: file_hash(scratch / name) for name in hashed}
         whole = manifest.model_copy(update={"sha256": hashes})
         (scratch / "manifest.json").write_text(whole.model_dump_json(indent=2) + "\n", "utf-8")
     names = sorted(os.listdir(path / ".artifact"), key=lambda name: name == "manifest.json")
@@ -122,7 +130,7 @@ def load_artifact(path: str | Path, *, weights: bool = True) -> Artifact:
     rows = _embedding_rows(path / WEIGHTS) if weights else config.vocab_size
     if len(tokenizer) > rows:
         raise mismatch(path, f"the tokenizer has {len(tokenizer)} tokens, the weights {rows}")
-    return Artifact(path, manifest, labels, config, tokenizer)
+    return Artifact(path, manifest, labels, config, tokenizer, _linear(path, manifest))
 
 
 def load_manifest(path: Path) -> Manifest:
@@ -149,6 +157,17 @@ def load_manifest(path: Path) -> Manifest:
             f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
         )
         raise UserError(f"{file}: expected format {FORMAT_VERSION}, found {problems}") from error
+
+
+def _linear(path: Path, manifest: Manifest) -> LinearModel | None:
+    if LINEAR not in manifest.sha256:
+        return None
+    linear = LinearModel.load(path / LINEAR)
+    if linear.weights.shape[1] != len(manifest.labels):
+        raise mismatch(
+            path, f"{LINEAR} has {linear.weights.shape[1]} labels, not {len(manifest.labels)}"
+        )
+    return linear
 
 
 def _check_files(path: Path, manifest: Manifest, *, weights: bool) -> None:

@@ -120,7 +120,7 @@ class SmsClassifier:
         return probabilities
 
     def logits(self, texts: Sequence[str], *, preprocessed: bool = False) -> NDArray[np.float64]:
-        """Return what the model gives before calibration, shape ``(messages, labels)``.
+        """Return encoder and linear model joined, before the temperature: ``(messages, labels)``.
 
         Raises:
             UserError: if the model gives NaN or infinity.
@@ -130,13 +130,31 @@ class SmsClassifier:
         clean = list(texts) if preprocessed else self.preprocess(texts)
         distinct = list(dict.fromkeys(clean))
         position = {text: index for index, text in enumerate(distinct)}
-        logits = self._score(distinct)
+        logits, linear = self.parts(distinct)
+        logits += self.artifact.manifest.calibration.linear_weight * linear
+        return logits[[position[text] for text in clean]]
+
+    def parts(self, texts: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the encoder's logits and the linear model's scores of preprocessed ``texts``.
+
+        Both of shape ``(messages, labels)``.
+
+        Raises:
+            UserError: if the encoder gives NaN or infinity.
+        """
+        logits = self._score(texts)
         if not np.isfinite(logits).all():
             raise UserError(
                 f"expected finite scores, found NaN or infinity from {self.artifact.path}: the "
                 "model diverged, train again with a lower learning rate"
             )
-        return logits[[position[text] for text in clean]]
+        return logits, self.linear_scores(texts)
+
+    def linear_scores(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return what the linear model gives preprocessed ``texts``; 0 where the run has none."""
+        if self.artifact.linear is None:
+            return np.zeros((len(texts), len(self.labels.names)))
+        return self.artifact.linear.scores(texts)
 
     def answers(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the label id that the run answers for each row of ``predict_proba``."""

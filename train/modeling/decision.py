@@ -42,6 +42,8 @@ class Calibration(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     temperature: float = Field(1.0, gt=0)
+    #: What the linear model's scores are multiplied by before they are added to the logits.
+    linear_weight: float = Field(0.0, ge=0)
     #: Added to the log-probability of each label before the largest is the answer; empty: nothing.
     label_bias: list[float] = []
     operating_points: list[OperatingPoint] = []

@@ -25,6 +25,7 @@ LOADED = (
     "manifest.json",
     "config.json",
     "model.safetensors",
+    "linear.safetensors",
     "labels.json",
     "tokenizer*.json",
     "special_tokens_map.json",

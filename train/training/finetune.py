@@ -11,15 +11,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedModel, Trainer, set_seed
 from transformers.trainer_utils import TrainOutput
 
 from train.config import Config, dump_config
-from train.data.prepare import provenance
+from train.data.prepare import load_split, provenance
 from train.evaluation.calibration import calibrate_run
 from train.modeling.artifact import Manifest, TextOptions, save_artifact
+from train.modeling.linear import LinearModel, fit_linear
 from train.modeling.lora import merge_lora
 from train.training.assemble import Assembled, assemble
 from train.training.interrupt import Interruption
@@ -48,6 +50,8 @@ def finetune(config: Config) -> Path:
     parts = assemble(config)
     # Another node may not see the first one's checkpoints: all go on from the same, or fail.
     (checkpoint,) = broadcast_object_list([checkpoint])
+    # Before the training: what cannot be fitted is known at once.
+    linear = _linear(config, parts) if parts.trainer.is_world_process_zero() else None
     # Each process draws dropout masks of its own.
     set_seed(section.seed + parts.trainer.args.process_index)
     interruption = Interruption()
@@ -66,11 +70,27 @@ def finetune(config: Config) -> Path:
         manifest = _manifest(config, parts, output, time.perf_counter() - started)
         model = merge_lora(parts.model)
         save_artifact(
-            run, model, parts.tokenizer, parts.labels, manifest, dump_config(config), weights
+            run,
+            model,
+            parts.tokenizer,
+            parts.labels,
+            manifest,
+            dump_config(config),
+            weights,
+            linear,
         )
         parts.trainer.state.save_to_json(str(run / "trainer_state.json"))
         calibrate_run(run, config.evaluation, device=config.training.device)
     return run
+
+
+def _linear(config: Config, parts: Assembled) -> LinearModel | None:
+    if not config.model.linear:
+        return None
+    labels = parts.labels
+    train = load_split(config.data.path, "train")
+    truth = np.array([labels.label2id[name] for name in train["label"]])
+    return fit_linear(list(train["text"]), truth, len(labels.names))
 
 
 def _gathered_weights(trainer: Trainer) -> dict[str, torch.Tensor] | None:
