@@ -35,8 +35,8 @@ class LinearModel(NamedTuple):
     """
 
     vectorizer: TfidfVectorizer
-    weights: NDArray[np.float32]
-    intercepts: NDArray[np.float32]
+    weights: Floats
+    intercepts: Floats
 
     def scores(self, texts: Sequence[str]) -> Floats:
         """Return the signed distances of preprocessed texts, shape ``(messages, labels)``."""
@@ -61,14 +61,16 @@ class LinearModel(NamedTuple):
             for start in range(len(seen) - length + 1):
                 places.setdefault(seen[start : start + length], []).append(start)
         row = self.vectorizer.transform([text])
-        names = self.vectorizer.get_feature_names_out()
-        for column, value in zip(row.indices, row.data, strict=True):
-            starts = places[names[column]]
-            width = len(names[column])
-            share = value * (self.weights[column] @ direction) / (len(starts) * width)
+        values = dict(zip(row.indices.tolist(), row.data.tolist(), strict=True))
+        for gram, starts in places.items():
+            column = self.vectorizer.vocabulary_.get(gram)
+            if column is None:
+                continue
+            worth = values[column] * (self.weights[column] @ direction)
             for start in starts:
                 # Not by +=, which counts an index that comes twice only once.
-                np.add.at(found, origins[start : start + width], share)
+                reach = origins[start : start + len(gram)]
+                np.add.at(found, reach, worth / (len(starts) * len(gram)))
         return found
 
     def save(self, path: Path) -> None:
@@ -78,8 +80,8 @@ class LinearModel(NamedTuple):
             {
                 "vocabulary": np.frombuffer(vocabulary, np.uint8),
                 "idf": self.vectorizer.idf_,
-                "weights": self.weights,
-                "intercepts": self.intercepts,
+                "weights": self.weights.astype(np.float32),
+                "intercepts": self.intercepts.astype(np.float32),
             },
             path,
         )
@@ -95,7 +97,9 @@ class LinearModel(NamedTuple):
             parts = load_file(path)
             vectorizer = _vectorizer(json.loads(parts["vocabulary"].tobytes()))
             vectorizer.idf_ = parts["idf"]
-            return cls(vectorizer, parts["weights"], parts["intercepts"])
+            return cls(
+                vectorizer, *(parts[name].astype(float) for name in ("weights", "intercepts"))
+            )
         except (SafetensorError, KeyError, ValueError) as error:
             raise UserError(f"{path}: expected a linear model, found {error}") from error
 
@@ -111,9 +115,11 @@ def fit_linear(texts: Sequence[str], labels: NDArray[np.int64], count: int) -> L
     planes, offsets = machine.coef_, machine.intercept_
     if len(planes) == 1:
         planes, offsets = np.concatenate([-planes, planes]), np.concatenate([-offsets, offsets])
-    weights = np.zeros((planes.shape[1], count), np.float32)
-    intercepts = np.full(count, ABSENT, np.float32)
-    weights[:, machine.classes_], intercepts[machine.classes_] = planes.T, offsets
+    weights, intercepts = np.zeros((planes.shape[1], count)), np.full(count, ABSENT)
+    # Rounded as the file has them, and kept in double, since the product would widen all of them
+    # for each message.
+    weights[:, machine.classes_] = planes.T.astype(np.float32)
+    intercepts[machine.classes_] = offsets.astype(np.float32)
     return LinearModel(vectorizer, weights, intercepts)
 
 
