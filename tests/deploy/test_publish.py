@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from doors import ROOT, change_json, empty_export, run
 from hub_server import TOKEN, Repository
@@ -382,6 +383,14 @@ def test_only_what_loading_reads_is_fetched(hub, evaluated_run, tmp_path):
     assert not (path / "pytorch_model.bin").exists()
     assert not (path / "README.md").exists()
     assert tmp_path in path.parents
+
+
+def test_a_joined_run_answers_by_its_id_as_here(hub, joined_run):
+    assert publish(joined_run) == 0
+    there = SmsClassifier.from_pretrained(REPO, precision="fp32")
+    here = SmsClassifier.from_pretrained(joined_run, precision="fp32")
+    text = ["恭喜中奖，点击领取"]
+    assert np.array_equal(there.predict_proba(text), here.predict_proba(text))
 
 
 def test_offline_answers_from_the_cache_or_says_so(hub, evaluated_run, monkeypatch):
