@@ -50,10 +50,8 @@ def calibrate_run(
     check_section(section, classifier.labels)
     validation = load_prepared(classifier.artifact.manifest, classifier.labels, "validation")
     logits, linear = classifier.parts(validation.texts)
-    if classifier.artifact.linear is None:
-        calibration = fit_calibration(logits, validation, classifier.labels, section)
-    else:
-        calibration = fit_calibration(logits, validation, classifier.labels, section, linear)
+    joined = linear if classifier.artifact.linear is not None else None
+    calibration = fit_calibration(logits, validation, classifier.labels, section, joined)
     store_calibration(run, calibration)
     for point in calibration.operating_points:
         if point.reason is not None:
