@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +22,9 @@ from transformers import BertConfig, BertModel
 
 import train.deploy.hub
 from train.data.tokenization import build_tokenizer
+
+# A shell that starts the suite in the background lets it ignore Ctrl-C, which some tests press.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Sums in one order, so that runs can be compared bit for bit whatever the machine's cores.
 torch.set_num_threads(1)
