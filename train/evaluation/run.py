@@ -230,7 +230,7 @@ def _calibration(
 ) -> dict[str, Any]:
     """Return the calibration in force, and this set's reliability without and with it."""
     calibration = classifier.artifact.manifest.calibration
-    # The temperature undone; the logits' common part does not matter.
+    # The temperature undone, the linear model kept; the logits' common part does not matter.
     logits = np.log(probabilities.clip(1e-300)) * calibration.temperature
     found: dict[str, Any] = calibration.model_dump(exclude={"operating_points"})
     for name, scores, answers in (
