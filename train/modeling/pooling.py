@@ -8,8 +8,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.models.bert.modeling_bert import BertLayer, eager_attention_forward
+from transformers.models.bert.modeling_bert import BertLayer
 
 from train.command import UserError
 
@@ -39,8 +38,8 @@ def append_mean_layer(model: PreTrainedModel) -> None:
 def use_first_token_layer(model: PreTrainedModel) -> None:
     """Let the last layer compute its first token alone: the only one that the classifier reads.
 
-    The answers and gradients are the same; queries, feed-forward part and norms of the other
-    tokens are saved, 5/6 of that layer's work. Encoders other than BERT are left as they are.
+    The answers and gradients are the same; nearly all of that layer's work is saved. Encoders
+    other than BERT are left as they are. Not for layers with adapters: it would not see them.
     """
     layers = getattr(getattr(model.base_model, "encoder", None), "layer", None)
     if layers is not None and type(layers[-1]) is BertLayer:
@@ -49,7 +48,11 @@ def use_first_token_layer(model: PreTrainedModel) -> None:
 
 
 class FirstTokenLayer(BertLayer):  # type: ignore[no-untyped-call]
-    """A BERT layer that computes its first token alone; its weights are those of any other."""
+    """A BERT layer that computes its first token alone; its weights are those of any other.
+
+    With one query to a message, keys and values need not be computed: the query is taken through
+    the keys' weights to the tokens, q (K x) = (q K) x, and the values' weights come after the sum.
+    """
 
     def forward(
         self,
@@ -59,27 +62,36 @@ class FirstTokenLayer(BertLayer):  # type: ignore[no-untyped-call]
         **__: Any,  # noqa: ANN401
     ) -> torch.Tensor:
         """Return the first token of each message, shape ``(batch, 1, hidden)``."""
-        attention = self.attention.self
         first = hidden_states[:, :1]
-        heads = (*hidden_states.shape[:2], -1, attention.attention_head_size)
-        query = attention.query(first).view(first.shape[0], 1, -1, heads[-1]).transpose(1, 2)
-        key = attention.key(hidden_states).view(heads).transpose(1, 2)
-        value = attention.value(hidden_states).view(heads).transpose(1, 2)
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(
-            attention.config._attn_implementation, eager_attention_forward
-        )
-        context, _ = attend(
-            attention,
-            query,
-            key,
-            value,
-            None if attention_mask is None else attention_mask[:, :, :1],
-            dropout=attention.dropout.p if self.training else 0.0,
-            scaling=attention.scaling,
-        )
-        attended = self.attention.output(context.reshape(first.shape[0], 1, -1), first)
+        context = self._context(first, hidden_states, attention_mask)
+        attended = self.attention.output(context, first)
         answer: torch.Tensor = self.feed_forward_chunk(attended)  # type: ignore[no-untyped-call]
         return answer
+
+    def _context(
+        self, first: torch.Tensor, hidden: torch.Tensor, mask: torch.Tensor | None
+    ) -> torch.Tensor:
+        attention = self.attention.self
+        heads, size = attention.num_attention_heads, attention.attention_head_size
+        query = attention.query(first).view(-1, heads, size)
+        keys, values = (
+            linear.weight.view(heads, size, -1) for linear in (attention.key, attention.value)
+        )
+        through = torch.einsum("bhs,hsw->bhw", query, keys)
+        # The softmax does not see the keys' bias; it is here for the launchers that wait for the
+        # gradient of every weight.
+        bias = (query * attention.key.bias.view(heads, size)).sum(-1, keepdim=True)
+        scores = (through @ hidden.transpose(1, 2) + bias) * attention.scaling
+        if mask is not None:
+            row = mask[:, 0, :1]
+            scores = (
+                scores.masked_fill(~row, -torch.inf) if row.dtype == torch.bool else scores + row
+            )
+        share = attention.dropout(scores.softmax(-1))
+        context = torch.einsum("bhw,hsw->bhs", share.to(hidden.dtype) @ hidden, values)
+        context = context + share.sum(-1, keepdim=True) * attention.value.bias.view(heads, size)
+        shaped: torch.Tensor = context.reshape(first.shape).to(first.dtype)
+        return shaped
 
 
 def is_mean_layer(layer: nn.Module) -> bool:

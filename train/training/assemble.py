@@ -36,11 +36,19 @@ from train.data.tokenization import (
 from train.evaluation.calibration import check_section
 from train.evaluation.metrics import headline
 from train.modeling.build import build_new_model, load_pretrained_model
+from train.modeling.cpu_layer import use_cpu_layers
 from train.modeling.dropout import use_byte_dropout
 from train.modeling.lora import add_lora
 from train.modeling.losses import CLASS_WEIGHTS, LOSSES, Loss
 from train.modeling.pooling import append_mean_layer, use_first_token_layer
-from train.runtime import Attention, Precision, pick_attention, pick_device, pick_precision
+from train.runtime import (
+    Attention,
+    Precision,
+    keep_freed_memory,
+    pick_attention,
+    pick_device,
+    pick_precision,
+)
 from train.sections import LossConfig
 from train.training.arguments import training_arguments
 from train.training.augment import AugmentedRows, EpochRows
@@ -88,11 +96,16 @@ def assemble(config: Config) -> Assembled:
     _check_max_length(config.data.max_length, model)
     if config.model.pooling == "mean":
         append_mean_layer(model)
-    use_first_token_layer(model)
     if config.model.lora is not None:
         model = add_lora(model, tokenizer, **config.model.lora.model_dump())
+    else:
+        use_first_token_layer(model)
     if place.device.type == "cpu":
+        keep_freed_memory()
         use_byte_dropout(model)
+        # Compiled, the stock layers are fused by the compiler.
+        if not config.training.torch_compile:
+            use_cpu_layers(model)
     mask = bool(preparation["text"]["mask_pii"])
     trainer = _trainer(config, model, tokenizer, splits, labels, place, mask)
     return Assembled(trainer, model, tokenizer, labels, place, preparation)
