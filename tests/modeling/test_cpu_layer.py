@@ -47,7 +47,7 @@ def answers(module, kept, mask, *, dtype=torch.float64):
     hidden = torch.randn(3, 5, 16, dtype=torch.float64).to(dtype).requires_grad_()
     torch.manual_seed(3)
     answer = module(hidden, mask)[kept]
-    (answer.float() * torch.linspace(-1, 2, 16)).square().sum().backward()
+    (answer.double() * torch.linspace(-1, 2, 16, dtype=torch.float64)).square().sum().backward()
     named = {name: weight.grad for name, weight in module.named_parameters()}
     return {"answer": answer.detach(), "hidden": hidden.grad, **named}
 
@@ -80,7 +80,18 @@ def test_padding_is_neither_seen_nor_computed():
     assert not padding.any()
 
 
-def test_dropout_with_padding_keeps_the_mean_and_its_own_gradient():
+def test_little_padding_is_computed_and_not_seen():
+    kept = torch.ones(3, 20, dtype=torch.bool)
+    kept[2, 19] = False
+    stock = layer().eval()
+    ours = swapped(stock)
+    hidden = torch.randn(3, 20, 16, dtype=torch.float64)
+    expected, found = stock(hidden, additive(kept)), ours(hidden, additive(kept))
+    torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-9)
+    assert not torch.allclose(ours(hidden, None)[2], found[2])
+
+
+def test_dropout_with_padding_repeats_and_has_its_own_gradient():
     ours = swapped(layer(hidden_dropout_prob=0.25)).train()
     first, again = (answers(ours, PADDED, additive(PADDED)) for _ in range(2))
     assert torch.equal(first["answer"], again["answer"])
@@ -110,6 +121,7 @@ def test_autocast_computes_in_bf16_and_leaves_gradients_in_fp32():
 def test_layers_that_are_not_plain_stay_as_they_are(checkpoint):
     assert type(swapped(layer(attention_probs_dropout_prob=0.1))) is BertLayer
     assert type(swapped(layer(hidden_act="relu"))) is BertLayer
+    assert type(swapped(layer(hidden_dropout_prob=0.999))) is BertLayer
     assert type(swapped(layer().requires_grad_(False))) is BertLayer
     for attention, kind in (("eager", CpuLayer), ("sdpa", BertLayer)):
         model = AutoModelForSequenceClassification.from_pretrained(
@@ -125,16 +137,28 @@ def test_layers_that_are_not_plain_stay_as_they_are(checkpoint):
         assert type(last) is FirstTokenLayer
 
 
-def test_a_fine_tune_on_a_cpu_uses_it_unless_compiled(config_file, tmp_path):
-    from train.training.assemble import assemble
+def test_a_fine_tune_on_a_cpu_uses_it_unless_compiled_or_sharded(
+    config_file, tmp_path, monkeypatch
+):
+    from train.training import assemble as assemble_module
 
     def kinds(*overrides):
         paths = [f"training.output_dir={tmp_path}/run", *overrides]
-        model = assemble(load_config(config_file, [*TINY_OVERRIDES, *paths])).model
+        model = assemble_module.assemble(load_config(config_file, [*TINY_OVERRIDES, *paths])).model
         return {type(each) for each in model.bert.encoder.layer}
 
     assert kinds() == {CpuLayer, FirstTokenLayer}
     assert kinds("training.torch_compile=true") == {BertLayer, FirstTokenLayer}
+    # The launcher's FSDP looks for the name.
+    made = assemble_module._trainer
+
+    def sharded(*args):
+        trainer = made(*args)
+        trainer.is_fsdp_enabled = True
+        return trainer
+
+    monkeypatch.setattr(assemble_module, "_trainer", sharded)
+    assert kinds() == {BertLayer, FirstTokenLayer}
 
 
 def test_losses_of_a_fine_tune_are_those_of_stock_layers(config_file, tmp_path, monkeypatch):

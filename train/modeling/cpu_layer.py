@@ -12,6 +12,7 @@ from transformers.models.bert.modeling_bert import BertLayer
 
 from train.modeling.dropout import byte_mask, byte_scale, byte_threshold
 
+#: Gradients that torch computes itself and has no public name for.
 _aten: Any = torch.ops.aten
 #: The share of tokens in a batch below which its padding is left out.
 _WORTHWHILE = 0.95
@@ -20,8 +21,8 @@ _WORTHWHILE = 0.95
 def use_cpu_layers(model: nn.Module) -> None:
     """Let the BERT layers of ``model`` compute as CpuLayer does, where they can.
 
-    Left as they are: layers with adapters, frozen weights, another activation than GELU or dropout
-    of the attention's weights, and a last layer that computes one token.
+    Left as they are: layers with adapters, frozen weights, another activation than GELU, another
+    attention than eager or dropout of its weights, and a last layer that computes one token.
     """
     for layer in model.modules():
         if type(layer) is BertLayer and _is_plain(layer):
@@ -30,13 +31,14 @@ def use_cpu_layers(model: nn.Module) -> None:
 
 
 class CpuLayer(BertLayer):  # type: ignore[no-untyped-call]
-    """A BERT layer; weights, answers and gradients are those of the stock one.
+    """A BERT layer; weights are those of the stock one, answers at tokens and gradients, too.
 
     Both passes are written out, which spares what autograd and autocast do between the matrix
     products: hidden states stay in the products' number format, where autocast widens and narrows
     them five times a layer; query, key and value are one product; what is added to a product is
-    added by it. As in autocast, the softmax is in fp32. Padding is left out where there is much of
-    it. 1.2 times the speed of the stock layers (docs/experiments.md).
+    added by it. Autocast's own rounding aside, that is: the sum along the layers is in bf16 here,
+    the softmax in fp32 on the way forward alone. Padding is left out where there is much of it, and
+    comes out as zeros. 1.2 times the speed of the stock layers (docs/experiments.md).
     """
 
     def forward(
@@ -46,7 +48,7 @@ class CpuLayer(BertLayer):  # type: ignore[no-untyped-call]
         *_: Any,  # noqa: ANN401
         **__: Any,  # noqa: ANN401
     ) -> torch.Tensor:
-        """Return the next hidden states; both have the shape ``(batch, length, hidden)``."""
+        """Return the next hidden states, of the shape given: ``(batch, length, hidden)``."""
         cast = torch.is_autocast_enabled("cpu")
         dtype = torch.get_autocast_dtype("cpu") if cast else hidden_states.dtype
         attention, output = self.attention, self.output
@@ -83,6 +85,8 @@ def _is_plain(layer: Any) -> bool:  # noqa: ANN401
         and config.hidden_act == "gelu"
         and config._attn_implementation == "eager"
         and layer.attention.self.dropout.p == 0
+        and layer.attention.output.dropout.p == layer.output.dropout.p
+        and byte_threshold(layer.output.dropout.p) < 256
         and not layer.is_decoder
     )
 
@@ -94,7 +98,11 @@ def _tokens(mask: torch.Tensor | None) -> torch.Tensor | None:
     """
     if mask is None:
         return None
-    kept = mask[:, 0, 0].flatten() == 0
+    # transformers' eager mask: added to the scores, 0 for a token, the same for every query.
+    kept = mask[:, 0, 0] == 0
+    # The row that the classifier reads, whatever is padded.
+    kept[:, 0] = True
+    kept = kept.flatten()
     rows = kept.nonzero().flatten()
     return rows if len(rows) < _WORTHWHILE * len(kept) else None
 
@@ -113,8 +121,8 @@ def _padded(flat: torch.Tensor, tokens: torch.Tensor | None, shape: Sequence[int
     return flat.view(*shape[:2], -1)
 
 
-def _parameters(*modules: nn.Module) -> list[torch.Tensor]:
-    return [weight for module in modules for weight in module.parameters()]
+def _parameters(*modules: Any) -> list[torch.Tensor]:  # noqa: ANN401
+    return [each for module in modules for each in (module.weight, module.bias)]
 
 
 class _Attention(torch.autograd.Function):

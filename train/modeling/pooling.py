@@ -73,19 +73,21 @@ class FirstTokenLayer(BertLayer):  # type: ignore[no-untyped-call]
     ) -> torch.Tensor:
         attention = self.attention.self
         heads, size = attention.num_attention_heads, attention.attention_head_size
-        query = attention.query(first).view(-1, heads, size)
+        query = attention.query(first).view(-1, heads, size) * attention.scaling
         keys, values = (
             linear.weight.view(heads, size, -1) for linear in (attention.key, attention.value)
         )
         through = torch.einsum("bhs,hsw->bhw", query, keys)
-        # The softmax does not see the keys' bias; it is here for the launchers that wait for the
-        # gradient of every weight.
+        # The softmax does not see the keys' bias; it is here for DDP, which waits for the gradient
+        # of every weight.
         bias = (query * attention.key.bias.view(heads, size)).sum(-1, keepdim=True)
-        scores = (through @ hidden.transpose(1, 2) + bias) * attention.scaling
+        scores = through @ hidden.transpose(1, 2) + bias
         if mask is not None:
             row = mask[:, 0, :1]
             scores = (
-                scores.masked_fill(~row, -torch.inf) if row.dtype == torch.bool else scores + row
+                scores.masked_fill(~row, torch.finfo(scores.dtype).min)
+                if row.dtype == torch.bool
+                else scores + row
             )
         share = attention.dropout(scores.softmax(-1))
         context = torch.einsum("bhw,hsw->bhs", share.to(hidden.dtype) @ hidden, values)

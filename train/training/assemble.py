@@ -80,6 +80,8 @@ class Assembled(NamedTuple):
 def assemble(config: Config) -> Assembled:
     """Load data, tokenizer and model as ``config`` says and put them into a Trainer.
 
+    On a CPU the process keeps the memory it frees from here on.
+
     Raises:
         UserError: if data, checkpoint or configuration do not fit together.
     """
@@ -103,11 +105,12 @@ def assemble(config: Config) -> Assembled:
     if place.device.type == "cpu":
         keep_freed_memory()
         use_byte_dropout(model)
-        # Compiled, the stock layers are fused by the compiler.
-        if not config.training.torch_compile:
-            use_cpu_layers(model)
     mask = bool(preparation["text"]["mask_pii"])
     trainer = _trainer(config, model, tokenizer, splits, labels, place, mask)
+    # Compiled, the stock layers are fused by the compiler; FSDP finds them by their class's name.
+    compiled = config.training.torch_compile
+    if place.device.type == "cpu" and not compiled and not trainer.is_fsdp_enabled:
+        use_cpu_layers(model)
     return Assembled(trainer, model, tokenizer, labels, place, preparation)
 
 
