@@ -30,7 +30,8 @@ BackendChoice = Literal["auto", "torch", "onnx"]
 #: What the collator makes: ``input_ids`` and ``attention_mask``, shape (batch, tokens).
 Batch = dict[str, torch.Tensor]
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+#: The number formats of torch's weights.
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchBackend:
@@ -42,7 +43,7 @@ class TorchBackend:
         model = AutoModelForSequenceClassification.from_pretrained(
             artifact.path,
             config=artifact.config,
-            dtype=_DTYPES[precision],
+            dtype=DTYPES[precision],
             attn_implementation=pick_attention(device),
         )
         use_first_token_layer(model)
