@@ -9,10 +9,10 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 
 quickstart: .venv/runtime
 	rm -rf prepared/sample runs/quickstart
-	$(BIN)/python scripts/prepare.py train/data/sample/messages.csv \
+	$(BIN)/python scripts/prepare.py train/smstune/data/sample/messages.csv \
 		--labels configs/labels/sample.yaml --output prepared/sample
 	$(BIN)/python scripts/finetune.py configs/quickstart.yaml
-	$(BIN)/python scripts/predict.py runs/quickstart train/data/sample/examples.txt -
+	$(BIN)/python scripts/predict.py runs/quickstart train/smstune/data/sample/examples.txt -
 	$(BIN)/python scripts/eval.py runs/quickstart
 
 test: .venv/dev

@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from train.command import command
-from train.deploy.audit import audit, parse_limits, require_shares
-from train.deploy.audit_rules import load_rules
-from train.deploy.options import add_run_arguments, load_run
+from smstune.command import command
+from smstune.commands.run_arguments import add_run_arguments, load_run
+from smstune.deploy.audit.audit import audit, parse_limits, require_shares
+from smstune.deploy.audit.rules import load_rules
 
 
 @command

@@ -15,12 +15,12 @@ from pathlib import Path
 import rich
 from rich.table import Table
 
-from train.command import command
-from train.config import load_config
-from train.data.benchmark import benchmark_dedup, read_texts, recall_against_brute_force
-from train.deploy.benchmark import benchmark_inference
-from train.page import show
-from train.training.benchmark import benchmark_training
+from smstune.benchmark.grouping import benchmark_dedup, read_texts, recall_against_brute_force
+from smstune.benchmark.inference import benchmark_inference
+from smstune.benchmark.training import benchmark_training
+from smstune.command import command
+from smstune.config.loading import load_config
+from smstune.reporting.format import show
 
 
 @command

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from train.command import command, file_written_whole
-from train.evaluation.compare import compare_runs, comparison_table
+from smstune.command import command
+from smstune.evaluation.comparison.compare import compare_runs, comparison_table
+from smstune.files import file_written_whole
 
 
 @command

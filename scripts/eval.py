@@ -15,13 +15,15 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from train.command import command
-from train.data.sources import Columns
-from train.evaluation.calibration import calibrate_run
-from train.evaluation.drift import measure_drift
-from train.evaluation.options import eval_arguments
-from train.evaluation.report import headline_table
-from train.evaluation.run import evaluate_run, evaluation_section, require_gates
+from smstune.command import command
+from smstune.commands.run_arguments import eval_arguments
+from smstune.evaluation.calibration.fit import calibrate_run
+from smstune.evaluation.drift.measure import measure_drift
+from smstune.evaluation.report.report import headline_table
+from smstune.evaluation.run import evaluate_run
+from smstune.evaluation.scores.gates import require_gates
+from smstune.inference.run import evaluation_section
+from smstune.tables.row import Columns
 
 
 @command

@@ -14,10 +14,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from train.command import command
-from train.deploy.folder import write_published_folder
-from train.deploy.onnx import FORMATS, export_run
-from train.evaluation.run import run_config
+from smstune.command import command
+from smstune.deploy.export.export import FORMATS, export_run
+from smstune.deploy.hub.folder import write_published_folder
+from smstune.inference.run import run_config
 
 _CLEAN = "safetensors"
 

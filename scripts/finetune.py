@@ -9,8 +9,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from train.command import command, is_main_process
-from train.config import config_schema, load_config
+from smstune.command import command, is_main_process
+from smstune.config.loading import config_schema, load_config
 
 
 @command
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None) -> None:
         parser.error("expected a configuration file, found none")
     config = load_config(args.config, args.overrides)
     # Loaded late, so that a misspelt key is told at once.
-    from train.training.finetune import finetune
+    from smstune.training.finetune import finetune
 
     run = finetune(config)
     if is_main_process():

@@ -14,10 +14,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from train.command import command
-from train.deploy.batch import score_file
-from train.deploy.options import add_run_arguments, load_run
-from train.deploy.tables import STANDARD
+from smstune.command import command
+from smstune.commands.run_arguments import add_run_arguments, load_run
+from smstune.deploy.batch.score_file import score_file
+from smstune.tables.read import STANDARD
 
 
 @command

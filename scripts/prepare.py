@@ -11,11 +11,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from train.command import command
-from train.data.options import prepare_arguments, prepare_parser
-from train.data.pii_scan import require_no_pii
-from train.data.prepare import prepare
-from train.evaluation.label_errors import search_prepared
+from smstune.command import command
+from smstune.commands.run_arguments import prepare_arguments, prepare_parser
+from smstune.data.pii_scan import require_no_pii
+from smstune.data.prepare import prepare
+from smstune.data.report.label_errors import search_prepared
 
 REGISTRY = Path(__file__).parents[1] / "configs/sources.yaml"
 

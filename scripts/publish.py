@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from train.command import command
-from train.deploy.hub import describe, staged, upload
+from smstune.command import command
+from smstune.deploy.hub.publish import describe, staged, upload
 
 
 @command

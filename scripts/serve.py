@@ -12,9 +12,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from train.command import UserError, command
-from train.deploy.options import add_run_arguments, load_run
-from train.evaluation.run import run_config
+from smstune.command import command
+from smstune.commands.run_arguments import add_run_arguments, load_run
+from smstune.errors import UserError
+from smstune.inference.run import run_config
 
 
 @command
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None) -> None:
     parser.add_argument("--port", type=int, default=8000, help="0: any that is free")
     args = parser.parse_intermixed_args(argv)
     try:
-        from train.deploy.server_run import bind, serve
+        from smstune.deploy.server.serve import bind, serve
     except ModuleNotFoundError as error:
         raise UserError(
             f"expected the server's packages, found no {error.name}: pip install 'smstune[serve]'"

@@ -12,7 +12,7 @@ import sys
 from doors import script
 from transformers import TrainerCallback
 
-from train.training import assemble
+from smstune.training import assemble
 
 
 class SendSignal(TrainerCallback):

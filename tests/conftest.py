@@ -20,8 +20,8 @@ from huggingface_hub import constants, set_client_factory
 from huggingface_hub.utils import _http
 from transformers import BertConfig, BertModel
 
-import train.deploy.hub
-from train.data.tokenization import build_tokenizer
+import smstune.deploy.hub.publish
+from smstune.modeling.tokenization import build_tokenizer
 
 # A shell that starts the suite in the background lets it ignore Ctrl-C, which some tests press.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -143,7 +143,7 @@ def hub(monkeypatch, tmp_path):
     # Publishing turns this on for any hub but the official one; afterwards it is as it was.
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", constants.HF_HUB_DISABLE_XET)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setattr(train.deploy.hub, "TIMEOUT", 1.0)
+    monkeypatch.setattr(smstune.deploy.hub.publish, "TIMEOUT", 1.0)
     # The client waits between its attempts, up to 8 seconds.
     monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda _seconds: None))
     yield server

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
-SAMPLE = ROOT / "train/data/sample/messages.csv"
+SAMPLE = ROOT / "train/smstune/data/sample/messages.csv"
 LABELS = ("bank_alert", "retail", "bank_phishing", "gambling")
 # fp32, so that numbers are the same on every processor; one dropout mask more or less is felt.
 TINY_OVERRIDES = (

@@ -11,8 +11,8 @@ import sys
 
 from doors import script
 
-from train.deploy import batch
-from train.deploy.parts import Parts
+from smstune.deploy.batch import score_file as batch
+from smstune.deploy.batch.scored_parts import Parts
 
 ROWS_AT_ONCE = 8
 

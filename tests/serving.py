@@ -18,7 +18,7 @@ FAILS = "失败标记"
 _CODE = f"""
 import sys
 from doors import script
-from train.modeling.classifier import SmsClassifier
+from smstune.inference.classifier import SmsClassifier
 
 predict = SmsClassifier.predict
 
@@ -57,7 +57,7 @@ def serving(folder: Path, run: Path, *arguments: str, headers=None, **environmen
     """Start a server on a free port, wait until it listens, and end it."""
     said_in = (folder / "stdout", folder / "stderr")
     words = [sys.executable, "-c", _CODE, str(run), "--port", "0", "--precision", "fp32"]
-    path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
+    path = os.pathsep.join((str(ROOT / "train"), str(ROOT / "tests")))
     variables = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment}
     with said_in[0].open("w") as stdout, said_in[1].open("w") as stderr:
         child = subprocess.Popen(

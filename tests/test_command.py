@@ -10,7 +10,9 @@ import pytest
 from doors import TINY_OVERRIDES, run
 from safetensors import SafetensorError
 
-from train.command import UserError, command, file_written_whole, folder_written_whole
+from smstune.command import command
+from smstune.errors import UserError
+from smstune.files import file_written_whole, folder_written_whole
 
 
 def ends_with(error):

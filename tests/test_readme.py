@@ -13,12 +13,11 @@ from pathlib import Path
 import httpx2
 import pytest
 import yaml
-from doors import ROOT, SAMPLE, TINY_OVERRIDES, run
+from doors import ROOT, TINY_OVERRIDES, run
 from serving import serving
 
-from train.config import Config
-from train.deploy.audit_rules import load_rules
-from train.sections import ExportConfig, ServeConfig
+from smstune.config.schema import Config, ExportConfig, ServeConfig
+from smstune.deploy.audit.rules import load_rules
 
 README = (ROOT / "README.md").read_text("utf-8")
 CHINESE = (ROOT / "README.zh-CN.md").read_text("utf-8")
@@ -215,20 +214,17 @@ def test_commands_and_code_of_the_publishing_page_run(hub, tmp_path, monkeypatch
 def test_python_example_runs(finished_run):
     (code,) = re.findall(r"^ *```python\n(.*?)^ *```", README, re.S | re.M)
     code = re.sub(r"^   ", "", code, flags=re.M).replace("runs/mine", str(finished_run))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "train")}
     done = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
     assert done.returncode == 0
 
 
-def test_every_library_file_is_in_the_file_tree_and_no_other():
-    tree = README[README.index("## Files") :]
-    named = set(re.findall(r"^ +(\w+\.py) ", tree, re.M))
-    there = {
-        path.name
-        for path in (ROOT / "train").rglob("*.py")
-        if path.name != "__init__.py" and path.parent != SAMPLE.parent
-    }
-    assert named == there
+@pytest.mark.parametrize("page", [README, CHINESE], ids=["English", "Chinese"])
+def test_every_room_is_in_the_file_tree_and_no_other(page):
+    tree = page[page.index("  arrays.py") : page.index("tests/  ")]
+    named = set(re.findall(r"^  (\w+)/ ", tree, re.M))
+    package = ROOT / "train/smstune"
+    assert named == {path.parent.name for path in package.glob("*/__init__.py")}
 
 
 def test_scripts_and_table_of_commands_agree():

@@ -10,10 +10,10 @@ import torch
 from doors import ROOT, SHARED, run
 from sklearn.feature_extraction.text import CountVectorizer
 
-from train.data.labels import LabelMap
-from train.data.sketch import skeleton
-from train.data.tokenization import load_tokenizer
-from train.modeling.build import load_pretrained_model
+from smstune.campaigns.sketch import skeleton
+from smstune.inference.labels import LabelMap
+from smstune.modeling.build import load_pretrained_model
+from smstune.modeling.tokenization import load_tokenizer
 
 FBS = SHARED / "data/FBS_SMS_Dataset"
 NUS = SHARED / "data/nus-sms-corpus/smsCorpus_zh_xml_2015.03.09.zip"

@@ -10,9 +10,12 @@ import pyarrow as pa
 import pytest
 from doors import run
 
-from train.data import campaigns, collect, prepare, split_files
-from train.data.collect import Collected
-from train.data.dedup import campaign_groups, near_matches
+from smstune.campaigns.grouping import campaign_groups, near_matches
+from smstune.data import collect, prepare
+from smstune.data.collect import Collected
+from smstune.data.report import sample
+from smstune.data.report import statistics as campaigns
+from smstune.data.splits import files as split_files
 
 ROWS, LENGTH = 500, 3_000
 
@@ -67,7 +70,7 @@ def test_preparing_holds_a_part_of_the_messages(tmp_path, monkeypatch, pool):
     monkeypatch.setattr(campaigns, "_ROWS_AT_ONCE", 20)
     monkeypatch.setattr(split_files, "_BYTES_AT_ONCE", 1 << 18)
     # By default the sample that style is judged on would be the whole set here.
-    monkeypatch.setattr(campaigns, "_STRATUM_ROWS", 20)
+    monkeypatch.setattr(sample, "_STRATUM_ROWS", 20)
     monkeypatch.setattr(prepare, "check_shortcuts", partial(prepare.check_shortcuts, rows=50))
     cleaned, read = collect.preprocess, Collected.texts
     monkeypatch.setattr(

@@ -13,10 +13,10 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, BertConfig
 from transformers.models.bert.modeling_bert import BertLayer
 
-from train.config import load_config
-from train.modeling.cpu_layer import CpuLayer, use_cpu_layers
-from train.modeling.dropout import use_byte_dropout
-from train.modeling.pooling import FirstTokenLayer, use_first_token_layer
+from smstune.config.loading import load_config
+from smstune.inference.backends.first_token import FirstTokenLayer, use_first_token_layer
+from smstune.modeling.cpu_layer import CpuLayer, use_cpu_layers
+from smstune.modeling.dropout import use_byte_dropout
 
 PADDED = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0]], dtype=torch.bool)
 WHOLE = torch.ones_like(PADDED)
@@ -140,7 +140,7 @@ def test_layers_that_are_not_plain_stay_as_they_are(checkpoint):
 def test_a_fine_tune_on_a_cpu_uses_it_unless_compiled_or_sharded(
     config_file, tmp_path, monkeypatch
 ):
-    from train.training import assemble as assemble_module
+    from smstune.training import assemble as assemble_module
 
     def kinds(*overrides):
         paths = [f"training.output_dir={tmp_path}/run", *overrides]
@@ -170,8 +170,8 @@ def test_losses_of_a_fine_tune_are_those_of_stock_layers(config_file, tmp_path, 
         return [row["loss"] for row in state["log_history"] if "loss" in row]
 
     ours = losses("ours")
-    monkeypatch.setattr("train.training.assemble.use_cpu_layers", lambda _: None)
-    monkeypatch.setattr("train.training.assemble.use_first_token_layer", lambda _: None)
+    monkeypatch.setattr("smstune.training.assemble.use_cpu_layers", lambda _: None)
+    monkeypatch.setattr("smstune.training.assemble.use_first_token_layer", lambda _: None)
     assert ours == pytest.approx(losses("stock"), abs=1e-5)
     told = AutoModelForSequenceClassification.from_pretrained(
         tmp_path / "ours", output_loading_info=True

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from train.modeling.dropout import ByteDropout, use_byte_dropout
+from smstune.modeling.dropout import ByteDropout, use_byte_dropout
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -13,11 +13,11 @@ from doors import TINY_OVERRIDES, run
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
-from train.data.pii import PLACEHOLDERS
-from train.data.tokenization import load_tokenizer
-from train.modeling.dropout import ByteDropout
-from train.modeling.lora import merge_lora
-from train.training import finetune as stage
+from smstune.modeling.dropout import ByteDropout
+from smstune.modeling.lora import merge_lora
+from smstune.modeling.tokenization import load_tokenizer
+from smstune.text.pii.mask import PLACEHOLDERS
+from smstune.training import finetune as stage
 
 pytest.importorskip("peft")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from train.modeling.losses import CLASS_WEIGHTS, LOSSES
+from smstune.modeling.losses import CLASS_WEIGHTS, LOSSES
 
 # Two labels, of which the second has three times the odds.
 LOGITS = torch.tensor([[0.0, math.log(3.0)]])

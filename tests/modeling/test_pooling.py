@@ -10,8 +10,9 @@ from doors import TINY_OVERRIDES, run
 from transformers import AutoModelForSequenceClassification, ElectraConfig
 from transformers import ElectraForSequenceClassification as Electra
 
-from train.command import UserError
-from train.modeling.pooling import append_mean_layer, use_first_token_layer
+from smstune.errors import UserError
+from smstune.inference.backends.first_token import use_first_token_layer
+from smstune.modeling.pooling import append_mean_layer
 
 IDS = torch.randint(10, 500, (4, 12), generator=torch.Generator().manual_seed(0))
 MASK = torch.ones_like(IDS)
@@ -69,7 +70,7 @@ def test_other_encoders_are_told_or_left_alone():
 def test_plain_transformers_answers_as_a_run_trained_by_mean_pooling(config_file, tmp_path):
     overrides = ["model.pooling=mean", "training.max_steps=3", f"training.output_dir={tmp_path}/r"]
     assert run("finetune", config_file, *TINY_OVERRIDES, *overrides) == 0
-    from train.modeling.classifier import SmsClassifier
+    from smstune.inference.classifier import SmsClassifier
 
     ours = SmsClassifier.from_pretrained(tmp_path / "r", device="cpu", precision="fp32")
     plain, told = AutoModelForSequenceClassification.from_pretrained(

@@ -8,13 +8,13 @@ import pytest
 from datasets import Dataset
 from doors import TINY_OVERRIDES, run
 
-from train.config import load_config
-from train.data.evasion import evade
-from train.data.text import preprocess
-from train.sections import AugmentConfig
-from train.training import augment as stage
-from train.training.assemble import assemble
-from train.training.augment import augment
+from smstune.config.loading import load_config
+from smstune.config.schema import AugmentConfig
+from smstune.text.evasion import evade
+from smstune.text.normalize import preprocess
+from smstune.training import augment as stage
+from smstune.training.assemble import assemble
+from smstune.training.augment import augment
 
 SECTION = AugmentConfig(transforms=["pinyin", "full_width"], share=0.5, strength=(1.0, 1.0))
 OVERRIDES = (*TINY_OVERRIDES, "data.augment={transforms: [pinyin, symbols], share: 0.5}")

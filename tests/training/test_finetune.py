@@ -14,9 +14,9 @@ from doors import ROOT, TINY_OVERRIDES, run
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback
 
-from train.config import load_config
-from train.training import assemble as stage
-from train.training.finetune import finetune
+from smstune.config.loading import load_config
+from smstune.training import assemble as stage
+from smstune.training.finetune import finetune
 
 RUN_FILES = {
     "config.json",

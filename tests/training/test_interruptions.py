@@ -15,8 +15,8 @@ from child import SendSignal, add_to_trainer
 from doors import ROOT, TINY_OVERRIDES, run
 from safetensors.torch import load_file
 
-from train.training.interrupt import Interruption
-from train.training.resume import checkpoint_to_resume
+from smstune.training.interrupt import Interruption
+from smstune.training.resume import checkpoint_to_resume
 
 RESUME = "training.resume_from_checkpoint=true"
 
@@ -38,7 +38,7 @@ def evaluations(output, step):
 def child(when, *arguments):
     """Return status and stderr of a fine-tune of its own process that is sent a signal."""
     words = [sys.executable, ROOT / "tests/child.py", when, *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "train"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [str(word) for word in words], env=environment, capture_output=True, text=True, check=False
     )

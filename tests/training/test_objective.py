@@ -9,9 +9,9 @@ import torch
 from doors import TINY_OVERRIDES, run
 from torch.nn import functional
 
-from train.config import load_config
-from train.training.assemble import assemble
-from train.training.regularisers import symmetric_divergence
+from smstune.config.loading import load_config
+from smstune.training.assemble import assemble
+from smstune.training.regularisers import symmetric_divergence
 
 NO_DROPOUT = ("model.hidden_dropout=0", "model.attention_dropout=0", "model.classifier_dropout=0")
 LOSSES = {

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from train.config import load_config
-from train.training.processes import shared_batches
+from smstune.config.loading import load_config
+from smstune.training.epoch_order import shared_batches
 
 ACCELERATE = ROOT / "configs/accelerate"
 FILES = sorted(ACCELERATE.glob("*.yaml"))
@@ -49,7 +49,7 @@ def test_processes_together_take_the_batch_of_one(messages, batch_size, processe
 
 def launch(module, *arguments):
     words = [sys.executable, "-m", module, *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "train"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [str(word) for word in words], env=environment, capture_output=True, text=True, check=False
     )

@@ -11,8 +11,8 @@ import pytest
 from doors import TINY_OVERRIDES, run
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
-from train.config import Tracker
-from train.training import tracking
+from smstune.config.schema import Tracker
+from smstune.training import tracking
 
 
 def nothing_is_installed(package):

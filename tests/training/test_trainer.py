@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.training.trainer import balanced_rows, length_grouped_order
+from smstune.training.epoch_order import balanced_rows, length_grouped_order
 
 
 def order_of(lengths, batch_size, seed):

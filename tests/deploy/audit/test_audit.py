@@ -1,0 +1,377 @@
+"""audit through its door: rules, counts, nothing personal written, limits, bad input."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from doors import SAMPLE, run, write_csv
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smstune.deploy.audit import audit as audit_module
+from smstune.deploy.audit.recipients import RecipientDays, read_time
+from smstune.deploy.audit.rules import has_signature, has_variants, load_rules, text_hits
+
+RULES = load_rules().rules
+HEADER = ("text", "sender", "recipient", "time", "consent")
+NOON = "2021-11-01 12:00:00"
+GOOD = "【云集优选】会员专享，满300减50，到店即用，拒收请回复R"
+
+
+def hits(text):
+    return text_hits(text, RULES)
+
+
+@pytest.mark.parametrize(
+    ("rule", "hit", "clean"),
+    [
+        ("no_signature", "今日特惠，回T退订", GOOD),
+        ("no_signature", "【云】今日特惠", "今日特惠，拒收请回复R【云集优选】"),
+        (
+            "no_signature",
+            "【一二三四五六七八九十一二三四五六七】今日特惠",
+            "【一二三四五六七八九十一二三四五六】",
+        ),
+        ("no_opt_out", "【云集优选】今日特惠", GOOD),
+        ("no_opt_out", "【云集优选】回复Good领券", "【云集优选】今日特惠 回TD"),
+        ("no_opt_out", "【云集优选】LTD公司", "【云集优选】今日特惠，退订回T"),
+        ("no_opt_out", "【云集优选】TDK电池特惠", "【云集优选】今日特惠TD"),
+        (
+            "short_link",
+            "戳 t.example/a8Kd 领券",
+            "戳 https://shop.example.com/activity/november 领券",
+        ),
+        ("short_link", "戳http://dwz.cn/", "戳 www.example.com"),
+        ("personal_contact", "咨询13000000000", "咨询400-000-0000"),
+        ("personal_contact", "加微信领券", "微信支付立减"),
+        ("personal_contact", "联系[PHONE]", "联系[SERVICE]"),
+        ("absolute_claim", "国家级面料", "国家大剧院"),
+        ("absolute_claim", "全网最低价", "最后三天"),
+        ("absolute_claim", "销量第一", "全国第一次开放"),
+        ("guaranteed_return", "保本理财", "本行理财有风险"),
+        ("guaranteed_return", "日赚500", "今日入网"),
+        ("banned_trade", "代开增值税发票", "本店支持开发票"),
+        ("banned_trade", "六合彩", "网上分期，彩金戒指"),
+        ("variant_characters", "微\u200b信", "大促❤️开抢★全场五折"),
+        ("variant_characters", "❤开❤抢", "①满减②包邮，100㎡，26℃"),
+        ("variant_characters", "全場五折", "全场五折，限二〇二一年"),
+        ("variant_characters", "全场５折", "全场5折，¥100＋50％"),
+        ("variant_characters", "电话①③⑧", "第①批"),
+        ("variant_characters", "代_开_发_票", "男 女 鞋"),
+        ("variant_characters", "保❤本", "开抢❤"),
+    ],
+)
+def test_rule_of_words(rule, hit, clean):
+    assert rule in hits(hit)
+    assert rule not in hits(clean)
+
+
+@given(st.text(), st.text(st.characters(exclude_characters="【】")))
+def test_signature_is_found_whatever_surrounds_it(before, after):
+    text = f"{before.rstrip('【')}【云集优选】{after}"
+    assert has_signature(text, RULES.no_signature)
+    assert "no_signature" not in hits(text)
+
+
+@given(
+    st.text(
+        st.sampled_from("退回TDR【】微信v❤①０１２138\u200b\ufe0f 保本.cn/ab\ud800證亻言")
+        | st.characters()
+    )
+)
+def test_rules_take_any_text(text):
+    assert hits(text) <= set(type(RULES).model_fields)
+
+
+@given(st.text(st.sampled_from("今日特惠全场满减包邮，。！ 0123456789abcXYZ")))
+def test_plain_text_has_no_variants(text):
+    assert not has_variants(text) or any(mark in text for mark in " ")
+
+
+@pytest.mark.parametrize(
+    ("value", "day", "hour"),
+    [
+        ("2021-11-01 23:30:00", "2021-11-01", 23),
+        ("2021-11-01T15:59:59Z", "2021-11-01", 23),
+        ("2021-11-01T16:00:00+00:00", "2021-11-02", 0),
+        ("2021/11/1 9:05", "2021-11-01", 9),
+        ("2021年11月1日 09:05", "2021-11-01", 9),
+        ("20211101090500", "2021-11-01", 9),
+        ("2021-11-01", "2021-11-01", None),
+        ("20211101", "2021-11-01", None),
+        (1635782400, "2021-11-02", 0),
+        ("1635782399000", "2021-11-01", 23),
+        (datetime(2021, 11, 1, 16, tzinfo=UTC), "2021-11-02", 0),
+        (datetime(2021, 11, 1, 16), "2021-11-01", 16),
+        (datetime(2021, 11, 1).date(), "2021-11-01", None),
+    ],
+)
+def test_times_are_read_as_china_s(value, day, hour):
+    days = (datetime.fromisoformat(day) - datetime(1970, 1, 1)).days
+    assert read_time(value) == (days, hour)
+
+
+@pytest.mark.parametrize(
+    "value", ["", None, "明天", "1960-01-01", "9999-12-31T23:00:00-12:00", 1e300, True]
+)
+def test_what_is_no_time_is_none(value):
+    assert read_time(value) is None
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9)), min_size=1))
+def test_counts_are_those_of_a_plain_count(sent):
+    counted = RecipientDays()
+    for who, day in sent:
+        counted.add(who, day)
+        counted._gather() if day == 5 else None
+    days = {pair: sent.count(pair) for pair in sent}
+    windows = {
+        who: max(
+            sum(n for (w, d), n in days.items() if w == who and start <= d < start + 3)
+            for start in range(-2, 10)
+        )
+        for who, _ in sent
+    }
+    found = counted.summary(3)
+    assert found["recipients"] == len(windows)
+    assert found["recipient_days"] == len(days)
+    assert found["a_day"]["most"] == max(days.values())
+    assert found["a_day"]["over"] == sum(n > 3 for n in days.values())
+    assert found["three_days"]["most"] == max(windows.values())
+    assert found["three_days"]["over"] == sum(n > 3 for n in windows.values())
+    assert sum(found["three_days"]["distribution"].values()) == len(windows)
+
+
+def test_a_number_is_one_recipient_however_it_is_written():
+    counted = RecipientDays()
+    for number in ("13000000000", "+8613000000000", "+86 130-0000-0000", "008613000000000"):
+        counted.add(number, 1)
+    assert counted.summary(3)["a_day"]["most"] == 4
+
+
+@pytest.fixture(scope="module")
+def texts(learned_run):
+    """Sample messages by the label that the small run gives them, of each label some."""
+    from smstune.inference.classifier import SmsClassifier
+
+    with SAMPLE.open(encoding="utf-8", newline="") as stream:
+        rows = [row["text"] for row in csv.DictReader(stream)]
+    found = {}
+    classifier = SmsClassifier.from_pretrained(learned_run, device="cpu")
+    for text, answer in zip(rows, classifier.predict(rows), strict=True):
+        found.setdefault(answer.label, []).append(text)
+    return found
+
+
+def inspect(learned_run, folder, rows, *argv, header=HEADER):
+    """Audit ``rows``; return the exit status, audit.json and the findings."""
+    path = write_csv(folder / "outgoing.csv", rows, header)
+    output = folder / "audit"
+    status = run("audit", learned_run, path, "--output", output, *argv)
+    if not output.exists():
+        return status, None, None
+    with (output / "findings.csv").open(encoding="utf-8-sig", newline="") as stream:
+        found = list(csv.DictReader(stream))
+    return status, json.loads((output / "audit.json").read_text("utf-8")), found
+
+
+def test_what_is_written(learned_run, texts, tmp_path, monkeypatch, capsys):
+    """Every rule of sending, counts across midnight, and not one recipient in any file."""
+    monkeypatch.setattr(audit_module, "_ROWS_AT_ONCE", 3)
+    ad = texts["retail"][0]
+    secret = "mingzi@example.com"
+    rows = [
+        (ad, "10690000111", "13000000001", "2021-11-01 23:59:00", "是"),
+        (ad, "10690000111", "13000000001", "2021-11-02 00:01:00", "是"),
+        *[(ad, "10690000111", "13000000002", NOON, "是")] * 4,
+        (ad, "13000001009", "13000000003", "2021-11-03 07:59:00", ""),
+        (ad + "尊客阿禾", "10690000111", "阿禾", "2021-11-03 08:00:00", "未同意"),
+        (ad, "10690000111", secret, "gone", "是"),
+        (texts["bank_phishing"][0], "10690000111", "13000000002", NOON, "是"),
+        (texts["gambling"][0], "10690000111", "13000000002", NOON, "是"),
+        ("=1+1 六合彩", "10690000111", "13000000002", NOON, ""),
+    ]
+    status, result, found = inspect(learned_run, tmp_path, rows, "--with-text")
+    assert status == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "audit")
+    by_row = {int(line["row"]): line["rules"].split() for line in found}
+    night = [row for row, rules in by_row.items() if "night" in rules]
+    assert night == [1, 2, 7]
+    assert [row for row, rules in by_row.items() if "no_consent" in rules] == [7, 8]
+    assert [row for row, rules in by_row.items() if "fraud" in rules] == [10]
+    assert "banned_trade" in by_row[11]
+    assert (result["rows"], result["inspected"], result["marketing"]) == (12, 12, 9)
+    assert result["rules"]["night"]["of"] == 8
+    assert result["rules"]["no_consent"]["hits"] == 2
+    assert result["unreadable_times"] == result["without_recipient_or_time"] == 1
+    # Number 1 got one message on each of two days, number 2 four on one: fraud is not counted.
+    people = result["recipients"]
+    assert (people["recipients"], people["recipient_days"]) == (4, 5)
+    assert people["a_day"]["distribution"]["1"] == 4
+    assert people["a_day"]["over"] == people["three_days"]["over"] == 1
+    assert people["three_days"]["distribution"]["2"] == 1
+    assert result["rules"]["too_many"]["share"] == 0.2
+    written = b"".join(path.read_bytes() for path in (tmp_path / "audit").iterdir()).decode()
+    for number in ("13000000001", "13000000002", "13000000003", "13000001009", "阿禾", secret):
+        assert number not in written
+    assert "10690000111" in written
+    # No cell is a formula.
+    assert by_row[12]
+    assert "'=1+1" in written
+    assert not any(line["text"].startswith("=") for line in found)
+    assert {path.name for path in (tmp_path / "audit").iterdir()} == {
+        "findings.csv", "audit.json", "audit.html",
+    }  # fmt: skip
+
+
+def test_page_says_what_was_found_and_what_it_is_not(finished_run, learned_run, tmp_path):
+    evaluated = tmp_path / "run"
+    shutil.copytree(learned_run, evaluated)
+    shutil.rmtree(evaluated / "eval", ignore_errors=True)
+    text = GOOD.replace("满300减50", "销量第一，咨询13000000000")
+    labels = ",".join(json.loads((learned_run / "manifest.json").read_text("utf-8"))["labels"])
+    argv = ("--marketing", labels)
+    inspect(evaluated, tmp_path, [(text,)], *argv, header=("text",))
+    page = (tmp_path / "audit/audit.html").read_text("utf-8")
+    assert '<html lang="zh-CN">' in page
+    assert "不是法律意见" in page
+    assert "没有测试集上的评测结果" in page
+    assert "销量第一，咨询[PHONE]" in page
+    assert "《广告法》第九条第三项" in page
+    assert "输入没有这一栏：收件人、时间" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    shutil.rmtree(tmp_path / "audit")
+    assert run("eval", evaluated) == 0
+    _, result, _ = inspect(evaluated, tmp_path, [(text,)], *argv, header=("text",))
+    # All labels count as marketing here, so the run is never wrong about it.
+    assert result["model"]["precision"] == result["model"]["recall"] == 1
+    assert "约 100.0 条真是营销" in (tmp_path / "audit/audit.html").read_text("utf-8")
+
+
+def test_rows_that_cannot_be_read_are_set_aside(learned_run, texts, tmp_path):
+    path = tmp_path / "outgoing.csv"
+    ad = texts["retail"][0]
+    path.write_text(f"text,recipient\n{ad},13000000001\n多,了,13000000002\n", "utf-8")
+    assert run("audit", learned_run, path, "--output", tmp_path / "audit") == 0
+    result = json.loads((tmp_path / "audit/audit.json").read_text("utf-8"))
+    assert result["inspected"] == 1
+    assert sum(result["set_aside"].values()) == 1
+    assert "13000000002" not in (tmp_path / "audit/audit.html").read_text("utf-8")
+    assert '2,,,,"ragged row' in (tmp_path / "audit/findings.csv").read_text("utf-8-sig")
+
+
+def test_parquet_with_times_of_its_own(learned_run, texts, tmp_path):
+    path = tmp_path / "outgoing.parquet"
+    times = [datetime(2021, 11, 1, 15, 59, tzinfo=UTC), datetime(2021, 11, 1, 16, tzinfo=UTC), None]
+    columns = {
+        "words": texts["retail"][:1] * 3,
+        "phone": [13000000001] * 3,
+        "sent": times,
+        "agreed": [True, False, None],
+    }
+    pq.write_table(pa.table(columns), path)
+    names = ("--text-column", "words", "--recipient-column", "phone", "--time-column", "sent")
+    output = tmp_path / "audit"
+    argv = (*names, "--consent-column", "agreed", "--output", output)
+    assert run("audit", learned_run, path, *argv) == 0
+    result = json.loads((output / "audit.json").read_text("utf-8"))
+    assert result["rules"]["no_consent"]["hits"] == 2
+    assert result["recipients"]["recipient_days"] == 2
+    assert result["unreadable_times"] == 1
+
+
+def test_shares_above_their_limit_end_with_status_3(learned_run, texts, tmp_path, capsys):
+    ad = "【云集优选】" + texts["retail"][0].replace("退订", "")
+    rows = [(ad, "1", "a", NOON, consent) for consent in ("是", "是", "是", "否")]
+    for limit, status in (("no_consent=0.25", 0), ("no_consent=0.24", 3)):
+        assert inspect(learned_run, tmp_path, rows, "--max-share", limit, "night=0")[0] == status
+        # The report is there either way.
+        assert (tmp_path / "audit/audit.html").is_file()
+        shutil.rmtree(tmp_path / "audit")
+    assert "no_consent 25.00 % of 4, above 24 %" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (("--max-share", "nosuch=0.1"), "unknown rule 'nosuch'"),
+        (("--max-share", "night=2"), "a share from 0 to 1, found '2'"),
+        (("--max-share", "night"), "a share from 0 to 1, found ''"),
+        (("--text-column", "body"), "expected column body"),
+        (("--sender-column", "from"), "name yours with --sender-column"),
+        (("--time-column", "consent"), "expected times such as"),
+        (("--marketing", "adverts"), "found adverts"),
+        (("--rules", "rules.yaml"), "rules.nigth"),
+    ],
+)
+def test_what_the_user_can_mend(learned_run, tmp_path, monkeypatch, capsys, argv, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rules.yaml").write_text("rules: {nigth: {from_hour: 21}}\n", "utf-8")
+    status, result, _ = inspect(learned_run, tmp_path, [(GOOD, "1", "2", NOON, "是")], *argv)
+    assert status == 2
+    assert result is None
+    assert told in capsys.readouterr().err
+
+
+def test_limit_on_a_rule_that_cannot_be_checked(learned_run, tmp_path, capsys):
+    argv = ("--max-share", "too_many=0.1")
+    assert inspect(learned_run, tmp_path, [(GOOD,)], *argv, header=("text",))[0] == 2
+    assert "no column for recipient, time" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "text,time\n"])
+def test_input_without_a_message(learned_run, tmp_path, capsys, content):
+    path = tmp_path / "outgoing.csv"
+    path.write_text(content, "utf-8")
+    assert run("audit", learned_run, path, "--output", tmp_path / "audit") == 2
+    assert "expected messages" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("marketing: []", "marketing"),
+        ("rules: {night: {from_hour: '22:00'}}", "rules.night.from_hour"),
+        ("rules: {absolute_claim: {words: ['(']}}", "no regular expression"),
+        ("rules: {absolute_claim: {words: ['a*']}}", "is found in every text"),
+        ("rules: {night: {how: '{until}'}}", "no such value of the rule"),
+        ("rules: [night]", "a mapping for each rule"),
+        ("rule: {}", "rule: extra inputs"),
+    ],
+)
+def test_own_rules_are_checked(tmp_path, learned_run, capsys, text, told):
+    path = tmp_path / "rules.yaml"
+    path.write_text(text + "\n", "utf-8")
+    argv = ("--rules", path)
+    assert inspect(learned_run, tmp_path, [(GOOD,)], *argv, header=("text",))[0] == 2
+    assert told in capsys.readouterr().err
+
+
+def test_own_rules_change_what_they_name(tmp_path, learned_run, texts):
+    path = tmp_path / "rules.yaml"
+    path.write_text(
+        "rules:\n  night: {from_hour: 12, to_hour: 13}\n  absolute_claim: {words: [独家秘方]}\n"
+        "  too_many: {most: 1}\n",
+        "utf-8",
+    )
+    rows = [(texts["retail"][0] + "独家秘方", "1", "2", NOON, "是")] * 2
+    _, result, found = inspect(learned_run, tmp_path, rows, "--rules", path)
+    assert {"night", "absolute_claim"} <= set(found[0]["rules"].split())
+    assert result["rules"]["too_many"]["hits"] == 1
+    assert result["rules"]["night"]["how"].startswith("北京时间12点到13点")
+
+
+def test_run_without_marketing_says_how_to_name_it(finished_run, tmp_path, capsys):
+    labels = finished_run / "labels.json"
+    assert "marketing" in labels.read_text("utf-8")
+    path = tmp_path / "rules.yaml"
+    path.write_text("marketing: [advert]\n", "utf-8")
+    argv = ("--rules", path)
+    assert inspect(finished_run, tmp_path, [(GOOD,)], *argv, header=("text",))[0] == 2
+    assert "--marketing" in capsys.readouterr().err

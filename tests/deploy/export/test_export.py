@@ -1,0 +1,268 @@
+"""Export to ONNX through its door: the forms, their gates, and the backend that reads them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime.quantization
+import pytest
+from doors import change_json, run
+from onnx import numpy_helper
+
+from smstune.deploy.export import graph as onnx_graph
+from smstune.errors import UserError
+from smstune.evaluation.mistakes.attribution import explain
+from smstune.files import file_hash
+from smstune.inference.backends import pick as backends
+from smstune.inference.classifier import SmsClassifier
+
+TEXTS = [
+    "【云禾银行】您的账户支出350元，余额1208元。",
+    "短",
+    "恭喜！点击 http://t.example/ab12 领取大奖，" * 8,
+    "",
+]
+ALL = ("onnx", "onnx-int8", "onnx-fp16")
+
+
+@pytest.fixture(scope="module")
+def exported(learned_run, tmp_path_factory):
+    path = tmp_path_factory.mktemp("exported") / "run"
+    shutil.copytree(learned_run, path)
+    assert run("export", path, "--format", *ALL) == 0
+    return path
+
+
+@pytest.fixture
+def copy(exported, tmp_path):
+    return shutil.copytree(exported, tmp_path / "exported")
+
+
+@pytest.fixture
+def plain(learned_run, tmp_path):
+    return shutil.copytree(learned_run, tmp_path / "plain")
+
+
+def read(path):
+    return json.loads((path / "onnx/export.json").read_text("utf-8"))
+
+
+def operators(path):
+    return [node.op_type for node in onnx.load(path).graph.node]
+
+
+def load(path, **how):
+    return SmsClassifier.from_pretrained(path, device="cpu", **how)
+
+
+def test_folder_says_what_it_holds(exported):
+    export = read(exported)
+    manifest = json.loads((exported / "manifest.json").read_text("utf-8"))
+    assert export["weights_sha256"] == manifest["sha256"]["model.safetensors"]
+    names = ["model.onnx", "model_int8.onnx", "model_fp16.onnx"]
+    assert list(export["files"]) == names
+    there = {path.name for path in (exported / "onnx").iterdir()}
+    assert there == {*names, "export.json", "report.md"}
+    for name, file in export["files"].items():
+        assert file["sha256"] == file_hash(exported / "onnx" / name)
+        assert {"torch fp32", "onnx fp32", "onnx int8", "onnx fp16"} <= set(file["latency"])
+        for row in file["latency"].values():
+            assert 0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"]
+            assert row["messages_per_second"] > 0
+    parity = export["files"]["model.onnx"]["gate"]["parity"]
+    assert {row["batch"] for row in parity} == {1, 7, 32}
+    assert {"mixed", "up to 64"} <= {row["tokens"] for row in parity}
+    assert 0 < max(row["largest_difference"] for row in parity) <= 1e-4
+    quality = export["files"]["model_int8.onnx"]["gate"]["quality"]
+    assert {"macro_f1", "ece"} <= {row["name"] for row in quality}
+    report = (exported / "onnx/report.md").read_text("utf-8")
+    assert "p99, ms" in report
+    assert "says nothing of a GPU" in report
+
+
+def test_graph_is_in_the_operators_that_are_fast(exported):
+    fp32 = operators(exported / "onnx/model.onnx")
+    assert fp32.count("Attention") == 2  # of the two layers; the third is the mean
+    assert fp32.count("Gelu") == 2
+    assert "Softmax" not in fp32
+    int8 = operators(exported / "onnx/model_int8.onnx")
+    assert int8.count("QAttention") == 2
+    assert int8.count("MatMulInteger") == 6
+    halves = onnx.load(exported / "onnx/model_fp16.onnx").graph
+    kinds = {one.name: one.data_type for one in halves.initializer}
+    assert kinds["bert.embeddings.words.weight"] == onnx.TensorProto.FLOAT16
+
+
+def test_onnx_answers_as_torch_does(exported):
+    torch, fp32 = (load(exported, backend=name, precision="fp32") for name in ("torch", "onnx"))
+    assert fp32.backend.name == "onnx"
+    difference = np.abs(torch.predict_proba(TEXTS) - fp32.predict_proba(TEXTS))
+    assert 0 < difference.max() < 1e-5
+    fields = [(one.label, one.note, one.decision) for one in torch.predict(TEXTS)]
+    assert fields == [(one.label, one.note, one.decision) for one in fp32.predict(TEXTS)]
+    int8 = load(exported, backend="onnx")
+    assert int8.precision == "int8"
+    difference = np.abs(torch.predict_proba(TEXTS) - int8.predict_proba(TEXTS))
+    assert 1e-5 < difference.max() < 0.1
+
+
+def test_first_token_pooling_exports_too(finished_run, tmp_path):
+    shutil.copytree(finished_run, tmp_path / "run")
+    assert run("export", tmp_path / "run", "--format", "onnx") == 0
+    assert operators(tmp_path / "run/onnx/model.onnx").count("MultiHeadAttention") == 1
+
+
+def test_another_architecture_is_exported_as_it_is(finished_run, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(finished_run, path)
+    change_json(path / "config.json", lambda config: config.update(hidden_act="relu"))
+    digest = file_hash(path / "config.json")
+    change_json(path / "manifest.json", lambda m: m["sha256"].update({"config.json": digest}))
+    assert run("export", path, "--format", "onnx", "onnx-int8") == 0
+    assert "Softmax" in operators(path / "onnx/model.onnx")
+    torch, fp32 = (load(path, backend=name, precision="fp32") for name in ("torch", "onnx"))
+    assert np.allclose(torch.predict_proba(TEXTS), fp32.predict_proba(TEXTS), atol=1e-5)
+
+
+@pytest.mark.parametrize("how", [{"backend": "onnx", "precision": "fp32"}, {"precision": "fp32"}])
+def test_tampered_file_is_refused(copy, how, monkeypatch):
+    file = copy / "onnx/model.onnx"
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+    with pytest.raises(UserError, match=r"onnx/model\.onnx is not the file that"):
+        load(copy, **how)
+    load(copy, backend="torch")
+
+
+def test_files_of_another_run_are_refused(copy):
+    change_json(copy / "onnx/export.json", lambda export: export.update(weights_sha256="0" * 64))
+    with pytest.raises(UserError, match="other weights than the manifest"):
+        load(copy)
+
+
+def test_form_that_is_not_there_says_how_to_make_it(plain, copy):
+    with pytest.raises(UserError, match="--format onnx"):
+        load(plain, backend="onnx")
+    (copy / "onnx/model_int8.onnx").unlink()
+    with pytest.raises(UserError, match="--format onnx-int8"):
+        load(copy, precision="int8")
+    with pytest.raises(UserError, match="found bf16"):
+        load(copy, backend="onnx", precision="bf16")
+
+
+def test_folder_without_weights_answers_by_onnx(copy):
+    expected = load(copy, backend="torch", precision="fp32").predict_proba(TEXTS)
+    (copy / "model.safetensors").unlink()
+    classifier = load(copy, precision="fp32")
+    assert classifier.backend.name == "onnx"
+    assert np.allclose(expected, classifier.predict_proba(TEXTS), atol=1e-5)
+    with pytest.raises(UserError, match=r"expected model\.safetensors"):
+        explain(classifier, TEXTS[0])
+    with pytest.raises(UserError, match="expected the backend torch"):
+        _ = classifier.model
+
+
+def test_larger_tokenizer_is_refused_without_weights(copy):
+    (copy / "model.safetensors").unlink()
+    change_json(copy / "config.json", lambda config: config.update(vocab_size=100))
+    digest = file_hash(copy / "config.json")
+    change_json(copy / "manifest.json", lambda m: m["sha256"].update({"config.json": digest}))
+    with pytest.raises(UserError, match="the tokenizer has"):
+        load(copy)
+
+
+def chosen(path, **how):
+    classifier = load(path, **how)
+    return classifier.backend.name, classifier.precision
+
+
+def test_auto_takes_the_fastest_of_what_is_there(copy, plain, monkeypatch):
+    monkeypatch.setattr(backends, "multiplies_bf16", lambda device: True)
+    assert chosen(copy) == ("onnx", "int8")
+    assert chosen(copy, precision="fp32") == ("onnx", "fp32")
+    assert chosen(copy, precision="bf16") == ("torch", "bf16")
+    assert chosen(plain, precision="fp32") == ("torch", "fp32")
+    change_json(copy / "onnx/export.json", lambda export: export["files"].pop("model_int8.onnx"))
+    assert chosen(copy)[0] == "torch"
+    monkeypatch.setattr(backends, "multiplies_bf16", lambda device: False)
+    assert chosen(copy) == ("onnx", "fp32")
+    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    assert chosen(copy)[0] == "torch"
+
+
+def test_missing_onnxruntime_is_named(copy, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match=r"pip install 'smstune\[onnx\]'"):
+        load(copy, backend="onnx")
+
+
+def test_parity_gate_stops_a_wrong_graph(plain, monkeypatch, capsys):
+    monkeypatch.setattr(onnx_graph, "MEAN_WEIGHT", 1.0)
+    assert run("export", plain, "--format", "onnx") == 3
+    assert "parity gate" in capsys.readouterr().err
+    assert not (plain / "onnx").exists()
+
+
+@pytest.fixture
+def ruined(monkeypatch):
+    """Make quantisation get the scale of the first layer's weights wrong."""
+    quantize = onnxruntime.quantization.quantize_dynamic
+
+    def ruin(source, target, **how):
+        quantize(source, target, **how)
+        model = onnx.load(target)
+        for one in model.graph.initializer:
+            if "encoder.layer.0." in one.name and one.name.endswith("_scale"):
+                wrong = numpy_helper.to_array(one) * 30
+                one.CopyFrom(numpy_helper.from_array(wrong, one.name))
+        onnx.save(model, target)
+
+    monkeypatch.setattr(onnxruntime.quantization, "quantize_dynamic", ruin)
+
+
+def test_quality_gate_names_the_layer_to_keep(copy, ruined, capsys):
+    before = read(copy)
+    assert run("export", copy, "--format", "onnx", "onnx-int8") == 3
+    error = capsys.readouterr().err
+    assert "macro_f1 " in error
+    assert "--keep-fp32 bert.encoder.layer.0. Nothing" in error
+    assert read(copy) == before
+    assert load(copy).precision == "int8"
+
+    keep = ("--keep-fp32", "bert.encoder.layer.0")
+    assert run("export", copy, "--format", "onnx-int8", *keep) == 0
+    file = copy / "onnx/model_int8.onnx"
+    assert capsys.readouterr().out.splitlines()[-1] == str(file)
+    assert operators(file).count("QAttention") == 1
+    files = read(copy)["files"]
+    assert files["model_int8.onnx"]["keep_fp32"] == ["bert.encoder.layer.0"]
+    assert files["model.onnx"] == before["files"]["model.onnx"]
+
+
+def test_unknown_layer_is_told(plain, capsys):
+    assert run("export", plain, "--format", "onnx-int8", "--keep-fp32", "bert.layer.7") == 2
+    assert "bert.encoder.layer.0, bert.encoder.layer.1" in capsys.readouterr().err
+    assert not (plain / "onnx").exists()
+
+
+def test_without_prepared_data_parity_is_on_the_sample(plain, capsys):
+    change_json(plain / "manifest.json", lambda m: m["data"].update(path="/nowhere"))
+    assert run("export", plain, "--format", "onnx") == 0
+    assert "on the bundled sample" in capsys.readouterr().err
+    assert run("export", plain, "--format", "onnx-int8") == 2
+
+
+def test_evaluation_of_what_is_deployed(copy):
+    metrics = copy / "eval/test/metrics.json"
+    found = {}
+    for backend in ("torch", "onnx"):
+        assert run("eval", copy, "evaluation.bootstrap_samples=0", "--backend", backend) == 0
+        found[backend] = json.loads(metrics.read_text("utf-8"))
+    assert found["onnx"]["throughput"]["backend"] == "onnx"
+    assert found["onnx"]["throughput"]["precision"] == "int8"
+    assert found["torch"]["throughput"]["backend"] == "torch"
+    assert found["onnx"]["nll"] != found["torch"]["nll"]
+    assert found["onnx"]["nll"] == pytest.approx(found["torch"]["nll"], abs=0.05)

@@ -1,0 +1,155 @@
+"""compare through its door, and its tests against kept implementations and known truth."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from doors import run
+from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from smstune.evaluation.comparison.compare import NO_DIFFERENCE, compare_runs
+from smstune.evaluation.comparison.significance import holm, mcnemar
+
+NAMES = ("gambling", "bank_phishing", "retail", "bank_alert")
+
+
+def test_holm_is_statsmodels():
+    rng = np.random.default_rng(0)
+    for size in (1, 2, 7):
+        p = rng.uniform(size=size) ** 3
+        assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+    assert holm([]) == []
+
+
+def test_mcnemar_is_statsmodels():
+    rng = np.random.default_rng(0)
+    right, other = rng.uniform(size=(2, 300)) < [[0.8], [0.7]]
+    wins, losses, p = mcnemar(right * 1.0, other * 1.0, np.arange(300))
+    counts = [[(right & other).sum(), wins], [losses, (~right & ~other).sum()]]
+    assert (wins, losses) == ((right & ~other).sum(), (other & ~right).sum())
+    assert p == pytest.approx(reference_mcnemar(counts, exact=True).pvalue)
+
+
+def test_mcnemar_counts_a_campaign_once():
+    right = np.repeat([1.0, 0.0, 1.0], [100, 1, 1])
+    assert mcnemar(right, 1 - right, np.repeat([5, 6, 7], [100, 1, 1])) == (2, 1, 1.0)
+    assert mcnemar(right, right, np.arange(102)) == (0, 0, 1.0)
+
+
+@pytest.fixture
+def make(finished_run, tmp_path):
+    """Write a run's answers: right in a share of the campaigns, by a seed of its own."""
+
+    def make(name, accuracy, seed, n=400, text="message"):
+        folder = tmp_path / name
+        shutil.copytree(finished_run, folder, ignore=shutil.ignore_patterns("checkpoints"))
+        truth = np.arange(n) // 2 % 4
+        rng = np.random.default_rng(seed)
+        right = np.repeat(rng.uniform(size=n // 2) < accuracy, 2)
+        predicted = np.where(right, truth, (truth + 1) % 4)
+        labels = np.array(NAMES)
+        table = {
+            "text": [f"{text} {row}" for row in range(n)],
+            "label": labels[truth],
+            "predicted": labels[predicted],
+            "scores": list(np.eye(4)[predicted] * 0.9 + 0.025),
+            "group": np.arange(n) // 2,
+        }
+        (folder / "eval/test").mkdir(parents=True)
+        pq.write_table(pa.table(table), folder / "eval/test/predictions.parquet")
+        return folder
+
+    return make
+
+
+def rows(found, score):
+    return [row for row in found["overall"] + found["per_label"] if row["score"] == score]
+
+
+def test_a_better_run_is_told_and_a_like_one_is_not(make, tmp_path, capsys):
+    runs = make("last", 0.7, 1), make("better", 0.9, 2), make("alike", 0.7, 3)
+    file = tmp_path / "out.json"
+    capsys.readouterr()
+    assert run("compare", *runs, "--draws", 1000, "--json", file) == 0
+    output = capsys.readouterr().out
+    assert NO_DIFFERENCE.split()[0] in output
+    found = json.loads(file.read_text("utf-8"))
+    assert (found["n"], found["campaigns"]) == (400, 200)
+    better, alike = rows(found, "macro_f1")
+    assert (better["verdict"], alike["verdict"]) == ("better", NO_DIFFERENCE)
+    low, high = better["ci"]
+    assert low < better["difference"] < high
+    assert low > 0
+    assert better["difference"] == better["value"] - better["reference_value"]
+    better, alike = rows(found, "campaigns (McNemar)")
+    assert (better["verdict"], alike["verdict"]) == ("better", NO_DIFFERENCE)
+    assert len(found["per_label"]) == 8
+    for family in ("overall", "per_label"):
+        assert [row["p_holm"] for row in found[family]] == holm([row["p"] for row in found[family]])
+
+
+def test_the_same_campaigns_are_drawn_for_both(make):
+    found = compare_runs([str(make("one", 0.7, 1)), str(make("the_same", 0.7, 1))], draws=200)
+    for row in found["overall"] + found["per_label"]:
+        # Drawn apart, equal runs would differ by chance.
+        assert (row["difference"], row["ci"], row["verdict"]) == (0, None, NO_DIFFERENCE)
+
+
+def test_seeds_are_pooled(make):
+    runs = [make(f"run{seed}", 0.75, seed) for seed in range(4)]
+    found = compare_runs([str(runs[0]), ",".join(map(str, runs[1:]))], draws=500)
+    assert list(found["seeds"].values()) == [1, 3]
+    (row,) = rows(found, "macro_f1")
+    each = [
+        rows(compare_runs([str(runs[0]), str(one)], draws=50), "macro_f1")[0] for one in runs[1:]
+    ]
+    assert row["value"] == pytest.approx(np.mean([one["value"] for one in each]))
+    pooled = compare_runs([str(runs[0]), ",".join(map(str, runs[1:]))], draws=500)
+    assert pooled == found
+
+
+def test_equal_runs_differ_as_rarely_as_promised(make, monkeypatch):
+    """Of 100 pairs that are equally good, about five look different before the correction."""
+    from smstune.evaluation.comparison import compare
+
+    make("a", 0.7, 0)
+    labels = compare.LabelMap.from_names(NAMES)
+    rng = np.random.default_rng(0)
+    truth, groups = np.arange(400) // 2 % 4, np.arange(400) // 2
+    shown = 0
+    for at in range(100):
+        sides = []
+        for name in "ab":
+            wrong = np.repeat(rng.uniform(size=200) < 0.3, 2)
+            predicted = np.where(wrong, (truth + 1) % 4, truth)
+            judged = compare.Judged(np.eye(4)[predicted], predicted, truth, groups)
+            sides.append(compare.Side(name, [judged]))
+        drawn = [compare._pooled_draws(side, labels, 200, at) for side in sides]
+        row = compare._difference(drawn[0]["macro_f1",], drawn[1]["macro_f1",], 0.5, 0.6)
+        shown += row["p"] < 0.05
+    assert 0 < shown <= 12
+
+
+def test_what_cannot_be_compared_is_told(make, finished_run, tmp_path, capsys):
+    one, other, short = make("a", 0.7, 1), make("b", 0.7, 2, text="other"), make("c", 0.7, 3, n=40)
+    for runs, expected in (
+        ((one, other), "found others in"),
+        ((one, short), "found others in"),
+        ((one, one), "found one twice"),
+        ((one,), "found 1"),
+        ((one, finished_run), "run scripts/eval.py"),
+        ((one, tmp_path / "nowhere"), "no manifest.json"),
+    ):
+        assert run("compare", *runs) == 2
+        assert expected in capsys.readouterr().err.splitlines()[-1]
+    manifest = json.loads((other / "manifest.json").read_text("utf-8"))
+    manifest["labels"] = manifest["labels"][::-1]
+    (other / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    assert run("compare", one, other) == 2
+    assert "only runs with the same labels" in capsys.readouterr().err

@@ -1,0 +1,80 @@
+"""A run folder loads only if its parts belong together."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from doors import change_json, run
+
+from smstune.errors import UserError
+from smstune.files import file_hash
+from smstune.inference.run import load_artifact
+
+
+@pytest.fixture
+def copy(finished_run, tmp_path):
+    shutil.copytree(finished_run, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def trust(run, name):
+    """Make the manifest name the file as it is now, as a careless hand would."""
+    change_json(run / "manifest.json", lambda m: m["sha256"].update({name: file_hash(run / name)}))
+
+
+def test_whole_folder_loads(copy):
+    artifact = load_artifact(copy)
+    assert list(artifact.labels.names) == artifact.manifest.labels
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "labels.json"])
+def test_tampered_file_is_refused(copy, name):
+    path = copy / name
+    path.write_bytes(path.read_bytes()[:-1] + b" ")
+    with pytest.raises(UserError, match=f"{name} is not the file that the manifest names"):
+        load_artifact(copy)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "labels.json"])
+def test_missing_file_is_told(copy, name):
+    (copy / name).unlink()
+    with pytest.raises(UserError, match=f"expected {name} in the run folder"):
+        load_artifact(copy)
+
+
+def test_other_label_order_is_refused(copy):
+    change_json(copy / "labels.json", lambda rows: rows.reverse())
+    trust(copy, "labels.json")
+    with pytest.raises(UserError, match=r"labels.json has the labels \['bank_alert'"):
+        load_artifact(copy)
+
+
+def test_other_normaliser_is_refused(copy):
+    change_json(copy / "manifest.json", lambda m: m["text"].update(normalizer_version=0))
+    with pytest.raises(UserError, match="trained under normaliser version 0"):
+        load_artifact(copy)
+
+
+def test_larger_tokenizer_is_refused(copy):
+    def grow(tokenizer):
+        last = max(token["id"] for token in tokenizer["added_tokens"])
+        extra = {**tokenizer["added_tokens"][-1], "id": last + 1, "content": "[EXTRA]"}
+        tokenizer["added_tokens"].append(extra)
+
+    change_json(copy / "tokenizer.json", grow)
+    trust(copy, "tokenizer.json")
+    with pytest.raises(UserError, match="the tokenizer has"):
+        load_artifact(copy)
+
+
+def test_unknown_manifest_key_is_refused(copy):
+    change_json(copy / "manifest.json", lambda m: m.update(surprise=1))
+    with pytest.raises(UserError, match="surprise"):
+        load_artifact(copy)
+
+
+def test_unfinished_run_says_how_to_go_on(tmp_path, capsys):
+    (tmp_path / "checkpoints").mkdir()
+    assert run("predict", tmp_path, "-", "-") == 2
+    assert "resume_from_checkpoint=true" in capsys.readouterr().err

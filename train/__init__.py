@@ -1,3 +1,0 @@
-"""smstune: fine-tune a Chinese BERT on labelled marketing and fraud SMS."""
-
-__version__ = "0.1.0"

@@ -1,1 +1,0 @@
-"""Messages in, token ids out."""

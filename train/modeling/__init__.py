@@ -1,1 +1,0 @@
-"""Models, losses, and the run folder that everything downstream loads."""

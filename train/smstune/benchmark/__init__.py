@@ -1,0 +1,4 @@
+"""Speed of this machine: grouping, training and inference beside their peers.
+
+In: a configuration, a run or messages. Out: rows of a table.
+"""

@@ -1,0 +1,148 @@
+"""How fast near-duplicate grouping is, and how much of the brute-force answer it finds."""
+
+import math
+import random
+import resource
+import sys
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
+from smstune.campaigns.grouping import campaign_groups
+from smstune.campaigns.sketch import skeleton
+from smstune.data.readers.catalogue import parse_input
+from smstune.tables.row import DEFAULT_COLUMNS
+from smstune.text.normalize import preprocess
+
+_SIGNATURES = ("【云杉超市】", "【晴川银行】", "【小鹿出行】", "【百川教育】", "【南湖影城】")
+_ROWS = 1000
+
+
+def read_texts(inputs: Sequence[str]) -> list[str]:
+    """Return the distinct clean messages of ``[SOURCE:]PATH`` inputs, in order."""
+    rows = (
+        row.text
+        for path, reader, _ in map(parse_input, inputs)
+        for row in reader(path, DEFAULT_COLUMNS)
+        if row.text
+    )
+    return list(dict.fromkeys(preprocess(text, mask=True) for text in rows))
+
+
+def benchmark_dedup(
+    seed_texts: Sequence[str], sizes: Sequence[int], *, seed: int = 0
+) -> list[dict[str, float]]:
+    """Time `campaign_groups` on messages mutated from `seed_texts`, one row for each size.
+
+    The copies of a seed text follow a power law, so the largest campaign grows with the number of
+    messages, as it does in real traffic (Zhang et al., "Lies in the Air", CCS 2020). `exponent` is
+    the slope of log time over log n against the size before (nan for the first); n log n has about
+    1.1 between 10,000 and 1,000,000. `peak_rss_gib` is the high-water mark of the whole process,
+    the messages themselves included, so give the sizes in rising order.
+    """
+    if not seed_texts:
+        raise ValueError("expected at least one seed text, found none: pass real messages to vary")
+    rows: list[dict[str, float]] = []
+    for size in sizes:
+        texts = _mutated(seed_texts, size, random.Random(seed))
+        start = time.perf_counter()
+        groups = campaign_groups(texts, seed=seed)
+        seconds = time.perf_counter() - start
+        exponent = math.nan
+        if rows and rows[-1]["n"] != size:
+            exponent = math.log(seconds / rows[-1]["seconds"]) / math.log(size / rows[-1]["n"])
+        rows.append(
+            {
+                "n": size,
+                "seconds": seconds,
+                "groups": len(np.unique(groups)),
+                "messages_per_second": size / seconds,
+                "peak_rss_gib": _peak_rss_gib(),
+                "exponent": exponent,
+            }
+        )
+    return rows
+
+
+def recall_against_brute_force(texts: Sequence[str], threshold: float) -> dict[str, float]:
+    """Compare `campaign_groups` with the Jaccard similarity of every pair of texts.
+
+    Texts of one skeleton count once, since their pairs are found for nothing. `pairs` is how many
+    pairs reach the threshold, `recall` the share of them that ended in one group, `false_merges`
+    the number of groups that the pairs do not connect. Quadratic: a few thousand texts.
+    """
+    distinct = sorted({skeleton(text) for text in texts} - {""})
+    groups = campaign_groups(distinct, threshold=threshold)
+    left, right = _all_pairs(distinct, threshold)
+    together = groups[left] == groups[right]
+    graph = csr_array(
+        (np.ones(len(left), dtype=np.bool_), (left, right)), shape=(len(distinct), len(distinct))
+    )
+    _, component = connected_components(graph, directed=False)
+    # A group is right when it lies inside one component: then it brings no further pair.
+    joint = len({*zip(groups.tolist(), component.tolist(), strict=True)})
+    return {
+        "pairs": len(left),
+        "recall": float(together.mean()) if len(left) else 1.0,
+        "false_merges": joint - len(np.unique(groups)),
+    }
+
+
+def _all_pairs(distinct: list[str], threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of all pairs with Jaccard >= threshold, from the grams themselves, unhashed."""
+    column: dict[str, int] = {}
+    sets = [
+        {column.setdefault(text[i : i + 3], len(column)) for i in range(max(1, len(text) - 2))}
+        for text in distinct
+    ]
+    sizes = np.array([len(grams) for grams in sets], dtype=np.int64)
+    columns = [gram for grams in sets for gram in grams]
+    matrix = csr_array(
+        (np.ones(len(columns), dtype=np.int32), columns, np.append(0, np.cumsum(sizes))),
+        shape=(len(distinct), max(1, len(column))),
+    )
+    lefts, rights = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    for start in range(0, len(distinct), _ROWS):
+        shared = (matrix[start : start + _ROWS] @ matrix.T).tocoo()
+        left, right = shared.row.astype(np.int64) + start, shared.col.astype(np.int64)
+        near = shared.data / (sizes[left] + sizes[right] - shared.data) >= threshold
+        near &= left < right
+        lefts.append(left[near])
+        rights.append(right[near])
+    return np.concatenate(lefts), np.concatenate(rights)
+
+
+def _mutated(seed_texts: Sequence[str], size: int, rng: random.Random) -> list[str]:
+    letters = sorted(set("".join(skeleton(text) for text in seed_texts[:1000]))) or ["字"]
+    made = []
+    for _ in range(size):
+        # The cube gives the first texts most copies.
+        text = seed_texts[int(len(seed_texts) * rng.random() ** 3)]
+        kind = rng.random()
+        if kind >= 0.15:  # the others are exact copies
+            text = "".join(rng.choice("0123456789") if c.isdigit() else c for c in text)
+        if 0.3 <= kind < 0.5:
+            text = rng.choice(_SIGNATURES) + (text.partition("】")[2] or text)
+        if kind >= 0.4:
+            text = _edited(text, letters, rng)
+        made.append(text)
+    return made
+
+
+def _edited(text: str, letters: list[str], rng: random.Random) -> str:
+    """`text` with up to a tenth of its characters inserted, replaced or deleted."""
+    edited = list(text)
+    for _ in range(rng.randint(1, 1 + len(text) // 10)):
+        at = rng.randrange(len(edited) + 1)
+        kind = rng.randrange(3)
+        edited[at : at + (kind > 0)] = [] if kind == 1 else [rng.choice(letters)]
+    return "".join(edited)
+
+
+def _peak_rss_gib() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # macOS counts bytes, the others KiB.
+    return peak / 2**30 if sys.platform == "darwin" else peak / 2**20

@@ -1,0 +1,172 @@
+"""Training speed beside the stock example's, in one run on one machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    Trainer,
+    TrainingArguments,
+    default_data_collator,
+)
+
+from smstune.config.schema import Config
+from smstune.data.prepared import load_split
+from smstune.inference.backends.first_token import FirstTokenLayer
+from smstune.inference.backends.torch_devices import multiplies_bf16
+from smstune.inference.labels import LabelMap
+from smstune.inference.tokenization import data_collator
+from smstune.modeling.tokenization import load_tokenizer, tokenize_dataset
+from smstune.training.assemble import assemble
+
+#: The stock example's default: transformers' examples/pytorch/text-classification.
+_STOCK_LENGTH = 128
+_MATRIX_SIDE = 2048
+_CPU = torch.device("cpu")
+
+
+def benchmark_training(config: Config, messages: int = 960) -> list[dict[str, Any]]:
+    """Measure one pass over the same ``messages`` in each way, each in a fresh process.
+
+    A warm-up step is not counted; the speed is the one that the Trainer reports. The ways:
+    ``ours`` as ``config`` says; ``stock``, a plain Trainer set up as transformers'
+    run_classification.py sets it up (fp32, padding to 128); ``stock tuned`` (dynamic padding,
+    grouped by length, bf16 where the processor multiplies it: as well as its flags allow). Each row
+    has ``messages_per_second``, ``peak_rss_gib``, ``ratio`` to stock, ``gflops`` of model
+    arithmetic a second (6 operations per encoder weight and token, Kaplan et al. 2020, padding not
+    counted; 4 where the weight is frozen, which spares its gradient; none of a last layer that
+    computes one token) and ``matrix_share``, that over the rate of this machine's matrix product,
+    in the faster of bf16 and fp32, measured in the same run.
+    """
+    ways: dict[str, Callable[..., dict[str, float]]] = {
+        "ours": _ours,
+        "stock tuned": _stock_tuned,
+        "stock": _stock,
+    }
+    context = multiprocessing.get_context("spawn")
+    peak = matrix_rate()
+    rows: list[dict[str, Any]] = []
+    for name, way in ways.items():
+        with context.Pool(1) as pool:
+            rows.append({"way": name, **pool.apply(way, (config, messages))})
+    for row in rows:
+        row["ratio"] = row["messages_per_second"] / rows[-1]["messages_per_second"]
+        row["matrix_share"] = row["gflops"] / peak
+    return rows
+
+
+def matrix_rate() -> float:
+    """Return GFLOP/s of a matrix product of side 2048 on the CPU: the best of 10.
+
+    In bf16 where the processor multiplies it, else in fp32: torch emulates bf16 there in one
+    thread, and a single product takes minutes.
+    """
+    dtype = torch.bfloat16 if multiplies_bf16(_CPU) else torch.float32
+    left = torch.randn(_MATRIX_SIDE, _MATRIX_SIDE, dtype=dtype)
+    best = float("inf")
+    for _ in range(10):
+        started = time.perf_counter()
+        left @ left
+        best = min(best, time.perf_counter() - started)
+    return 2 * _MATRIX_SIDE**3 / best / 1e9
+
+
+def _ours(config: Config, messages: int) -> dict[str, float]:
+    with TemporaryDirectory() as folder:
+        training = config.training.model_copy(
+            update={"output_dir": Path(folder), "num_train_epochs": 1.0, "report_to": []}
+        )
+        trainer = assemble(config.model_copy(update={"training": training})).trainer
+        trainer.args.eval_strategy = trainer.args.save_strategy = "no"
+        return _measure(trainer, messages)
+
+
+def _stock(config: Config, messages: int) -> dict[str, float]:
+    return _stock_trainer(config, messages, tuned=False)
+
+
+def _stock_tuned(config: Config, messages: int) -> dict[str, float]:
+    return _stock_trainer(config, messages, tuned=True)
+
+
+def _stock_trainer(config: Config, messages: int, *, tuned: bool) -> dict[str, float]:
+    labels = LabelMap.load(config.data.path / "labels.json")
+    tokenizer = load_tokenizer(config.model.name_or_path)
+    table = load_split(config.data.path, "train")
+    length = min(_STOCK_LENGTH, config.data.max_length)
+    encoded = tokenize_dataset(table, tokenizer, labels, length)
+    if not tuned:
+        encoded = encoded.map(
+            lambda batch: tokenizer.pad(
+                {"input_ids": batch["input_ids"]}, padding="max_length", max_length=length
+            ),
+            batched=True,
+        )
+    model = AutoModelForSequenceClassification.from_pretrained(
+        config.model.name_or_path, num_labels=len(labels.names), dtype=torch.float32
+    )
+    model.resize_token_embeddings(len(tokenizer))
+    with TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder,
+            use_cpu=True,
+            num_train_epochs=1,
+            per_device_train_batch_size=config.training.per_device_train_batch_size,
+            save_strategy="no",
+            report_to="none",
+            bf16=tuned and multiplies_bf16(_CPU),
+            train_sampling_strategy="group_by_length" if tuned else "random",
+        )
+        trainer = Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=encoded,
+            data_collator=data_collator(tokenizer, "cpu") if tuned else default_data_collator,
+        )
+        trainer.args.remove_unused_columns = not tuned
+        return _measure(trainer, messages)
+
+
+def _warm_up(trainer: Trainer) -> None:
+    """Take one step's forward and backward pass, so that no way pays for first calls."""
+    model: Any = trainer.model
+    batch = next(iter(trainer.get_train_dataloader()))
+    with trainer.accelerator.autocast():
+        loss: torch.Tensor = model(**batch).loss
+    torch.autograd.backward(loss)
+    model.zero_grad()
+
+
+def _measure(trainer: Trainer, messages: int) -> dict[str, float]:
+    """Train one pass over a fixed sample of the data and say how fast that was."""
+    dataset: Any = trainer.train_dataset
+    dataset = dataset.shuffle(seed=0).select(range(min(messages, len(dataset))))
+    trainer.train_dataset = dataset
+    _warm_up(trainer)
+    speed = trainer.train().metrics["train_samples_per_second"]
+    model: Any = trainer.model
+    operations = _operations_per_token(model)
+    mask = dataset["attention_mask"] if "attention_mask" in dataset.column_names else None
+    lengths = map(sum, mask) if mask else map(len, dataset["input_ids"])
+    return {
+        "messages_per_second": speed,
+        "peak_rss_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "gflops": operations * sum(lengths) / len(dataset) * speed / 1e9,
+    }
+
+
+def _operations_per_token(model: torch.nn.Module) -> int:
+    last = [f"{name}." for name, one in model.named_modules() if isinstance(one, FirstTokenLayer)]
+    return sum(
+        (6 if weight.requires_grad else 4) * weight.numel()
+        for name, weight in model.named_parameters()
+        if ".encoder." in name and not name.startswith(tuple(last))
+    )

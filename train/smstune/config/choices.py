@@ -1,0 +1,13 @@
+"""The values that settings of the machine may take."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+BackendChoice = Literal["auto", "torch", "onnx"]
+
+
+DeviceChoice = Literal["auto", "cpu", "cuda"]
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
+PrecisionChoice = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+Attention = Literal["eager", "sdpa"]

@@ -1,0 +1,316 @@
+"""The sections of the configuration: every key, its default and its bounds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+#: A share that is neither none nor all.
+Open = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Unit = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """Frozen, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+TransformName = Literal[
+    "full_width", "zero_width", "traditional", "homophones", "pinyin", "initials", "look_alike",
+    "split_characters", "symbols", "digit_words", "shuffle", "contacts", "signature", "benign_text",
+]  # fmt: skip
+
+
+class AugmentConfig(Section):
+    """Training messages written as evasive spam is; kinds not named stay held out for the suite."""
+
+    transforms: list[TransformName] = Field(min_length=1, description="Kinds to train on.")
+    share: float = Field(0.3, gt=0, le=1, description="Share of the messages, anew each epoch.")
+    strength: tuple[Unit, Unit] = Field((0.1, 0.5), description="From, to: share of the places.")
+
+    @field_validator("strength")
+    @classmethod
+    def _rising(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError("expected a range from a smaller to a larger strength")
+        return value
+
+
+_OF_LOSS = {
+    "cross_entropy": {"label_smoothing"},
+    "focal": {"focal_gamma"},
+    "ldam": {"ldam_margin"},
+    "logit_adjusted": {"label_smoothing", "tau"},
+}
+
+
+class LossConfig(Section):
+    """The training objective."""
+
+    name: Literal["cross_entropy", "focal", "ldam", "logit_adjusted"] = "cross_entropy"
+    label_smoothing: Share = Field(0.0, description="Of cross_entropy and logit_adjusted.")
+    focal_gamma: float = Field(2.0, ge=0)
+    ldam_margin: float = Field(0.5, gt=0, description="Margin of the rarest label, in logits.")
+    tau: float = Field(1.0, ge=0, description="Strength of logit_adjusted.")
+    class_weights: Literal["inverse", "inverse_sqrt", "effective_number"] | None = None
+    reweight_after: Share = Field(
+        0.0, description="Share of the steps after which class_weights apply."
+    )
+    r_drop: float = Field(0.0, ge=0, description="Weight of R-Drop's divergence; 0: one pass.")
+    fgm: float = Field(0.0, ge=0, description="How far FGM moves word embeddings; 0: not at all.")
+
+    @model_validator(mode="after")
+    def _no_idle_key(self) -> Self:
+        idle = set().union(*_OF_LOSS.values()) - _OF_LOSS[self.name]
+        if self.class_weights is None:
+            idle.add("reweight_after")
+        fields = type(self).model_fields
+        given = sorted(key for key in idle if getattr(self, key) != fields[key].default)
+        if given:
+            raise ValueError(
+                f"{', '.join(given)} would change nothing with name {self.name} and class_weights "
+                f"{self.class_weights}: remove"
+            )
+        return self
+
+
+class OperatingPointConfig(Section):
+    """What to stop, and what stopping may cost: exactly one of the three budgets."""
+
+    labels: list[str] = Field(min_length=1, description="Guarded labels, or parents of labels.")
+    max_false_positive_rate: Open | None = Field(
+        None, description="Largest share of the other campaigns that may be hit."
+    )
+    min_precision: Open | None = Field(
+        None, description="Smallest share of the stopped campaigns that is rightly stopped."
+    )
+    cost_ratio: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="A campaign wrongly hit costs so many times a guarded one that is missed."
+    )
+    confidence: Open = Field(0.95, description="How sure the budget is to be kept.")
+    review_share: float = Field(
+        0.0, ge=0, lt=1, description="Largest share of all messages that people can look at."
+    )
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        if len(self.budget) != 1:
+            raise ValueError(
+                "expected exactly one of max_false_positive_rate, min_precision, cost_ratio"
+            )
+        return self
+
+    @property
+    def budget(self) -> dict[str, float]:
+        """The budget by its name."""
+        names = ("max_false_positive_rate", "min_precision", "cost_ratio")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+class GateConfig(Section):
+    """A score that a run must keep: of the whole set, of a label, or of a slice."""
+
+    score: str = Field(description="A key of metrics.json, of a label's row, or of a slice's row.")
+    label: str | None = Field(None, description="A label, if the score is its.")
+    slice: str | None = Field(None, description="A slice by its name, if the score is its.")
+    min: float | None = None
+    max: float | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.label is not None and self.slice is not None:
+            raise ValueError("expected a label or a slice, not both")
+        if self.min is None and self.max is None:
+            raise ValueError("expected min or max")
+        return self
+
+
+class ExportConfig(Section):
+    """What an export in fewer bits may cost on validation, against the run's own weights."""
+
+    max_macro_f1_loss: float = Field(0.005, ge=0)
+    max_recall_loss: float = Field(0.01, ge=0, description="Of each operating point, of messages.")
+    max_ece_rise: float = Field(0.01, ge=0, description="Of the expected calibration error.")
+    keep_fp32: list[str] = Field(
+        default=[], description="Layers that are left in fp32, as in bert.encoder.layer.3."
+    )
+
+
+class EvaluationConfig(Section):
+    """How a run is judged."""
+
+    split: Literal["validation", "test"] = "test"
+    baseline: bool = Field(True, description="Train the linear baseline beside the model.")
+    bootstrap_samples: int = Field(1000, ge=0, description="Draws for the intervals; 0: none.")
+    label_bias: bool = Field(
+        False, description="Shift each label's logit for the best macro-F1 on validation."
+    )
+    operating_points: dict[str, OperatingPointConfig] = Field(
+        default={}, description="By name: what to stop, at what price."
+    )
+    groups: dict[str, list[str]] = Field(
+        default={},
+        description="By name: labels (or parents) whose recall at a fixed false-positive rate is "
+        "measured together, besides that of each parent.",
+    )
+    costs: dict[str, dict[str, float]] = Field(
+        default={},
+        description="True label (or parent), then answered one: what the mistake costs. A mistake "
+        "that is not named costs 1.",
+    )
+    slices: list[str] = Field(
+        default=[], description="Columns to slice by, besides the source and the month."
+    )
+    gates: list[GateConfig] = Field(default=[], description="Exit status 3 when one is not kept.")
+
+
+class ServeConfig(Section):
+    """What the server takes; the rest is on its command line."""
+
+    max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest body of a request.")
+    max_messages: int = Field(256, ge=1, description="Most messages in a request.")
+    max_characters: int = Field(
+        17_085, ge=1, description="Longest message; the default is the longest an SMS can be."
+    )
+    queue_messages: int = Field(
+        1024,
+        ge=64,
+        description="Most messages that wait or are scored; then 503. An explanation counts as 64.",
+    )
+    batch_messages: int = Field(64, ge=1, description="Messages that are scored together.")
+    batch_wait_ms: float = Field(
+        4.0, ge=0, le=1000, description="How long the first message of a batch waits for others."
+    )
+    stop_seconds: int = Field(
+        20, ge=1, description="After SIGTERM, how long to go on with what was taken."
+    )
+    cors_origins: list[str] = Field(
+        default=[], description="Pages of other origins that may call, as https://shop.example."
+    )
+
+    @model_validator(mode="after")
+    def _room_for_a_request(self) -> Self:
+        if self.queue_messages < self.max_messages:
+            raise ValueError("expected queue_messages of max_messages or more")
+        return self
+
+
+Tracker = Literal["tensorboard", "trackio", "wandb", "mlflow", "swanlab"]
+
+
+class DataConfig(Section):
+    """The prepared data."""
+
+    path: Path = Field(description="Folder that scripts/prepare.py left.")
+    max_length: int = Field(128, ge=8, description="Longest message in tokens; the rest is cut.")
+    augment: AugmentConfig | None = Field(None, description="Train on evasive writing; null: no.")
+
+
+class FromScratchConfig(Section):
+    """Size of a BERT that starts from random weights, with a tokenizer of its own."""
+
+    vocab_size: int = Field(6000, ge=100)
+    hidden_size: int = Field(128, ge=8)
+    num_hidden_layers: int = Field(4, ge=1)
+    num_attention_heads: int = Field(4, ge=1)
+    intermediate_size: int = Field(512, ge=8)
+
+
+class LoraConfig(Section):
+    """Low-rank adapters; the names are peft's, r is rank here."""
+
+    rank: int = Field(8, ge=1)
+    alpha: int = Field(16, ge=1, description="The adapters are scaled by alpha / rank.")
+    dropout: Share = 0.0
+    target_modules: list[str] = Field(
+        default=["query", "value"], min_length=1, description="Linear layers, by the end of a name."
+    )
+
+
+class ModelConfig(Section):
+    """The encoder to fine-tune."""
+
+    name_or_path: str = Field("hfl/chinese-macbert-base", description="Hub id or local folder.")
+    revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
+    trust_remote_code: bool = Field(False, description="Run code that comes with the checkpoint.")
+    from_scratch: FromScratchConfig | None = Field(
+        None, description="Build a new BERT of this size instead of loading name_or_path."
+    )
+    hidden_dropout: Share | None = Field(None, description="Null keeps the checkpoint's own.")
+    attention_dropout: Share | None = Field(None, description="Null keeps the checkpoint's own.")
+    classifier_dropout: Share | None = Field(None, description="Null keeps the checkpoint's own.")
+    pooling: Literal["cls", "mean"] = Field(
+        "cls", description="What the classifier reads: the first token, or the mean of all."
+    )
+    linear: bool = Field(
+        False,
+        description="Join a linear model of character n-grams to the encoder: its scores, weighted "
+        "on validation, are added to the logits.",
+    )
+    lora: LoraConfig | None = Field(
+        None,
+        description="Train low-rank adapters instead of all weights; they are merged at the end.",
+    )
+
+
+class TrainingConfig(Section):
+    """How to train; the names are those of transformers.TrainingArguments."""
+
+    output_dir: Path = Field(Path("runs/default"), description="The run folder.")
+    resume_from_checkpoint: bool = Field(
+        False, description="Go on from the last whole checkpoint in output_dir."
+    )
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    seed: int = Field(42, ge=0)
+    num_train_epochs: float = Field(3.0, gt=0)
+    max_steps: int = Field(-1, ge=-1, description="Stop after so many steps; -1: by epochs.")
+    learning_rate: float = Field(5e-5, gt=0)
+    layerwise_lr_decay: float = Field(
+        1.0, gt=0, le=1, description="Rate of a layer over that of the layer above it."
+    )
+    class_balanced_sampling: bool = Field(
+        False, description="Draw every label as often, with replacement."
+    )
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
+    warmup_ratio: Share = Field(0.1, description="Share of the steps with a rising rate.")
+    weight_decay: float = Field(0.01, ge=0)
+    max_grad_norm: float = Field(1.0, ge=0)
+    per_device_train_batch_size: int = Field(32, ge=1)
+    per_device_eval_batch_size: int = Field(64, ge=1)
+    gradient_accumulation_steps: int = Field(1, ge=1)
+    gradient_checkpointing: bool = Field(
+        False, description="Compute activations again in the backward pass: less memory, slower."
+    )
+    tf32: bool = Field(False, description="fp32 products in TF32 on an NVIDIA GPU from Ampere on.")
+    torch_compile: bool = Field(False, description="Compile the model; brought nothing on a CPU.")
+    dataloader_num_workers: int = Field(0, ge=0)
+    logging_steps: int = Field(20, ge=1)
+    save_steps: int = Field(
+        500, ge=0, description="A checkpoint each so many steps beside each epoch's; 0: none."
+    )
+    save_total_limit: int = Field(
+        2, ge=1, description="Checkpoints kept, the last and the best always."
+    )
+    early_stopping_patience: int = Field(
+        0, ge=0, description="Stop after so many epochs without a better macro_f1; 0: never."
+    )
+    report_to: list[Tracker] | None = Field(
+        None, description="Null: TensorBoard where it is installed; an empty list: none."
+    )
+
+
+class Config(Section):
+    """A whole configuration."""
+
+    data: DataConfig
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    export: ExportConfig = ExportConfig()
+    serve: ServeConfig = ServeConfig()

@@ -1,0 +1,72 @@
+"""Look for personal information in any file, before it leaves the house."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from smstune.errors import UserError
+from smstune.tables.encodings import open_text
+from smstune.text.pii.mask import find_pii
+
+
+class Finding(NamedTuple):
+    """Where something was found: line (row of a parquet file) from 1, and its type."""
+
+    line: int
+    type: str
+
+
+def scan_pii(path: Path) -> list[Finding]:
+    """Return what ``find_pii`` finds in a text file (csv, jsonl, any) or a parquet file.
+
+    The findings name no text, so that they can be shown to anyone.
+
+    Raises:
+        UserError: if the file is missing, empty or a broken parquet.
+    """
+    lines = _parquet_lines(path) if path.suffix == ".parquet" else _text_lines(path)
+    return [
+        Finding(number, span.type)
+        for number, text in enumerate(lines, 1)
+        for span in find_pii(text)
+    ]
+
+
+def require_no_pii(path: Path) -> None:
+    """Raise a UserError that names types, counts and first lines if ``path`` holds any."""
+    findings = scan_pii(path)
+    if not findings:
+        return
+    counts = Counter(finding.type for finding in findings)
+    found = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
+    lines = ", ".join(str(line) for line in sorted({finding.line for finding in findings})[:10])
+    raise UserError(
+        f"expected no personal information in {path}, found {found}; first lines {lines}: "
+        "prepare masks messages unless --keep-pii is given"
+    )
+
+
+def _text_lines(path: Path) -> Iterator[str]:
+    with open_text(path) as stream:
+        yield from stream
+
+
+def _parquet_lines(path: Path) -> Iterator[str]:
+    if not path.is_file():
+        raise UserError(f"expected a parquet file, found none at {path}")
+    try:
+        with pq.ParquetFile(path) as table:
+            names = [f.name for f in table.schema_arrow if pa.types.is_string(f.type)]
+            for batch in table.iter_batches(columns=names):
+                for row in batch.to_pylist():
+                    yield " ".join(value for value in row.values() if value)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(
+            f"expected a parquet file, found a broken one at {path}: {error}"
+        ) from error

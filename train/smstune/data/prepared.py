@@ -1,0 +1,71 @@
+"""What a prepared folder holds, read back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset
+
+from smstune.errors import UserError
+from smstune.text.normalize import NORMALIZER_VERSION
+
+FORMAT_VERSION = 1
+
+
+def load_split(folder: Path, split: str) -> Dataset:
+    """Return one split of a prepared folder.
+
+    Raises:
+        UserError: if the folder was not prepared or its file is broken.
+    """
+    path = folder / f"{split}.parquet"
+    if not path.is_file():
+        raise UserError(
+            f"expected a folder that scripts/prepare.py left, found no {path.name} in {folder}: "
+            "run prepare.py first or mend data.path"
+        )
+    try:
+        return Dataset(pq.read_table(path))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path}: expected parquet, found a broken file: prepare again") from error
+
+
+def load_preparation(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a prepared folder.
+
+    Raises:
+        UserError: if there is none, or it was prepared by another normaliser.
+    """
+    path = folder / "manifest.json"
+    if not path.is_file():
+        raise UserError(
+            f"expected a folder that scripts/prepare.py left, found no manifest.json in {folder}: "
+            "run prepare.py first or mend data.path"
+        )
+    manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    version = manifest["text"]["normalizer_version"]
+    if version != NORMALIZER_VERSION:
+        raise UserError(
+            f"expected data of normaliser version {NORMALIZER_VERSION}, found {version} in "
+            f"{folder}: prepare again"
+        )
+    return manifest
+
+
+def provenance(preparation: dict[str, Any]) -> dict[str, Any]:
+    """Return what a model must say of the data in a prepared folder, from that folder's manifest.
+
+    ``sources``, the names of where its messages came from; ``terms``, each public set's once;
+    ``counts``.
+    """
+    # Folders prepared before test sets could be given do not name any.
+    every = [*preparation["inputs"], *preparation.get("tests", ())]
+    return {
+        "sources": sorted({item["source"] for item in every}),
+        "terms": list({terms["name"]: terms for terms in preparation["terms"]}.values()),
+        "counts": preparation["counts"],
+    }

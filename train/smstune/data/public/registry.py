@@ -1,0 +1,194 @@
+"""The registry of public data sets: where each is, under which terms, and how to fetch it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
+
+from smstune.config.schema import Section
+from smstune.config.yaml_files import read_yaml
+from smstune.data.public.archive import unpack
+from smstune.data.public.download import download, require_safe_address
+from smstune.data.readers.catalogue import SOURCES
+from smstune.errors import UserError
+from smstune.files import file_hash
+
+
+def _safe_address(value: str) -> str:
+    require_safe_address(value)
+    return value
+
+
+def _known_format(value: str) -> str:
+    if value not in SOURCES:
+        raise ValueError(f"expected one of {', '.join(SOURCES)}")
+    return value
+
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Address = Annotated[str, AfterValidator(_safe_address)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+#: A name that cannot lead out of the folder it is written in, and is not hidden there.
+FileName = Annotated[str, StringConstraints(pattern=r"^[^/\\\x00.][^/\\\x00]*$")]
+SetName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+
+
+class SetFile(Section):
+    """One file of a set, or an archive from which ``members`` are taken."""
+
+    name: FileName
+    address: Address
+    sha256: Sha256 | None = Field(description="Null where nobody states it.")
+    members: dict[FileName, Sha256 | None] = Field(
+        default={}, description="Files to take out of a zip archive, with their SHA-256."
+    )
+
+
+class PublicSet(Section):
+    """A public data set and what there is to know before it is used."""
+
+    name: SetName
+    title: Text
+    home: Text | None = Field(description="The page that describes it; null where there is none.")
+    format: Annotated[str, AfterValidator(_known_format)] = Field(description="Name of a reader.")
+    labels: Path | None = Field(None, description="A label file that fits.")
+    licence: Text = Field(description="As its authors state it.")
+    commercial_use: Literal["allowed", "unclear", "no"]
+    citation: Text
+    download: bool = Field(description="False: by local path only.")
+    files: tuple[SetFile, ...] = ()
+    prepare: Text = Field(description="What prepare does with it, and what to know before.")
+
+    @model_validator(mode="after")
+    def _check_files(self) -> PublicSet:
+        if self.download != bool(self.files):
+            raise ValueError("expected files if download is true, and none if it is false")
+        if any(file.members for file in self.files) and len(self.files) > 1:
+            raise ValueError("expected one archive or several plain files, found both")
+        return self
+
+    def terms(self) -> dict[str, str | None]:
+        """Return what the manifest and the model card must say of this set."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "home": self.home,
+            "licence": self.licence,
+            "commercial_use": self.commercial_use,
+            "citation": self.citation,
+        }
+
+
+def load_registry(path: Path) -> dict[str, PublicSet]:
+    """Read the registry: a mapping ``sets`` from names to what is known of each.
+
+    Raises:
+        UserError: naming every wrong key or value at once, with its path.
+    """
+    values = read_yaml(path)
+    sets = values.get("sets")
+    if set(values) != {"sets"} or not isinstance(sets, dict):
+        raise UserError(f"{path}: expected one key `sets` with a mapping of names")
+    registry: dict[str, PublicSet] = {}
+    problems: list[str] = []
+    for name, fields in sets.items():
+        if not isinstance(fields, dict):
+            problems.append(f"{name}: expected a mapping, found {type(fields).__name__}")
+            continue
+        try:
+            registry[name] = PublicSet.model_validate({**fields, "name": name})
+        except ValidationError as error:
+            problems += [_explain(str(name), item) for item in error.errors()]
+    if problems:
+        raise UserError(f"{path}: {'; '.join(problems)}")
+    return registry
+
+
+def find_set(registry: Mapping[str, PublicSet], name: str) -> PublicSet:
+    """Return the set called ``name``.
+
+    Raises:
+        UserError: if there is none, naming those there are.
+    """
+    if name not in registry:
+        near = difflib.get_close_matches(name.lower(), registry, n=1, cutoff=0.5)
+        hint = f": did you mean {near[0]}?" if near else ""
+        raise UserError(f"expected a public set of {', '.join(registry)}, found {name!r}{hint}")
+    return registry[name]
+
+
+def require_terms(public_set: PublicSet, accepted: Collection[str]) -> None:
+    """Refuse a set whose terms are unclear or forbid commercial use until they are accepted.
+
+    Raises:
+        UserError: stating the licence and what accepting means.
+    """
+    name = public_set.name
+    if public_set.commercial_use == "allowed" or name in accepted:
+        return
+    use, promise = {
+        "no": ("commercial use is not allowed", "use it for no commercial purpose"),
+        "unclear": ("whether commercial use is allowed is unclear", "answer for your use of it"),
+    }[public_set.commercial_use]
+    raise UserError(
+        f"expected --accept-terms {name} before {public_set.title} is fetched, found none. "
+        f"Licence: {public_set.licence} So {use}. With --accept-terms {name} you say that you have "
+        f"read the terms at {public_set.home or 'its source'}, keep to them, {promise}, and cite: "
+        f"{public_set.citation} The terms go into the manifest and the model card."
+    )
+
+
+def download_set(
+    public_set: PublicSet, folder: Path, *, accepted: Collection[str] = (), timeout: float = 30.0
+) -> Path:
+    """Fetch a set into ``folder`` and return the path that its reader takes.
+
+    That is the file where the set is one file, else the folder ``folder/NAME``. What is there
+    already, with the right checksum, is not fetched again.
+
+    Raises:
+        UserError: if its terms were not accepted, it cannot be fetched by us, or fetching fails.
+    """
+    require_terms(public_set, accepted)
+    name, target = public_set.name, folder / public_set.name
+    if not public_set.files:
+        raise UserError(
+            f"expected a set that can be downloaded, found {name}, which cannot: get it from "
+            f"{public_set.home or 'whoever gave it to you'} and give its path as "
+            f"{public_set.format}:PATH. {public_set.prepare}"
+        )
+    for file in public_set.files:
+        if not file.members:
+            download(file.address, target / file.name, sha256=file.sha256, timeout=timeout)
+        elif not _has_members(target, file.members):
+            archive = folder / file.name
+            download(file.address, archive, sha256=file.sha256, timeout=timeout)
+            try:
+                unpack(archive, target, file.members)
+            finally:
+                # Its content is checked by member; kept, a wrong one would be met again next time.
+                archive.unlink()
+    one = len(public_set.files) == 1 and not public_set.files[0].members
+    return target / public_set.files[0].name if one else target
+
+
+def _has_members(folder: Path, members: Mapping[str, str | None]) -> bool:
+    return all(
+        (folder / name).is_file() and sha256 in (None, file_hash(folder / name))
+        for name, sha256 in members.items()
+    )
+
+
+def _explain(name: str, error: Mapping[str, Any]) -> str:
+    key = ".".join([name, *map(str, error["loc"])])
+    if error["type"] == "missing":
+        return f"{key}: expected a value, found none: add it"
+    if error["type"] == "extra_forbidden":
+        return f"{key}: unknown key: expected one of {', '.join(PublicSet.model_fields)}"
+    if isinstance(error["input"], (dict, PublicSet)):
+        return f"{key}: {error['msg']}"
+    return f"{key}: {error['msg']}, found {error['input']!r}"

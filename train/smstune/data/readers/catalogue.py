@@ -1,0 +1,71 @@
+"""Every reader by its name, and the one that fits an input."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import NamedTuple
+
+from smstune.data.readers.chifraud import read_chifraud
+from smstune.data.readers.fbs import read_fbs
+from smstune.data.readers.hub import read_hub
+from smstune.data.readers.nus import read_nus
+from smstune.errors import UserError
+from smstune.tables.read import read_csv, read_jsonl, read_parquet, read_tsv
+from smstune.tables.row import Reader
+
+# The csv module's own limit of 128 KiB would end the file where one row should be rejected.
+csv.field_size_limit(1 << 30)
+
+SOURCES: dict[str, Reader] = {
+    "fbs": read_fbs,
+    "nus": read_nus,
+    "chifraud": read_chifraud,
+    "csv": read_csv,
+    "tsv": read_tsv,
+    "jsonl": read_jsonl,
+    "parquet": read_parquet,
+    "hub": read_hub,
+}
+
+
+class Input(NamedTuple):
+    """One input of a preparation: where it is, how to read it, the name of its source."""
+
+    path: Path
+    reader: Reader
+    source: str
+
+
+def parse_input(text: str, default: str | None = None) -> Input:
+    """Read ``[SOURCE:]PATH``; without a prefix by ``default``, else by what the path is.
+
+    The source's name is the reader's for public sets, the file's stem for generic formats, so that
+    two csv files are two sources.
+
+    Raises:
+        UserError: if no reader fits, naming those there are.
+    """
+    prefix, colon, rest = text.partition(":")
+    if colon and prefix in SOURCES and not Path(text).exists():
+        name, path = prefix, Path(rest)
+    else:
+        path = Path(text)
+        name = default or _guess_reader(path)
+    if name not in SOURCES:
+        raise UserError(f"expected a source of {', '.join(SOURCES)}, found {name!r} for {text}")
+    generic = name in ("csv", "tsv", "jsonl", "parquet")
+    return Input(
+        path, SOURCES[name], path.stem if generic else str(path) if name == "hub" else name
+    )
+
+
+def _guess_reader(path: Path) -> str:
+    suffix = path.suffix.lower().lstrip(".")
+    if path.is_dir():
+        return "fbs"
+    if path.exists():
+        return {"zip": "nus", "xml": "nus", "json": "jsonl"}.get(suffix, suffix)
+    if len(path.parts) == 2 and suffix not in SOURCES:
+        return "hub"
+    raise UserError(f"expected a file, a folder or a data set's id, found nothing at {path}")

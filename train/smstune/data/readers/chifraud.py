@@ -1,0 +1,69 @@
+"""ChiFraud: tab-separated files, a label id and a text in each line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from smstune.errors import UserError
+from smstune.tables.encodings import has_bad_bytes, open_text
+from smstune.tables.row import Columns, Row
+
+FILES = ("ChiFraud_train.csv", "ChiFraud_t2022.csv", "ChiFraud_t2023.csv")
+LABEL_IDS = frozenset(map(str, range(11)))
+
+
+class Line(NamedTuple):
+    """One line of one file; ``problem`` says why it cannot be used, if so."""
+
+    file: str
+    number: int
+    text: str | None = None
+    label: str | None = None
+    problem: str | None = None
+
+
+def chifraud_lines(path: Path) -> Iterator[Line]:
+    """Yield the lines of the folder of ChiFraud, or of one of its files.
+
+    Raises:
+        UserError: if a file is missing or its header is another one.
+    """
+    files = [path / name for name in FILES] if path.is_dir() else [path]
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise UserError(
+            f"expected the files of ChiFraud, {', '.join(FILES)}, or one of them, found no "
+            f"{', '.join(missing)} at {path}: download them all or give the path of one"
+        )
+    for file in files:
+        with open_text(file) as stream:
+            header = next(stream, "").strip()
+            if header.lower().split("\t") != ["label_id", "text"]:
+                raise UserError(
+                    f"expected the header Label_id, a tab and Text in {file}, found {header[:80]!r}"
+                )
+            for number, line in enumerate(stream, 2):
+                if line.strip():
+                    yield _parse(str(file), number, line)
+
+
+def _parse(file: str, number: int, line: str) -> Line:
+    if has_bad_bytes(line):
+        return Line(file, number, problem="undecodable bytes")
+    label, tab, text = line.partition("\t")
+    if not tab:
+        return Line(file, number, problem="no tab between label and text")
+    if label.strip() not in LABEL_IDS:
+        return Line(file, number, problem=f"no label id from 0 to 10: found {label.strip()[:20]!r}")
+    # Two fields are read, as the authors' own loader does.
+    text = text.partition("\t")[0].strip()
+    if len(text) > 1 and text.startswith('"') and text.endswith('"'):
+        text = text[1:-1].replace('""', '"')
+    return Line(file, number, text, label.strip())
+
+
+def read_chifraud(path: Path, _columns: Columns) -> Iterator[Row]:
+    """Read ChiFraud (github.com/xuemingxxx/ChiFraud, COLING 2025), its folder or one file."""
+    for file, number, text, label, problem in chifraud_lines(path):
+        yield Row(file, number, text, label, problem=problem)

@@ -1,0 +1,62 @@
+"""FBS_SMS_Dataset: a file for each label, a segmented message in each line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from smstune.errors import UserError
+from smstune.tables.encodings import has_bad_bytes, open_text
+from smstune.tables.row import Columns, Row
+from smstune.text.pii.mask import CODE_WORD, YUAN, PiiSpan, replace_spans
+
+_FBS = {"CELL": "PHONE", "PHONE": "LANDLINE", "HOTLINE": "SERVICE", "DIGIT": "NUM", "BANK": "CARD"}
+_FBS_ADDRESS = re.compile(r"(?<!\S)(?:(https?|www)|\S{0,40}(PHONE|DIGIT) ?\S{0,40}com)\S*(?!\S)")
+_FBS_ACCOUNT = re.compile(r"(微信 )?(?<!\S)[a-z0-9]+(?:CELL)?PHONE[a-z0-9]*(?!\S)")
+_FBS_WORD = re.compile(
+    r"(?:(?<![a-z0-9])[a-z0-9]+)?(?<!\[)(URL|WECHAT)(?:[a-z0-9]*?(?=td(?!\S)|[A-Z])|[a-z0-9]*)"
+    r"|(?<!\[)(?:(QQ)[a-z0-9]*|(?:(CELL)PHONE?|(PHONE|HOTLINE|BANK))[09]*|(DIGIT|NAME|PLACE))"
+)
+
+
+def map_fbs_placeholders(text: str) -> str:
+    """A segmented FBS message joined, with the data set's own marks as `PLACEHOLDERS`.
+
+    CELLPHONE is mobile; PHONE stands behind 电话, 询, 热线 of shops: landlines and a few service
+    numbers; HOTLINE is 400 and 800. What is left of an address (`URLdfge`, `wwwjcom`), an account
+    (`QQzcw`) or a number (`CELLPHONE99`) goes with its mark, but `URLtd` is an address and td. A
+    number inside letters (`jlnPHONE`) is an account behind 微信, else NUM. An amount in 元 becomes
+    MONEY and a number behind 验证码 CODE, as `mask_pii` has them. Blanks stay only between two
+    Latin words; repeated marks stay repeated, as in the raw message behind them.
+    """
+    text = _FBS_ADDRESS.sub("URL", text)
+    text = _FBS_ACCOUNT.sub(lambda match: "微信 WECHAT" if match[1] else "DIGIT", text)
+    words = ((match.span(), match[match.lastindex or 0]) for match in _FBS_WORD.finditer(text))
+    text = replace_spans(text, [PiiSpan(*span, _FBS.get(word, word)) for span, word in words])
+    text = re.sub("(?<![0-9A-Za-z]) +| +(?![0-9A-Za-z])", "", text).strip()
+    text = re.sub(rf"({CODE_WORD}[是为]?)\[NUM\]", r"\1[CODE]", text)
+    return re.sub(rf"\[NUM\][十百千万亿]?[多余]?{YUAN}", "[MONEY]", text)
+
+
+def read_fbs(path: Path, _columns: Columns) -> Iterator[Row]:
+    """Read the folder of FBS_SMS_Dataset: a file a label, a segmented message a line.
+
+    Source: github.com/Cypher-Z/FBS_SMS_Dataset (Zhang et al., CCS 2020).
+    """
+    if not path.is_dir():
+        raise UserError(f"expected the folder of FBS_SMS_Dataset, found none at {path}")
+    files = sorted(
+        file for file in path.iterdir() if file.is_file() and file.suffix.lower() != ".md"
+    )
+    if not any(file.name.startswith("FR:") for file in files):
+        raise UserError(
+            f"expected the files of FBS_SMS_Dataset (AD:..., FR:..., IL:..., Other), found "
+            f"{', '.join(file.name for file in files[:5]) or 'no file'} in {path}"
+        )
+    for file in files:
+        with open_text(file) as stream:
+            for number, line in enumerate(stream, 1):
+                problem = "undecodable bytes" if has_bad_bytes(line) else None
+                text = None if problem else map_fbs_placeholders(line.strip())
+                yield Row(str(file), number, text, file.name, problem=problem)

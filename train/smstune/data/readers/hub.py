@@ -1,0 +1,32 @@
+"""Data sets on the Hugging Face hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from smstune.errors import UserError
+from smstune.tables.row import Columns, Row, make_row, require_columns
+
+
+def read_hub(path: Path, columns: Columns) -> Iterator[Row]:
+    """Read every split of a data set on the Hugging Face hub; ``path`` is its id."""
+    # Heavy, and of no use to the local formats.
+    from datasets import ClassLabel, load_dataset
+
+    name = str(path)
+    try:
+        splits = load_dataset(name)
+    except Exception as error:
+        raise UserError(
+            f"expected a local file or a data set on the hub, could not load {name!r}: check the "
+            f"path or id, set HF_ENDPOINT to a mirror, or download it and give its local path "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    for split, table in splits.items():
+        require_columns(Path(f"{name}/{split}"), columns, table.column_names)
+        feature = table.features.get(columns.label)
+        for number, fields in enumerate(table, 1):
+            if isinstance(feature, ClassLabel) and fields[columns.label] is not None:
+                fields[columns.label] = feature.int2str(fields[columns.label])
+            yield make_row(Path(f"{name}/{split}"), number, fields, columns)

@@ -1,0 +1,1 @@
+"""A prepared folder in, its report out: counts, shortcuts, doubtful labels."""

@@ -1,0 +1,1 @@
+"""Messages and their campaigns in, the split of each and its contamination out."""

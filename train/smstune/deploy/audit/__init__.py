@@ -1,0 +1,1 @@
+"""A run and outgoing messages in, a self-inspection report out."""

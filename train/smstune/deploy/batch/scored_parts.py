@@ -1,0 +1,103 @@
+"""What is already scored of a file, kept beside the output until that is whole."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from shutil import rmtree
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file, save_file
+
+from smstune.errors import UserError
+from smstune.files import file_written_whole
+
+logger = logging.getLogger(__name__)
+
+
+class Answers(NamedTuple):
+    """The model's answers to some rows: a key of each message, and its probabilities.
+
+    ``keys`` has shape ``(messages, 16)``, the same for identical messages, or no rows where
+    nobody remembers messages; ``probabilities`` has shape ``(messages, labels)``.
+    """
+
+    keys: NDArray[np.uint8]
+    probabilities: NDArray[np.float64]
+
+
+class Parts:
+    """The folder ``.OUTPUT.parts``: the answers to each some thousand rows, a file for each.
+
+    They are numbers alone, so a killed run leaves no message behind but in the unfinished output,
+    which lies there too. ``done`` is how many parts there are without a gap.
+    """
+
+    def __init__(self, output: Path, call: Mapping[str, str]) -> None:
+        """Find the parts of the same ``call``; those of another are removed.
+
+        Raises:
+            UserError: if the folder's place is taken by a file.
+        """
+        self._output = output
+        self._folder = output.with_name(f".{output.name}.parts")
+        if self._folder.exists() and not self._folder.is_dir():
+            raise UserError(
+                f"expected to keep parts in a folder, found the file {self._folder}: remove it"
+            )
+        note = self._folder / "call.json"
+        changed = _changes(note, call)
+        if changed:
+            logger.info("%s changed since the last start: starting anew", ", ".join(changed))
+        if changed is None or changed:
+            rmtree(self._folder, ignore_errors=True)
+            self._folder.mkdir(parents=True)
+            with file_written_whole(note) as scratch:
+                scratch.write_text(json.dumps(call, indent=2) + "\n", "utf-8")
+        for unfinished in self._folder.glob(".*.tmp"):
+            unfinished.unlink()
+        self.done = next(n for n in itertools.count() if not _is_whole(self._part(n)))
+        #: Where the output is written; ``finish`` puts it in its place.
+        self.scratch = self._folder / "output"
+
+    def load(self, number: int) -> Answers:
+        """Return a part: 0 and up to ``done``, ``done`` not included."""
+        tensors = load_file(self._part(number))
+        return Answers(tensors["keys"], tensors["probabilities"])
+
+    def save(self, number: int, answers: Answers) -> None:
+        """Write a part, whole or not at all."""
+        with file_written_whole(self._part(number)) as scratch:
+            save_file(answers._asdict(), scratch)
+        self.done = number + 1
+
+    def finish(self) -> None:
+        """Put the output in its place and remove the folder."""
+        self.scratch.replace(self._output)
+        rmtree(self._folder)
+
+    def _part(self, number: int) -> Path:
+        return self._folder / f"{number:06}.safetensors"
+
+
+def _changes(note: Path, call: Mapping[str, str]) -> list[str] | None:
+    """Say what is not as it was at the last start; ``None`` where there was none."""
+    try:
+        before = json.loads(note.read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return [name for name in call if before.get(name) != call[name]]
+
+
+def _is_whole(part: Path) -> bool:
+    try:
+        with safe_open(part, framework="numpy"):
+            return True
+    except (OSError, SafetensorError):
+        return False

@@ -1,0 +1,1 @@
+"""A run in, its ONNX forms out, each checked against the run."""

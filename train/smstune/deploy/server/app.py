@@ -1,0 +1,243 @@
+"""The routes of the server: classify, explain, health, metrics, and a page to try the model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import Any, Self, TypeVar
+
+from fastapi import FastAPI, Request, Response, Security
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import HTMLResponse, PlainTextResponse
+from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi.telemetry import TelemetryConfig
+from jinja2 import Environment
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from smstune.config.schema import ServeConfig
+from smstune.deploy.server.batcher import Batcher
+from smstune.deploy.server.metrics import Metrics
+from smstune.deploy.server.middleware import Door
+from smstune.deploy.server.responses import Problem, RefusedError, add_handlers
+from smstune.inference.decision import Decision
+from smstune.reporting.html import STYLE
+
+Value = TypeVar("Value")
+#: FastAPI's own telemetry would send errors in their words and addresses with their queries.
+_NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; require-trusted-types-for 'script'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem} for status in (401, 413, 422, 500, 503)
+}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ClassifyRequest(_Strict):
+    """One message, or many."""
+
+    text: str | None = Field(None, description="One message.")
+    texts: list[str] | None = Field(None, description="Many messages.")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.text is None) == (self.texts is None):
+            raise ValueError("exactly one of text and texts")
+        return self
+
+
+class ExplainRequest(_Strict):
+    """One message."""
+
+    text: str
+
+
+class Answer(BaseModel):
+    """What the run answers for one message."""
+
+    label: str
+    score: float = Field(description="Calibrated probability of the label.")
+    scores: dict[str, float] = Field(description="Calibrated probability of each label.")
+    decision: Decision | None = Field(description="Null where the run has no operating point.")
+    note: str | None = Field(description="What was odd about the message.")
+    text: str = Field(description="The message as the model reads it.")
+
+
+class Answers(BaseModel):
+    """An answer for each message, in their order."""
+
+    answers: list[Answer]
+
+
+class PieceOfText(BaseModel):
+    """A part of a message; its score in nats is null where no token that was read covers it."""
+
+    text: str
+    score: float | None
+
+
+class ExplainedAnswer(BaseModel):
+    """What the answer rests on.
+
+    The scores of the pieces add up to ``log_odds`` less ``baseline``, those of the message
+    without tokens.
+    """
+
+    label: str
+    score: float
+    log_odds: float
+    baseline: float
+    pieces: list[PieceOfText]
+
+
+def create_app(
+    batcher: Batcher, metrics: Metrics, section: ServeConfig, *, name: str, key: str | None = None
+) -> FastAPI:
+    """Return the server's application; ``name`` is the run's, ``key`` what a client must send."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        batcher.start()
+        yield
+
+    app = FastAPI(
+        title="smstune",
+        summary=f"Labels messages by the run {name}.",
+        # The pages of FastAPI load scripts from another host.
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        telemetry=_NO_TELEMETRY,
+    )
+    _add_scoring(app, batcher, section, with_key=bool(key))
+    _add_health(app, batcher, metrics)
+    _add_page(app, section, name, with_key=bool(key))
+    add_handlers(app, section.max_body_bytes)
+    paths = [route.path for route in app.routes]  # type: ignore[attr-defined]
+    app.add_middleware(
+        Door, metrics=metrics, paths=paths, max_body_bytes=section.max_body_bytes, key=key
+    )
+    if section.cors_origins:
+        # Outermost, as a browser asks without the key whether it may send it.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=section.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "X-API-Key"],
+            expose_headers=["Retry-After"],
+        )
+    return app
+
+
+def _add_scoring(app: FastAPI, batcher: Batcher, section: ServeConfig, *, with_key: bool) -> None:
+    # Only for openapi.json: the key itself is checked at the door, before the body is read.
+    bearer = Security(HTTPBearer(auto_error=False))
+    header = Security(APIKeyHeader(name="X-API-Key", auto_error=False))
+    shown = [bearer, header] if with_key else []
+
+    @app.post("/v1/classify", responses=_PROBLEMS, dependencies=shown)
+    async def classify(body: ClassifyRequest, request: Request) -> Answers:
+        """Label one message or many."""
+        texts = [body.text] if body.text is not None else body.texts or []
+        _check(texts, section)
+        found = await _unless_gone(request, batcher.classify(texts))
+        return Answers(answers=[Answer(text=clean, **answer._asdict()) for clean, answer in found])
+
+    @app.post("/v1/explain", responses=_PROBLEMS, dependencies=shown)
+    async def explain(body: ExplainRequest, request: Request) -> ExplainedAnswer:
+        """Tell what the answer for one message rests on, by integrated gradients."""
+        _check([body.text], section)
+        found = await _unless_gone(request, batcher.explain(body.text))
+        return ExplainedAnswer(
+            label=found.label,
+            score=found.probability,
+            log_odds=found.log_odds,
+            baseline=found.baseline,
+            pieces=[PieceOfText(**piece._asdict()) for piece in found.pieces],
+        )
+
+
+def _check(texts: Sequence[str], section: ServeConfig) -> None:
+    most, longest = section.max_messages, section.max_characters
+    if not 1 <= len(texts) <= most:
+        what = "send them in several requests" if texts else "send at least one"
+        raise RefusedError(422, f"1 to {most} messages", str(len(texts)), what)
+    for number, text in enumerate(texts):
+        if len(text) > longest:
+            found = f"{len(text)} in message {number}, counted from 0"
+            raise RefusedError(422, f"messages of at most {longest} characters", found, "cut it")
+
+
+async def _unless_gone(request: Request, answer: Coroutine[Any, Any, Value]) -> Value:
+    """Return what ``answer`` gives; stop it if the client goes away."""
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    work, watch = asyncio.create_task(answer), asyncio.create_task(gone())
+    try:
+        await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise RefusedError(499, "a client that waits", "none", "wait for the answer")
+        return work.result()
+    finally:
+        work.cancel()
+        watch.cancel()
+
+
+def _add_health(app: FastAPI, batcher: Batcher, metrics: Metrics) -> None:
+    @app.get("/healthz", response_class=PlainTextResponse)
+    async def healthz() -> str:
+        """Say that the process lives."""
+        return "alive\n"
+
+    @app.get("/readyz", response_class=PlainTextResponse, responses={503: {"model": Problem}})
+    async def readyz() -> str:
+        """Say whether messages are taken: the model is loaded and warm, the server not stopping."""
+        if not batcher.ready:
+            raise RefusedError(503, "a server that takes messages", "one that stops", "ask another")
+        return "ready\n"
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def prometheus() -> Response:
+        """Return counts for Prometheus."""
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_page(app: FastAPI, section: ServeConfig, name: str, *, with_key: bool) -> None:
+    folder = files("smstune.deploy.server") / "page"
+    html, css, js = ((folder / f"page.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
+    template = Environment(autoescape=True).from_string(html)
+    page = template.render(name=name, most=section.max_messages, with_key=with_key)
+
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    async def root() -> Response:
+        return HTMLResponse(page, headers=_PAGE_HEADERS)
+
+    @app.get("/page.css", include_in_schema=False)
+    async def style() -> Response:
+        return Response(STYLE + css, media_type="text/css", headers=_PAGE_HEADERS)
+
+    @app.get("/page.js", include_in_schema=False)
+    async def code() -> Response:
+        return Response(js, media_type="text/javascript", headers=_PAGE_HEADERS)

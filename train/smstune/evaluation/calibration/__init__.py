@@ -1,0 +1,1 @@
+"""Logits of validation in, a calibration out: temperature, label biases, operating points."""

@@ -1,0 +1,178 @@
+"""Calibration: fitted on validation, kept in the manifest, applied by SmsClassifier."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import log_softmax
+
+from smstune.arrays import Floats, Ints
+from smstune.config.choices import DeviceChoice
+from smstune.config.schema import EvaluationConfig
+from smstune.evaluation.calibration.operating_points import Scored, choose_operating_point
+from smstune.evaluation.labelled import Labelled, load_prepared
+from smstune.evaluation.scores.costs import cost_matrix
+from smstune.evaluation.scores.metrics import (
+    check_probabilities,
+    expected_calibration_error,
+    headline,
+)
+from smstune.evaluation.scores.ranking import measured_groups
+from smstune.inference.classifier import SmsClassifier
+from smstune.inference.decision import Calibration, biased_labels
+from smstune.inference.labels import LabelMap
+from smstune.inference.manifest import store_calibration
+
+#: A validation split that is all right would ask for a temperature of 0.
+_TEMPERATURES = (0.2, 5.0)
+#: What a linear model's scores may be multiplied by, once the temperature has been applied.
+_WEIGHTS = (0.0, 20.0)
+_BIASES = tuple(sorted(np.linspace(-2, 2, 17).tolist(), key=abs))
+#: Macro-F1 that a shift must bring; less is chance.
+_WORTH = 0.002
+
+logger = logging.getLogger(__name__)
+
+
+def calibrate_run(
+    run: Path, section: EvaluationConfig, *, device: DeviceChoice = "auto"
+) -> Calibration:
+    """Fit a run's calibration on the validation split of its data, store it, and return it.
+
+    Raises:
+        UserError: if the run, its data or the section do not fit, or the scores are not finite.
+    """
+    # Of the weights themselves: every form that is exported of them answers by it.
+    classifier = SmsClassifier.from_pretrained(run, backend="torch", device=device)
+    check_section(section, classifier.labels)
+    validation = load_prepared(classifier.artifact.manifest, classifier.labels, "validation")
+    logits, linear = classifier.parts(validation.texts)
+    joined = linear if classifier.artifact.linear is not None else None
+    calibration = fit_calibration(logits, validation, classifier.labels, section, joined)
+    store_calibration(run, calibration)
+    for point in calibration.operating_points:
+        if point.reason is not None:
+            logger.warning("warning: operating point %s: %s", point.name, point.reason)
+    return calibration
+
+
+def check_section(section: EvaluationConfig, labels: LabelMap) -> None:
+    """Refuse an evaluation section that names labels which are none.
+
+    Raises:
+        UserError: naming them.
+    """
+    for name, point in section.operating_points.items():
+        labels.ids_of(point.labels, f"evaluation.operating_points.{name}")
+    measured_groups(labels, section.groups)
+    cost_matrix(section.costs, labels)
+
+
+def fit_calibration(
+    logits: Floats,
+    validation: Labelled,
+    labels: LabelMap,
+    section: EvaluationConfig,
+    linear: Floats | None = None,
+) -> Calibration:
+    """Return temperature, label biases and operating points fitted to labelled logits.
+
+    With the scores of a ``linear`` model, also the weight at which they are added to the logits.
+    """
+    truth = validation.truth
+    check_probabilities(logits, truth, len(labels.names))
+    before, weight, joined = np.exp(log_softmax(logits, 1)), 0.0, logits
+    if linear is None:
+        temperature = fit_temperature(logits, truth)
+    else:
+        temperature, weight = fit_weight(logits, linear, truth)
+        joined = logits + weight * linear
+    after = np.exp(log_softmax(joined / temperature, 1))
+    bias = fit_label_bias(after, truth) if section.label_bias else []
+    points = []
+    for name, point in section.operating_points.items():
+        ids = labels.ids_of(point.labels, f"evaluation.operating_points.{name}")
+        scored = Scored(after[:, ids].sum(axis=1), np.isin(truth, ids), validation.groups)
+        points.append(choose_operating_point(name, point, scored))
+    return Calibration(
+        temperature=temperature,
+        linear_weight=weight,
+        label_bias=bias,
+        operating_points=points,
+        fitted_on={
+            "split": validation.name,
+            "messages": len(truth),
+            "campaigns": len(np.unique(validation.groups)),
+            "before": _fit_facts(before, truth, []),
+            "after": _fit_facts(after, truth, bias),
+        },
+    )
+
+
+def fit_temperature(logits: Floats, truth: Ints) -> float:
+    """Return the temperature in [0.2, 5] of the least log loss.
+
+    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017. The loss is convex in its
+    inverse, so a bounded search in one dimension finds it.
+    """
+
+    def loss(inverse: float) -> float:
+        return float(-log_softmax(logits * inverse, 1)[np.arange(len(truth)), truth].mean())
+
+    low, high = _TEMPERATURES
+    best = minimize_scalar(
+        loss, bounds=(1 / high, 1 / low), method="bounded", options={"xatol": 1e-5}
+    )
+    return float(1 / best.x)
+
+
+def fit_weight(logits: Floats, linear: Floats, truth: Ints) -> tuple[float, float]:
+    """Return the temperature in [0.2, 5] and the weight of least log loss.
+
+    That is of ``(logits + weight * linear) / temperature``, a product of experts (Hinton, "Training
+    products of experts by minimizing contrastive divergence", 2002, equation 1) whose exponents are
+    fitted: a logistic regression on two numbers, so convex.
+    """
+    rows = np.arange(len(truth))
+
+    def loss(factors: Floats) -> float:
+        joined = factors[0] * logits + factors[1] * linear
+        return float(-log_softmax(joined, 1)[rows, truth].mean())
+
+    low, high = _TEMPERATURES
+    best = minimize(loss, [1.0, 1.0], method="L-BFGS-B", bounds=[(1 / high, 1 / low), _WEIGHTS])
+    inverse, factor = best.x.tolist()
+    return 1 / inverse, factor / inverse
+
+
+def fit_label_bias(probabilities: Floats, truth: Ints) -> list[float]:
+    """Return for each label what is added to its log-probability for the best macro-F1.
+
+    Coordinate search over -2 to 2 in steps of a quarter, the smallest shift first: another must
+    bring 0.002 more. Two rounds. With few messages of a label this learns their chance; the
+    configuration leaves it off.
+    """
+    bias = [0.0] * probabilities.shape[1]
+    best = headline(truth, biased_labels(probabilities, bias))["macro_f1"]
+    for _ in range(2):
+        for label in range(len(bias)):
+            for shift in _BIASES:
+                tried = [*bias[:label], shift, *bias[label + 1 :]]
+                score = headline(truth, biased_labels(probabilities, tried))["macro_f1"]
+                if score > best + _WORTH:
+                    bias, best = tried, score
+    return bias
+
+
+def _fit_facts(probabilities: Floats, truth: Ints, bias: list[float]) -> dict[str, Any]:
+    rows = np.arange(len(truth))
+    predicted = biased_labels(probabilities, bias)
+    return {
+        "nll": float(-np.log(probabilities[rows, truth].clip(1e-12)).mean()),
+        "ece": expected_calibration_error(probabilities[rows, predicted], predicted == truth),
+        "macro_f1": headline(truth, predicted)["macro_f1"],
+    }

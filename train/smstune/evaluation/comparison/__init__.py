@@ -1,0 +1,1 @@
+"""Evaluated runs in, the significance of their differences out."""

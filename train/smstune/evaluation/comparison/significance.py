@@ -1,0 +1,35 @@
+"""Tests of whether a difference is more than chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import binomtest
+
+from smstune.arrays import Floats, Ints
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return Holm's adjusted p values: "A simple sequentially rejective procedure", 1979."""
+    order = np.argsort(p_values, kind="stable")
+    factors = np.arange(len(order), 0, -1)
+    adjusted = np.maximum.accumulate(np.asarray(p_values)[order] * factors).clip(max=1)
+    found = np.empty(len(order))
+    found[order] = adjusted
+    return [float(value) for value in found]
+
+
+def mcnemar(right: Floats, other: Floats, groups: Ints) -> tuple[int, int, float]:
+    """Return how many campaigns each has more of right, and McNemar's exact p value.
+
+    ``right`` and ``other`` are shares in [0, 1] for each message. With one message a campaign this
+    is McNemar (1947) as a binomial test.
+    """
+    _, group = np.unique(groups, return_inverse=True)
+    ahead = np.bincount(group, weights=right) - np.bincount(group, weights=other)
+    # Sums of shares such as a third: what differs by less is equal.
+    wins, losses = int((ahead > 1e-9).sum()), int((ahead < -1e-9).sum())
+    if not wins + losses:
+        return 0, 0, 1.0
+    return wins, losses, float(binomtest(wins, wins + losses).pvalue)

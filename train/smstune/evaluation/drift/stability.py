@@ -1,0 +1,95 @@
+"""The population stability index: how far a feature of messages has moved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from smstune.arrays import Floats
+
+#: The rules of thumb of credit scoring (Siddiqi, "Credit Risk Scorecards", 2006).
+SOME_SHIFT, SHIFT = 0.1, 0.25
+#: The feature whose bins are labels.
+ANSWER = "answered label"
+_BINS = 10
+_LEVEL = 0.05
+_SIMULATIONS = 10_000
+_SEED = 0
+
+
+def stability_rows(
+    features: Sequence[Mapping[str, NDArray[Any]]],
+    campaigns: tuple[int, int],
+    labels: Sequence[str],
+) -> list[dict[str, Any]]:
+    """Return ``feature, psi, chance, reading, bins`` of what varies, the largest first.
+
+    ``features`` are those of the reference and of the new messages, by name; the ids of answered
+    ``labels`` are a bin each, anything else is put into deciles of the reference.
+    """
+    pairs = {name: [one[name].astype(np.float64) for one in features] for name in features[0]}
+    varying = {name: pair for name, pair in pairs.items() if np.ptp(np.concatenate(pair)) > 0}
+    rows = []
+    for name, (old, young) in varying.items():
+        answers = name == ANSWER
+        edges = np.arange(len(labels) - 1) if answers else _edges(old)
+        tops = list(labels) if answers else [*edges.tolist(), None]
+        counts = [
+            np.bincount(np.searchsorted(edges, values), minlength=len(tops))
+            for values in (old, young)
+        ]
+        bins = [
+            {"up_to": top, "reference": int(before), "new": int(after)}
+            for top, before, after in zip(tops, *counts, strict=True)
+            if before or after
+        ]
+        table = np.array([[one["reference"], one["new"]] for one in bins])
+        psi = float(stability(*table.T))
+        # Several features are looked at together: Bonferroni.
+        chance = chance_level(table.sum(axis=1), campaigns, _LEVEL / len(varying))
+        found = {"psi": psi, "chance": chance, "reading": reading(psi, chance), "bins": bins}
+        rows.append({"feature": name, **found})
+    return sorted(rows, key=lambda row: -row["psi"])
+
+
+def stability(reference: ArrayLike, new: ArrayLike) -> Floats:
+    """Return the population stability index of counts in the same bins, along the last axis.
+
+    The sum over bins of (q - p) ln(q / p) for shares p and q (Siddiqi, "Credit Risk Scorecards",
+    2006; Jeffreys' divergence). An empty bin counts as half a message.
+    """
+    p, q = (
+        np.maximum(counts, 0.5) / np.sum(counts, axis=-1, keepdims=True)
+        for counts in (reference, new)
+    )
+    index: Floats = ((q - p) * np.log(q / p)).sum(axis=-1)
+    return index
+
+
+def chance_level(counts: ArrayLike, sizes: tuple[int, int], level: float = _LEVEL) -> float:
+    """Return the index that two samples of one population exceed with a chance of ``level``.
+
+    By 10,000 simulated pairs of samples of these ``sizes`` from the bins of both sides together
+    (``counts``). The chi-squared that the index has in large samples (Yurdakul and Naranjo,
+    "Statistical properties of the population stability index", 2020) is exceeded too often where
+    bins hold a few messages: by 8.6 % of samples instead of 5 % for 40 messages in ten bins.
+    """
+    rng, shares = np.random.default_rng(_SEED), np.asarray(counts) / np.sum(counts)
+    samples = [rng.multinomial(size, shares, size=_SIMULATIONS) for size in sizes]
+    return float(np.quantile(stability(*samples), 1 - level, method="higher"))
+
+
+def reading(psi: float, chance: float) -> str:
+    """Return what an index says: nothing within chance, else by the rules of thumb."""
+    if psi <= chance:
+        return "no shift shown"
+    return "stable" if psi < SOME_SHIFT else "some shift" if psi <= SHIFT else "shift"
+
+
+def _edges(values: Floats) -> Floats:
+    """Return the deciles of the reference as bins' upper ends; a constant has a bin to itself."""
+    edges = np.unique(np.quantile(values, np.arange(1, _BINS) / _BINS, method="lower"))
+    return edges if len(edges) > 1 else np.array([np.nextafter(edges[0], -np.inf), edges[0]])

@@ -1,0 +1,196 @@
+"""The sets that a run is looked at on: a split of its data, or a raw file, labelled or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smstune.arrays import Floats, Ints
+from smstune.campaigns.grouping import campaign_groups
+from smstune.data.prepared import load_split
+from smstune.data.readers.catalogue import parse_input
+from smstune.data.splits.methods import SPLITS
+from smstune.errors import UserError
+from smstune.files import file_hash
+from smstune.inference.labels import LabelMap
+from smstune.inference.manifest import Manifest
+from smstune.tables.row import DEFAULT_COLUMNS, Columns, Row
+from smstune.tables.times import parse_time
+from smstune.text.normalize import preprocess
+
+
+class Judged(NamedTuple):
+    """What a bootstrap needs of a set: probabilities, answers, true label ids and campaigns."""
+
+    probabilities: Floats
+    predicted: Ints
+    truth: Ints
+    groups: Ints
+
+
+class Labelled(NamedTuple):
+    """A labelled set: preprocessed texts, label ids, campaigns, and columns to slice by.
+
+    ``raw`` holds the messages as they were sent, where they are at hand.
+    """
+
+    name: str
+    texts: list[str]
+    truth: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    columns: dict[str, list[str]]
+    raw: list[str] | None = None
+
+
+class Fresh(NamedTuple):
+    """A raw set that need have no labels: its distinct messages, as prepared data has them.
+
+    ``labels`` are label ids, -1 where a message has none that the run knows; ``months`` are empty
+    where it has no time; both are those of a message's first copy.
+    """
+
+    name: str
+    texts: list[str]
+    labels: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    months: list[str]
+    #: ``messages`` that can be used, ``unusable`` rows, labels ``unknown`` to the run.
+    counts: dict[str, int]
+
+
+def load_prepared(
+    manifest: Manifest, labels: LabelMap, split: str, slices: Sequence[str] = ()
+) -> Labelled:
+    """Load a split of the data that the run was trained on, and none other.
+
+    Raises:
+        UserError: if the data is another, or lacks a column of ``slices``.
+    """
+    folder = Path(manifest.data["path"])
+    table = load_split(folder, split)
+    if file_hash(folder / f"{split}.parquet") != manifest.data["sha256"][f"{split}.parquet"]:
+        raise UserError(
+            f"expected the data that the run was trained on, found another {split}.parquet in "
+            f"{folder}: restore it, train again, or give labelled messages with --data"
+        )
+    truth = _label_ids(table["label"], labels, f"{folder}/{split}.parquet")
+    columns = {"source": list(table["source"]), **_months(list(table["time"]))}
+    for name in slices:
+        if name not in table.column_names:
+            raise _no_column(name, f"{folder}/{split}.parquet", table.column_names)
+        columns[name] = ["" if value is None else str(value) for value in table[name]]
+    return Labelled(split, list(table["text"]), truth, np.array(table["group"]), columns)
+
+
+def load_raw(
+    path: Path,
+    labels: LabelMap,
+    *,
+    mask: bool,
+    columns: Columns = DEFAULT_COLUMNS,
+    slices: Sequence[str] = (),
+) -> Labelled:
+    """Read a raw labelled file the way ``prepare`` does, keeping every row.
+
+    Raises:
+        UserError: if a row is unusable or unlabelled, or a column of ``slices`` is missing.
+    """
+    rows = _read(path, columns)
+    source = parse_input(str(path)).source
+    bad = [row for row in rows if row.problem or not row.text or not row.label]
+    if bad or not rows:
+        found = f"line {bad[0].line}: {bad[0].problem or 'no text or no label'}" if bad else "none"
+        raise UserError(
+            f"expected labelled messages in {path}, found {found}: mend it, or prepare the file, "
+            "which sets such rows aside"
+        )
+    raw = [row.text or "" for row in rows]
+    texts = [preprocess(text, mask=mask) for text in raw]
+    truth = _label_ids([row.label or "" for row in rows], labels, str(path))
+    found_columns = {"source": [source] * len(rows), **_months([row.time for row in rows])}
+    for name in slices:
+        # The reader fetches one more column for us if told that it is the group's.
+        values = [row.group for row in _read(path, columns._replace(group=name))]
+        if not any(value is not None for value in values):
+            raise _no_column(name, str(path), [])
+        found_columns[name] = [value or "" for value in values]
+    return Labelled(_set_name(path), texts, truth, campaign_groups(texts), found_columns, raw)
+
+
+def load_fresh(
+    text: str,
+    labels: LabelMap,
+    preprocess: Callable[[Sequence[str]], list[str]],
+    columns: Columns = DEFAULT_COLUMNS,
+) -> Fresh:
+    """Read ``[SOURCE:]PATH``, anything that ``prepare`` reads, with or without labels.
+
+    Raises:
+        UserError: if there is no text column, or not one usable message.
+    """
+    source = parse_input(text)
+    rows = list(source.reader(source.path, columns._replace(labelled=False)))
+    usable = [row for row in rows if not row.problem and row.text]
+    clean = preprocess([row.text or "" for row in usable])
+    first: dict[str, Row] = {}
+    for message, row in zip(clean, usable, strict=True):
+        first.setdefault(message, row)
+    copies = clean.count("")
+    first.pop("", None)
+    if not first:
+        bad = next((f", line {row.line}: {row.problem}" for row in rows if row.problem), "")
+        raise UserError(
+            f"expected messages in {text}, found none in {len(rows)} rows{bad}: check the file and "
+            "--text-column"
+        )
+    months = _months([row.time for row in first.values()]).get("month", [""] * len(first))
+    found = [labels.label2id.get(row.label or "", -1) for row in first.values()]
+    counts = {
+        "messages": len(usable) - copies,
+        "unusable": len(rows) - len(usable) + copies,
+        "unknown": sum(
+            bool(row.label) and one < 0 for row, one in zip(first.values(), found, strict=True)
+        ),
+    }
+    texts = list(first)
+    name = _set_name(source.path)
+    return Fresh(name, texts, np.array(found), campaign_groups(texts), months, counts)
+
+
+def _set_name(path: Path) -> str:
+    # A file called test.csv must not take the place of the test split's evaluation.
+    return path.name if path.stem in SPLITS else path.stem
+
+
+def _read(path: Path, columns: Columns) -> list[Row]:
+    source = parse_input(str(path))
+    return list(source.reader(source.path, columns))
+
+
+def _no_column(name: str, where: str, found: Sequence[str]) -> UserError:
+    there = f", found {', '.join(found)}" if found else ""
+    return UserError(
+        f"evaluation.slices: expected a column {name} in {where}{there}: name one that is there, "
+        "or evaluate with evaluation.slices=[]"
+    )
+
+
+def _months(times: Sequence[str | None]) -> dict[str, list[str]]:
+    moments = [parse_time(time) for time in times]
+    if not any(moments):
+        return {}
+    return {"month": ["" if moment is None else f"{moment:%Y-%m}" for moment in moments]}
+
+
+def _label_ids(names: Sequence[str], labels: LabelMap, where: str) -> NDArray[np.int64]:
+    unknown = sorted(set(names) - set(labels.names))
+    if unknown:
+        raise UserError(
+            f"expected labels of the run ({', '.join(labels.names)}), found {', '.join(unknown)} "
+            f"in {where}: train had none of them"
+        )
+    return np.array([labels.label2id[name] for name in names], dtype=np.int64)

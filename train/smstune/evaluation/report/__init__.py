@@ -1,0 +1,1 @@
+"""Scores in, report.html, report.md and the table of the terminal out."""

@@ -1,0 +1,1 @@
+"""A run and labelled messages in, its scores on evasive rewrites of them out."""

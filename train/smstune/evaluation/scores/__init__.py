@@ -1,0 +1,1 @@
+"""Probabilities, answers and truth in, scores and their intervals out."""

@@ -1,0 +1,121 @@
+"""Scores of parts of a set, the worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from smstune.arrays import Flags, Ints
+from smstune.evaluation.labelled import Judged, Labelled
+from smstune.evaluation.scores.bootstrap import drawn_groups, exact_interval, interval
+from smstune.evaluation.scores.detectors import detect
+from smstune.evaluation.scores.metrics import headline
+from smstune.inference.labels import LabelMap
+
+#: Cosine similarity of character 2- and 3-grams from which two messages are the same notice.
+TWINS = 0.5
+_ROWS_AT_ONCE = 1000
+
+
+def slice_scores(
+    labelled: Labelled, judged: Judged, labels: LabelMap, *, draws: int = 1000
+) -> list[dict[str, Any]]:
+    """Return ``slice, n, campaigns, accuracy, macro_f1, ci`` of each part, the worst first.
+
+    Parts are the values of the set's columns and the parents of labels, where there are several;
+    what ``detect`` finds; quartiles of the length; and hard twins. ``coarse_accuracy`` is there
+    where labels have parents; ``ci`` is the 95 % interval of the accuracy over campaigns.
+    """
+    parts = {name: part for name, part in _parts(labelled, labels).items() if part.any()}
+    right = judged.predicted == judged.truth
+    bounds = _accuracy_intervals(right, parts, judged.groups, draws)
+    parent = np.array(labels.parent_ids()) if labels.parent_names else None
+    rows = []
+    for (name, part), ci in zip(parts.items(), bounds, strict=True):
+        scores = headline(judged.truth[part], judged.predicted[part])
+        row = {
+            "slice": name,
+            "n": int(part.sum()),
+            "campaigns": len(np.unique(judged.groups[part])),
+            "accuracy": scores["accuracy"],
+            "ci": ci,
+            "macro_f1": scores["macro_f1"],
+        }
+        if parent is not None:
+            same = parent[judged.truth[part]] == parent[judged.predicted[part]]
+            row["coarse_accuracy"] = float(same.mean())
+        rows.append(row)
+    return sorted(rows, key=lambda row: (float(row["accuracy"]), str(row["slice"])))
+
+
+def hard_twins(texts: list[str], kinds: Ints) -> Flags:
+    """Return which messages have a near copy of another kind: a notice and its forgery.
+
+    Two messages are twins when the cosine of their TF-IDF over character 2- and 3-grams is at least
+    ``TWINS``; ``kinds`` are parents of labels, or the labels where there are none.
+    """
+    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(2, 3), sublinear_tf=True)
+    try:
+        grams = vectorizer.fit_transform(texts)
+    except ValueError:
+        # Not one message of two characters.
+        return np.zeros(len(texts), dtype=bool)
+    found = np.zeros(len(texts), dtype=bool)
+    for start in range(0, len(texts), _ROWS_AT_ONCE):
+        near = (grams[start : start + _ROWS_AT_ONCE] @ grams.T).tocoo()
+        rows, others = near.coords
+        close = near.data >= TWINS
+        rows, others = rows[close] + start, others[close]
+        found[rows[kinds[rows] != kinds[others]]] = True
+    return found
+
+
+def _parts(labelled: Labelled, labels: LabelMap) -> dict[str, Flags]:
+    parts: dict[str, Flags] = {}
+    kinds = labelled.truth
+    if labels.parent_names:
+        kinds = np.array(labels.parent_ids())[labelled.truth]
+        names = np.array(labels.parent_names, dtype=object)[kinds]
+        parts |= _values("parent", names)
+    for column, values in labelled.columns.items():
+        parts |= _values(column, np.array(values, dtype=object))
+    parts |= detect(labelled.texts, labelled.raw)
+    lengths = np.array([len(text) for text in labelled.texts])
+    edges = np.quantile(lengths, [0.25, 0.5, 0.75])
+    quarter = np.searchsorted(edges, lengths)
+    for at in range(4):
+        part = quarter == at
+        if part.any():
+            parts[f"{lengths[part].min()} to {lengths[part].max()} characters"] = part
+    parts["hard twins"] = hard_twins(labelled.texts, kinds)
+    return parts
+
+
+def _values(column: str, values: NDArray[np.object_]) -> dict[str, Flags]:
+    distinct = sorted(set(values.tolist()))
+    if len(distinct) < 2:
+        return {}
+    return {f"{column}={value}": values == value for value in distinct}
+
+
+def _accuracy_intervals(
+    right: Flags, parts: Mapping[str, Flags], groups: Ints, draws: int
+) -> list[list[float] | None]:
+    if not draws or not parts:
+        return [None] * len(parts)
+    _, group = np.unique(groups, return_inverse=True)
+    inside = np.column_stack(list(parts.values())).astype(np.float64)
+    sums = np.zeros((int(group.max()) + 1, 2 * len(parts)))
+    np.add.at(sums, group, np.column_stack([inside * right[:, None], inside]))
+    drawn = np.concatenate([times @ sums for times in drawn_groups(groups, draws, 0)])
+    hits, counts = drawn[:, : len(parts)], drawn[:, len(parts) :]
+    accuracy = np.divide(hits, counts, out=np.full(hits.shape, np.nan), where=counts > 0)
+    return [
+        interval(accuracy[:, at])
+        or exact_interval(float(right[part].mean()), len(np.unique(groups[part])))
+        for at, part in enumerate(parts.values())
+    ]

@@ -1,0 +1,89 @@
+"""RUN/onnx: the exported forms of a run and ``export.json``, which says what they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from smstune.config.choices import Precision
+from smstune.errors import UserError
+from smstune.files import file_hash
+from smstune.inference.manifest import WEIGHTS, Manifest, mismatch
+
+#: The number formats that a run is exported in, and the file of each.
+EXPORTED: dict[Precision, str] = {
+    "fp32": "model.onnx",
+    "int8": "model_int8.onnx",
+    "fp16": "model_fp16.onnx",
+}
+
+
+class ExportedFile(BaseModel):
+    """One exported form: its hash, what it passed, how fast it was where it was made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["onnx", "onnx-int8", "onnx-fp16"]
+    sha256: str
+    bytes: int
+    #: Layers left in fp32.
+    keep_fp32: list[str]
+    gate: dict[str, Any]
+    #: By form, torch's beside it: ``p50_ms``, ``p95_ms``, ``p99_ms``, ``messages_per_second``.
+    latency: dict[str, dict[str, float]]
+    machine: str
+    versions: dict[str, str]
+
+
+class Export(BaseModel):
+    """``export.json``: of which weights the exported files were made, and each of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: SHA-256 of the ``model.safetensors`` that was exported.
+    weights_sha256: str
+    files: dict[str, ExportedFile] = {}
+
+
+def load_export(path: Path, manifest: Manifest) -> Export | None:
+    """Read ``RUN/onnx/export.json``; ``None`` where the run was not exported.
+
+    Raises:
+        UserError: if it is of another run, or cannot be read.
+    """
+    file = path / "onnx" / "export.json"
+    if not file.is_file():
+        return None
+    try:
+        export = Export.model_validate_json(file.read_text("utf-8"))
+    except ValidationError as error:
+        raise UserError(f"{file}: expected what scripts/export.py wrote: {error}") from error
+    if export.weights_sha256 != manifest.sha256[WEIGHTS]:
+        raise mismatch(path, "onnx/export.json is of other weights than the manifest")
+    return export
+
+
+def exported_file(path: Path, manifest: Manifest, precision: Precision) -> Path:
+    """Return the exported file of ``precision``.
+
+    Raises:
+        UserError: if there is none, if it is of another run, or if its hash is not the one in
+            ``export.json``.
+    """
+    name, export = EXPORTED[precision], load_export(path, manifest)
+    file = path / "onnx" / name
+    if export is None or name not in export.files or not file.is_file():
+        raise UserError(
+            f"expected onnx/{name} in the run folder {path}, found none: {how_to_export(precision)}"
+        )
+    if file_hash(file) != export.files[name].sha256:
+        raise mismatch(path, f"onnx/{name} is not the file that onnx/export.json names")
+    return file
+
+
+def how_to_export(precision: Precision) -> str:
+    """Return the words that tell how a run gets an exported form."""
+    suffix = "" if precision == "fp32" else f"-{precision}"
+    return f"make it by scripts/export.py RUN --format onnx{suffix}"

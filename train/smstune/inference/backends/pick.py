@@ -1,0 +1,72 @@
+"""Which backend and number format compute the logits of a run."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from smstune.config.choices import BackendChoice, Precision, PrecisionChoice
+from smstune.errors import UserError
+from smstune.inference.backends.exported import EXPORTED, how_to_export, load_export
+from smstune.inference.backends.onnx_backend import OnnxBackend
+from smstune.inference.backends.torch_backend import TorchBackend
+from smstune.inference.backends.torch_devices import multiplies_bf16, pick_precision
+from smstune.inference.manifest import WEIGHTS, Manifest
+
+Backend = TorchBackend | OnnxBackend
+
+
+def pick_backend(
+    path: Path,
+    manifest: Manifest,
+    device: torch.device,
+    backend: BackendChoice,
+    precision: PrecisionChoice,
+) -> tuple[Literal["torch", "onnx"], Precision]:
+    """Return what computes a run's logits, and in which number format.
+
+    ``auto`` takes what was measured to be the fastest of what lies there. On a CPU: int8 (it passed
+    its gate), then bf16 in torch where the processor multiplies it, then fp32 in onnxruntime, then
+    fp32 in torch. On a GPU torch. Where ``model.safetensors`` was left out, onnx.
+
+    Raises:
+        UserError: if what is asked for is not there or does not go together.
+    """
+    export = load_export(path, manifest) if backend != "torch" else None
+    there = [one for one, name in EXPORTED.items() if export and name in export.files]
+    if backend == "auto":
+        backend = _automatic(path, there, device, precision)
+    if backend == "torch":
+        return "torch", pick_precision(device, precision)
+    if precision == "bf16":
+        raise UserError("expected precision auto, fp32, int8 or fp16 with onnx, found bf16")
+    chosen: Precision
+    if precision == "auto":
+        best: Precision = "fp16" if device.type == "cuda" else "int8"
+        chosen = best if best in there else "fp32"
+    else:
+        chosen = precision
+    if chosen not in there:
+        raise UserError(
+            f"expected onnx/{EXPORTED[chosen]} in the run folder {path}, found none: "
+            f"{how_to_export(chosen)}"
+        )
+    return "onnx", chosen
+
+
+def _automatic(
+    path: Path, there: list[Precision], device: torch.device, precision: PrecisionChoice
+) -> Literal["torch", "onnx"]:
+    if there and not (path / WEIGHTS).is_file():
+        return "onnx"
+    if precision == "int8":
+        return "onnx"
+    if device.type == "cuda" or precision in ("bf16", "fp16") or not find_spec("onnxruntime"):
+        return "torch"
+    if precision == "auto" and "int8" in there:
+        return "onnx"
+    plain = precision == "fp32" or not multiplies_bf16(device)
+    return "onnx" if plain and "fp32" in there else "torch"

@@ -1,0 +1,44 @@
+"""Logits by torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+
+from smstune.config.choices import Precision
+from smstune.inference.backends.first_token import use_first_token_layer
+from smstune.inference.backends.torch_devices import pick_attention
+from smstune.inference.run import Artifact
+from smstune.inference.tokenization import Batch
+
+#: The number formats of torch's weights.
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class TorchBackend:
+    """The run's own weights in torch."""
+
+    name: Literal["torch"] = "torch"
+
+    def __init__(self, artifact: Artifact, device: torch.device, precision: Precision) -> None:
+        model = AutoModelForSequenceClassification.from_pretrained(
+            artifact.path,
+            config=artifact.config,
+            dtype=DTYPES[precision],
+            attn_implementation=pick_attention(device),
+        )
+        use_first_token_layer(model)
+        self.model: PreTrainedModel = model.to(device).eval()
+        self.device = device
+        self.precision = precision
+
+    @torch.inference_mode()
+    def __call__(self, batch: Batch) -> NDArray[np.float64]:
+        """Return the logits of a batch, shape (batch, labels)."""
+        inputs = {name: tensor.to(self.device) for name, tensor in batch.items()}
+        logits: NDArray[np.float64] = self.model(**inputs).logits.to("cpu", torch.float64).numpy()
+        return logits

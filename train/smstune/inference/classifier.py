@@ -1,0 +1,215 @@
+"""SmsClassifier: the one inference path, from text to label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+from transformers import PreTrainedModel
+
+from smstune.config.choices import BackendChoice, DeviceChoice, PrecisionChoice
+from smstune.errors import UserError
+from smstune.inference.backends.exported import exported_file
+from smstune.inference.backends.onnx_backend import OnnxBackend
+from smstune.inference.backends.pick import Backend, pick_backend
+from smstune.inference.backends.torch_backend import TorchBackend
+from smstune.inference.backends.torch_devices import pick_device
+from smstune.inference.decision import Decision, biased_labels, decide
+from smstune.inference.fetch import local_folder
+from smstune.inference.labels import LabelMap
+from smstune.inference.manifest import load_manifest
+from smstune.inference.run import Artifact, load_artifact
+from smstune.inference.tokenization import data_collator, tokenize
+from smstune.text.normalize import MAX_CHARACTERS, preprocess
+
+#: Tokens of a batch, padding included: on the CPU what stays in its cache, on a GPU what fills it.
+_TOKEN_BUDGET = {"cpu": 2048, "cuda": 65536}
+
+
+class Prediction(NamedTuple):
+    """The answer for one message.
+
+    ``score`` is the probability of ``label``. ``decision`` is ``block``, ``review`` or ``pass``, or
+    ``None`` where the run has no operating point to decide by. ``note`` says what was odd about
+    the message, if anything.
+    """
+
+    label: str
+    score: float
+    scores: dict[str, float]
+    note: str | None
+    decision: Decision | None = None
+
+
+class SmsClassifier:
+    """A fine-tuned classifier that takes raw messages.
+
+    Normalises, masks and tokenises as in training, scores identical messages once and messages of
+    similar length together, and returns calibrated probabilities.
+    """
+
+    def __init__(self, artifact: Artifact, backend: Backend) -> None:
+        self.artifact = artifact
+        self.backend = backend
+        self.precision = backend.precision
+        self.device = backend.device
+        self._collate = data_collator(artifact.tokenizer, self.device.type)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path,
+        *,
+        revision: str | None = None,
+        backend: BackendChoice = "auto",
+        device: DeviceChoice = "auto",
+        precision: PrecisionChoice = "auto",
+    ) -> SmsClassifier:
+        """Load a run folder, or by ``ORG/NAME`` a repository of the hub, at ``revision``.
+
+        ``backend`` says what computes the logits: ``torch``, ``onnx`` (an exported form), or the
+        faster of what lies in the folder (``pick_backend``).
+
+        Raises:
+            UserError: if its parts do not belong together or the device is not there.
+        """
+        path, place = local_folder(path, revision), pick_device(device)
+        manifest = load_manifest(path)
+        name, number_format = pick_backend(path, manifest, place, backend, precision)
+        artifact = load_artifact(path, weights=name == "torch")
+        if name == "torch":
+            return cls(artifact, TorchBackend(artifact, place, number_format))
+        file = exported_file(path, manifest, number_format)
+        return cls(artifact, OnnxBackend(file, place, number_format))
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The torch model.
+
+        Raises:
+            UserError: if the backend is another.
+        """
+        if isinstance(self.backend, TorchBackend):
+            return self.backend.model
+        raise UserError("expected the backend torch, found onnx: load with backend='torch'")
+
+    @property
+    def labels(self) -> LabelMap:
+        """The labels in the order of the probabilities."""
+        return self.artifact.labels
+
+    def predict_proba(
+        self, texts: Sequence[str], *, preprocessed: bool = False
+    ) -> NDArray[np.float64]:
+        """Return calibrated probabilities, shape ``(messages, labels)``, in the order of ``texts``.
+
+        The likeliest label is not always the run's answer: see ``answers``. ``preprocessed`` texts
+        are read as they are: what ``preprocess`` is worth is measured so.
+        """
+        temperature = self.artifact.manifest.calibration.temperature
+        probabilities: NDArray[np.float64] = softmax(
+            self.logits(texts, preprocessed=preprocessed) / temperature, axis=-1
+        )
+        return probabilities
+
+    def logits(self, texts: Sequence[str], *, preprocessed: bool = False) -> NDArray[np.float64]:
+        """Return encoder and linear model joined, before the temperature: ``(messages, labels)``.
+
+        Raises:
+            UserError: if the model gives NaN or infinity.
+        """
+        if not len(texts):
+            return np.zeros((0, len(self.labels.names)))
+        clean = list(texts) if preprocessed else self.preprocess(texts)
+        distinct = list(dict.fromkeys(clean))
+        position = {text: index for index, text in enumerate(distinct)}
+        logits, linear = self.parts(distinct)
+        logits += self.artifact.manifest.calibration.linear_weight * linear
+        return logits[[position[text] for text in clean]]
+
+    def parts(self, texts: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the encoder's logits and the linear model's scores of preprocessed ``texts``.
+
+        Both of shape ``(messages, labels)``.
+
+        Raises:
+            UserError: if the encoder gives NaN or infinity.
+        """
+        logits = self._score(texts)
+        if not np.isfinite(logits).all():
+            raise UserError(
+                f"expected finite scores, found NaN or infinity from {self.artifact.path}: the "
+                "model diverged, train again with a lower learning rate"
+            )
+        return logits, self.linear_scores(texts)
+
+    def linear_scores(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return what the linear model gives preprocessed ``texts``; 0 where the run has none."""
+        if self.artifact.linear is None:
+            return np.zeros((len(texts), len(self.labels.names)))
+        return self.artifact.linear.scores(texts)
+
+    def answers(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the label id that the run answers for each row of ``predict_proba``."""
+        return biased_labels(probabilities, self.artifact.manifest.calibration.label_bias)
+
+    def preprocess(self, texts: Sequence[str]) -> list[str]:
+        """Return ``texts`` as the model reads them: cut, normalised, masked as in training."""
+        mask = self.artifact.manifest.text.mask_pii
+        return [preprocess(text[:MAX_CHARACTERS], mask=mask) for text in texts]
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """Return the label of each message, its probability, all probabilities, and a note.
+
+        An empty message is answered and marked; one longer than an SMS can be is cut and marked.
+        """
+        return self.predictions(texts, self.predict_proba(texts))
+
+    def predictions(
+        self, texts: Sequence[str], probabilities: NDArray[np.float64]
+    ) -> list[Prediction]:
+        """Return what ``predict`` returns, of probabilities that are known already."""
+        names = self.labels.names
+        calibration = self.artifact.manifest.calibration
+        decisions = decide(probabilities, calibration.operating_points, self.labels)
+        return [
+            Prediction(
+                label=names[best],
+                score=float(row[best]),
+                scores=dict(zip(names, row.tolist(), strict=True)),
+                note=_note(text),
+                decision=decision,
+            )
+            for text, row, best, decision in zip(
+                texts, probabilities, self.answers(probabilities).tolist(), decisions, strict=True
+            )
+        ]
+
+    def _score(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        ids = tokenize(texts, self.artifact.tokenizer, self.artifact.manifest.max_length)
+        logits = np.empty((len(ids), len(self.labels.names)))
+        for rows in _batches([len(row) for row in ids], _TOKEN_BUDGET[self.device.type]):
+            logits[rows] = self.backend(self._collate([{"input_ids": ids[row]} for row in rows]))
+        return logits
+
+
+def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Yield rows of similar length, longest first, each batch within ``budget`` tokens."""
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    start = 0
+    while start < len(order):
+        size = max(1, budget // max(1, lengths[order[start]]))
+        yield order[start : start + size]
+        start += size
+
+
+def _note(text: str) -> str | None:
+    if not text.strip():
+        return "empty message"
+    if len(text) > MAX_CHARACTERS:
+        return f"cut to {MAX_CHARACTERS} characters"
+    return None

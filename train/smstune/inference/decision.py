@@ -1,0 +1,89 @@
+"""From calibrated probabilities to an answer: the label, and what is done with the message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from smstune.arrays import Floats
+from smstune.inference.labels import LabelMap
+
+#: ``block``: stop it. ``review``: let a person look. ``pass``: deliver it.
+Decision = Literal["block", "review", "pass"]
+
+
+class OperatingPoint(BaseModel):
+    """A threshold on the summed probability of the guarded labels, and what was promised for it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    #: Labels or parents of labels, as the configuration names them.
+    labels: list[str]
+    budget: dict[str, float]
+    confidence: float
+    #: ``None`` where no threshold keeps the budget; ``reason`` says why.
+    threshold: float | None
+    #: Scores from here up to the threshold go to a person; ``None``: there is no such band.
+    review_from: float | None = None
+    reason: str | None = None
+    #: What the validation split showed.
+    validation: dict[str, Any] = {}
+
+
+class Calibration(BaseModel):
+    """What turns logits into the probabilities, labels and decisions that a run answers with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: float = Field(1.0, gt=0)
+    #: What the linear model's scores are multiplied by before they are added to the logits.
+    linear_weight: float = Field(0.0, ge=0)
+    #: Added to the log-probability of each label before the largest is the answer; empty: nothing.
+    label_bias: list[float] = []
+    operating_points: list[OperatingPoint] = []
+    #: What it was fitted on and what that brought; empty: it was not fitted.
+    fitted_on: dict[str, Any] = {}
+
+
+def biased_labels(probabilities: Floats, bias: Sequence[float]) -> NDArray[np.int64]:
+    """Return the label id of each row: the largest log-probability plus ``bias`` (if any)."""
+    scores = probabilities
+    if len(bias):
+        with np.errstate(divide="ignore"):
+            scores = np.log(probabilities) + np.asarray(bias)
+    answers: NDArray[np.int64] = scores.argmax(axis=1)
+    return answers
+
+
+def point_scores(probabilities: Floats, point: OperatingPoint, labels: LabelMap) -> Floats:
+    """Return each message's score for a point: the summed probability of its labels."""
+    scores: Floats = probabilities[:, labels.ids_of(point.labels, point.name)].sum(axis=1)
+    return scores
+
+
+def decide(
+    probabilities: Floats, points: Sequence[OperatingPoint], labels: LabelMap
+) -> list[Decision | None]:
+    """Return what is done with each message: the strictest that any operating point says.
+
+    ``None`` for every message where no point has a threshold: nothing says what to stop.
+    """
+    in_force = [(point, point.threshold) for point in points if point.threshold is not None]
+    if not in_force:
+        return [None] * len(probabilities)
+    blocked = np.zeros(len(probabilities), dtype=bool)
+    doubtful = np.zeros(len(probabilities), dtype=bool)
+    for point, threshold in in_force:
+        scores = point_scores(probabilities, point, labels)
+        blocked |= scores >= threshold
+        if point.review_from is not None:
+            doubtful |= scores >= point.review_from
+    return [
+        "block" if stop else "review" if look else "pass"
+        for stop, look in zip(blocked.tolist(), doubtful.tolist(), strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""An encoder and its tokenizer in, a model ready to be trained out."""

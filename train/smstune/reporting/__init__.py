@@ -1,0 +1,1 @@
+"""The parts of a report in, HTML or Markdown out."""

@@ -1,0 +1,1 @@
+"""A user's file in, its rows out; answers in, a file out."""

@@ -1,0 +1,144 @@
+"""Tables written a row at a time."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from smstune.errors import UserError
+from smstune.tables.encodings import COMPRESSION
+from smstune.tables.read import DELIMITERS, STANDARD, table_kind
+
+#: Rows that wait to be written to parquet together: small row groups make a file slow to read.
+_ROW_GROUP = 65_536
+_BUFFER = 1 << 20
+
+Write = Callable[[list[dict[str, Any]]], None]
+
+
+def check_output(path: Path) -> None:
+    """Check that a table can be written to ``path``, before any work is done for it.
+
+    Raises:
+        UserError: if its name is none that ``open_writer`` knows, or a folder's.
+    """
+    if path == STANDARD:
+        return
+    table_kind(path, [".csv", ".tsv", ".jsonl", ".parquet"], "output")
+    if path.is_dir():
+        raise UserError(f"expected a file as output, found the folder {path}: name a file in it")
+
+
+@contextmanager
+def open_writer(
+    path: Path, scratch: Path, types: Mapping[str, pa.DataType] | None = None
+) -> Iterator[Write]:
+    """Give a function that appends rows to ``scratch``, in the format that ``path`` names.
+
+    That is csv, tsv, jsonl (plain, .gz or .zst) or parquet; ``-`` is jsonl to standard output.
+    ``types`` are those of columns that are known; others are inferred from the first rows.
+
+    Raises:
+        UserError: if rows do not fit into one table of that format.
+    """
+    if path == STANDARD:
+        yield _jsonl_writer(sys.stdout)
+    elif path.suffix == ".parquet":
+        with _parquet_writer(scratch, types or {}) as write:
+            yield write
+    else:
+        packing = COMPRESSION.get(path.suffix)
+        with (
+            pa.output_stream(str(scratch), compression=packing, buffer_size=_BUFFER) as raw,
+            io.TextIOWrapper(raw, encoding="utf-8", newline="") as stream,
+        ):
+            delimiter = DELIMITERS.get(table_kind(path, [*DELIMITERS, ".jsonl"], "output"))
+            yield _csv_writer(stream, delimiter) if delimiter else _jsonl_writer(stream)
+
+
+def _jsonl_writer(stream: IO[str]) -> Write:
+    def write(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            stream.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+
+    return write
+
+
+def _csv_writer(stream: IO[str], delimiter: str) -> Write:
+    writer: csv.DictWriter[str] | None = None
+
+    def write(rows: list[dict[str, Any]]) -> None:
+        nonlocal writer
+        for row in rows:
+            if writer is None:
+                writer = csv.DictWriter(stream, list(row), delimiter=delimiter)
+                writer.writeheader()
+            cells = {
+                name: json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
+                for name, value in row.items()
+            }
+            try:
+                writer.writerow(cells)
+            except ValueError as error:
+                raise UserError(
+                    f"expected the columns {', '.join(writer.fieldnames)} in every row, found "
+                    f"{', '.join(row)}: write jsonl, which takes rows of different columns"
+                ) from error
+
+    return write
+
+
+@contextmanager
+def _parquet_writer(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[Write]:
+    writer: pq.ParquetWriter | None = None
+    waiting: list[pa.Table] = []
+
+    def write(rows: list[dict[str, Any]]) -> None:
+        nonlocal writer
+        try:
+            schema = _schema(rows, types) if writer is None else writer.schema
+            table = pa.Table.from_pylist(rows, schema)
+        except pa.ArrowException as error:
+            raise UserError(
+                f"expected columns of one type, as parquet wants: {error}: write jsonl instead"
+            ) from error
+        strange = {name for row in rows for name in row} - set(schema.names)
+        if strange:
+            raise UserError(
+                f"expected the columns {', '.join(schema.names)} in every row, found "
+                f"{', '.join(sorted(strange))}: write jsonl, which takes rows of different columns"
+            )
+        writer = writer or pq.ParquetWriter(path, schema)
+        waiting.append(table)
+        if sum(map(len, waiting)) >= _ROW_GROUP:
+            flush()
+
+    def flush() -> None:
+        if writer is not None and waiting:
+            writer.write_table(pa.concat_tables(waiting))
+            waiting.clear()
+
+    try:
+        yield write
+        flush()
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _schema(rows: list[dict[str, Any]], types: Mapping[str, pa.DataType]) -> pa.Schema:
+    fields = []
+    for name in rows[0]:
+        kind = types.get(name) or pa.array([row.get(name) for row in rows]).type
+        # A column that holds nothing in the first rows may hold text in later ones.
+        fields.append(pa.field(name, pa.string() if pa.types.is_null(kind) else kind))
+    return pa.schema(fields)

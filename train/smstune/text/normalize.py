@@ -1,0 +1,84 @@
+"""The one normaliser."""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+
+import opencc
+
+from smstune.text.pii.mask import mask_pii
+from smstune.text.variants import BOUND_PARTS
+
+#: Longest message an SMS can carry: 255 segments of 67 UCS-2 characters (3GPP TS 23.040).
+MAX_CHARACTERS = 255 * 67
+
+
+#: Raised whenever ``normalize`` gives another result for any text; a run refuses to load under
+#: another version than it was trained with.
+NORMALIZER_VERSION = 2
+
+# Full-width Chinese punctuation is ordinary clean text that pretrained vocabularies know; NFKC
+# would turn it into ASCII. Everything else is folded.
+_ALL_BUT_CHINESE_PUNCTUATION = re.compile("[^，！？：；（）…～]+")
+# Category C without white space, and the characters that Unicode calls default-ignorable though
+# they are letters or marks: joiners, Hangul fillers, Khmer inherent vowels, variation selectors.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ud800-\udfff]+"
+)
+_WHITE_SPACE = re.compile(r"\s+")
+# 威❤信 and 亻言: what spam puts between characters and how it splits them (docs/robustness.md).
+_BETWEEN_CHARACTERS = re.compile(r"(?<=[一-鿿])[^\w\s]+(?=[一-鿿])")
+_WHOLE = {parts: character for character, parts in BOUND_PARTS.items()}
+_PARTS = re.compile("|".join(_WHOLE))
+
+
+def normalize(text: str) -> str:
+    """Return ``text`` in the one form that models read; idempotent.
+
+    Zero-width, control and other invisible characters and lone surrogates are dropped, characters
+    folded by NFKC (Unicode Standard Annex 15) except full-width Chinese punctuation, runs of white
+    space made one blank, traditional characters made simplified by OpenCC's phrase tables
+    (opencc, Apache-2.0: kept, and right on 著名 and 乾隆, where a table of single characters is
+    not). Symbols and emoji between two Chinese characters are dropped, and a character in two
+    parts whose left one is no word is put together. Clean simplified Chinese comes back as it is.
+    """
+    text = _INVISIBLE.sub("", text)
+    text = _ALL_BUT_CHINESE_PUNCTUATION.sub(_fold, text)
+    text = _WHITE_SPACE.sub(" ", _INVISIBLE.sub("", text)).strip()
+    return text if text.isascii() else _simplify(text)
+
+
+def preprocess(text: str, *, mask: bool) -> str:
+    """Return ``text`` normalised and, with ``mask``, its personal information as placeholders."""
+    text = normalize(text)
+    return mask_pii(text) if mask else text
+
+
+def _fold(match: re.Match[str]) -> str:
+    return unicodedata.normalize("NFKC", match[0])
+
+
+def _simplify(text: str) -> str:
+    # One pass can leave a character that another pass still changes (薴), or bring parts together.
+    while (simplified := _converter().convert(_put_together(text))) != text:
+        text = simplified
+    return text
+
+
+def _put_together(text: str) -> str:
+    text = _BETWEEN_CHARACTERS.sub(_without_symbols, text)
+    return _PARTS.sub(lambda match: _WHOLE[match[0]], text)
+
+
+def _without_symbols(match: re.Match[str]) -> str:
+    """Nothing for symbols alone (Unicode category So); what holds punctuation stays."""
+    return "" if all(unicodedata.category(one) == "So" for one in match[0]) else match[0]
+
+
+@functools.cache
+def _converter() -> opencc.OpenCC:
+    return opencc.OpenCC("t2s")

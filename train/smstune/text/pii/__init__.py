@@ -1,0 +1,1 @@
+"""A message in, the personal information in it out, or the message with placeholders."""

@@ -1,0 +1,1 @@
+"""A prepared folder and a configuration in, a run folder out."""

@@ -1,0 +1,264 @@
+"""From a configuration to a Trainer that is ready to start."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import (
+    EarlyStoppingCallback,
+    EvalPrediction,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TrainerCallback,
+    set_seed,
+)
+
+from smstune.config.choices import Attention, Precision
+from smstune.config.schema import Config, LossConfig
+from smstune.data.prepared import load_preparation, load_split
+from smstune.data.splits.methods import SPLITS
+from smstune.errors import UserError
+from smstune.evaluation.calibration.fit import check_section
+from smstune.evaluation.scores.metrics import headline
+from smstune.inference.backends.first_token import use_first_token_layer
+from smstune.inference.backends.torch_devices import (
+    keep_freed_memory,
+    pick_attention,
+    pick_device,
+    pick_precision,
+)
+from smstune.inference.labels import LabelMap
+from smstune.inference.tokenization import data_collator
+from smstune.modeling.build import build_new_model, load_pretrained_model
+from smstune.modeling.cpu_layer import use_cpu_layers
+from smstune.modeling.dropout import use_byte_dropout
+from smstune.modeling.lora import add_lora
+from smstune.modeling.losses import CLASS_WEIGHTS, LOSSES, Loss
+from smstune.modeling.pooling import append_mean_layer
+from smstune.modeling.tokenization import (
+    add_missing_characters,
+    build_tokenizer,
+    load_tokenizer,
+    tokenize_dataset,
+)
+from smstune.training.arguments import training_arguments
+from smstune.training.augment import AugmentedRows, EpochRows
+from smstune.training.epoch_order import EpochOrder
+from smstune.training.tracking import tracking_callbacks
+from smstune.training.trainer import Objective, SmsTrainer
+
+logger = logging.getLogger(__name__)
+
+
+class Place(NamedTuple):
+    """Where and how the numbers are computed."""
+
+    device: torch.device
+    precision: Precision
+    attention: Attention
+
+
+class Assembled(NamedTuple):
+    """A Trainer ready to start, and the parts it was made of."""
+
+    trainer: SmsTrainer
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    labels: LabelMap
+    place: Place
+    preparation: dict[str, Any]
+
+
+def assemble(config: Config) -> Assembled:
+    """Load data, tokenizer and model as ``config`` says and put them into a Trainer.
+
+    On a CPU the process keeps the memory it frees from here on.
+
+    Raises:
+        UserError: if data, checkpoint or configuration do not fit together.
+    """
+    folder = config.data.path
+    preparation = load_preparation(folder)
+    labels = LabelMap.load(folder / "labels.json")
+    check_section(config.evaluation, labels)
+    splits = {name: load_split(folder, name) for name in SPLITS}
+    _check_labels(splits, folder)
+    place = _pick_place(config)
+    set_seed(config.training.seed)
+    tokenizer = _tokenizer(config, splits["train"])
+    model = _model(config, labels, tokenizer, place.attention)
+    _check_max_length(config.data.max_length, model)
+    if config.model.pooling == "mean":
+        append_mean_layer(model)
+    if config.model.lora is not None:
+        model = add_lora(model, tokenizer, **config.model.lora.model_dump())
+    else:
+        use_first_token_layer(model)
+    if place.device.type == "cpu":
+        keep_freed_memory()
+        use_byte_dropout(model)
+    mask = bool(preparation["text"]["mask_pii"])
+    trainer = _trainer(config, model, tokenizer, splits, labels, place, mask)
+    # Compiled, the stock layers are fused by the compiler; FSDP finds them by their class's name.
+    compiled = config.training.torch_compile
+    if place.device.type == "cpu" and not compiled and not trainer.is_fsdp_enabled:
+        use_cpu_layers(model)
+    return Assembled(trainer, model, tokenizer, labels, place, preparation)
+
+
+def _check_labels(splits: dict[str, Dataset], folder: Path) -> None:
+    known = set(splits["train"]["label"])
+    for name in ("validation", "test"):
+        unknown = sorted(set(splits[name]["label"]) - known)
+        if unknown:
+            raise UserError(
+                f"expected every label of {name} in train, found {', '.join(unknown)} only in "
+                f"{name} of {folder}: prepare again with more messages of it or without it"
+            )
+    if len(known) < 2:
+        raise UserError(f"expected at least two labels in train of {folder}, found {len(known)}")
+
+
+def _pick_place(config: Config) -> Place:
+    device = pick_device(config.training.device)
+    precision = pick_precision(device, config.training.precision)
+    return Place(device, precision, pick_attention(device))
+
+
+def _tokenizer(config: Config, train: Dataset) -> PreTrainedTokenizerBase:
+    section = config.model
+    if section.from_scratch is not None:
+        if section.lora is not None:
+            raise UserError(
+                "model.lora: expected a pretrained encoder to adapt, found model.from_scratch: "
+                "remove one of them"
+            )
+        return build_tokenizer(train["text"], section.from_scratch.vocab_size)
+    tokenizer = load_tokenizer(
+        section.name_or_path,
+        revision=section.revision,
+        trust_remote_code=section.trust_remote_code,
+    )
+    if missing := add_missing_characters(tokenizer, train["text"]):
+        logger.info("%d characters that the vocabulary lacked are tokens now", len(missing))
+    return tokenizer
+
+
+def _model(
+    config: Config, labels: LabelMap, tokenizer: PreTrainedTokenizerBase, attention: Attention
+) -> PreTrainedModel:
+    section = config.model
+    dropouts = {
+        "hidden_dropout_prob": section.hidden_dropout,
+        "attention_probs_dropout_prob": section.attention_dropout,
+        "classifier_dropout": section.classifier_dropout,
+    }
+    chosen = {name: value for name, value in dropouts.items() if value is not None}
+    if section.from_scratch is not None:
+        return build_new_model(
+            section.from_scratch.model_dump(exclude={"vocab_size"}),
+            labels,
+            tokenizer,
+            attention=attention,
+            max_length=config.data.max_length,
+            dropouts=chosen,
+        )
+    return load_pretrained_model(
+        section.name_or_path,
+        labels,
+        tokenizer,
+        attention=attention,
+        dropouts=chosen,
+        revision=section.revision,
+        trust_remote_code=section.trust_remote_code,
+    )
+
+
+def _check_max_length(max_length: int, model: PreTrainedModel) -> None:
+    positions = getattr(model.config, "max_position_embeddings", max_length)
+    if max_length > positions:
+        raise UserError(
+            f"data.max_length: expected at most the model's {positions} positions, found "
+            f"{max_length}: lower it"
+        )
+
+
+def _trainer(
+    config: Config,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    splits: dict[str, Dataset],
+    labels: LabelMap,
+    place: Place,
+    mask: bool,
+) -> SmsTrainer:
+    section = config.training
+    encode = functools.partial(
+        tokenize_dataset, tokenizer=tokenizer, labels=labels, max_length=config.data.max_length
+    )
+    callbacks: list[TrainerCallback] = [
+        EpochOrder(balanced=section.class_balanced_sampling),
+        *tracking_callbacks(section.report_to, section.output_dir),
+    ]
+    if config.data.augment is None:
+        train: Dataset | AugmentedRows = encode(splits["train"])
+    else:
+        train = AugmentedRows(splits["train"], config.data.augment, section.seed, mask, encode)
+        callbacks.insert(0, EpochRows())
+    if section.early_stopping_patience:
+        callbacks.append(EarlyStoppingCallback(section.early_stopping_patience))
+    objective = _objective(config.loss, train["labels"], labels, place.device)
+    return SmsTrainer(
+        model=model,
+        args=training_arguments(
+            section, section.output_dir / "checkpoints", place.device, place.precision
+        ),
+        train_dataset=train,
+        eval_dataset=encode(splits["validation"]),
+        data_collator=data_collator(tokenizer, place.device.type),
+        compute_metrics=functools.partial(_compute_metrics, objective.loss, place.device),
+        callbacks=callbacks,
+        objective=objective,
+        layerwise_lr_decay=section.layerwise_lr_decay,
+    )
+
+
+def _objective(
+    section: LossConfig, train: Sequence[int], labels: LabelMap, device: torch.device
+) -> Objective:
+    # A label of the map that the data lack counts as one message: its prior is not 0.
+    counts = np.bincount(train, minlength=len(labels.names)).clip(min=1)
+    known = {
+        "label_smoothing": section.label_smoothing,
+        "gamma": section.focal_gamma,
+        "max_margin": section.ldam_margin,
+        "tau": section.tau,
+        "counts": torch.tensor(counts, device=device, dtype=torch.float32),
+    }
+    loss = LOSSES[section.name]
+    wanted = inspect.signature(loss).parameters
+    weights = section.class_weights and CLASS_WEIGHTS[section.class_weights](counts)
+    return Objective(
+        functools.partial(loss, **{key: value for key, value in known.items() if key in wanted}),
+        None if weights is None else torch.tensor(weights, device=device, dtype=torch.float32),
+        section.reweight_after,
+        section.r_drop,
+        section.fgm,
+    )
+
+
+def _compute_metrics(
+    loss: Loss, device: torch.device, prediction: EvalPrediction
+) -> dict[str, float]:
+    logits, truth = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
+    # The trainer's own mean loss counts what several processes fill their last batch with.
+    losses = loss(torch.tensor(logits, device=device).float(), torch.tensor(truth, device=device))
+    return {**headline(truth, logits.argmax(axis=-1)), "loss": float(losses.mean())}

@@ -1,0 +1,73 @@
+"""Training rows of which a share is written as evasive spam is, anew in every epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from smstune.config.schema import AugmentConfig
+from smstune.text.evasion import evade
+from smstune.text.normalize import preprocess
+
+
+class AugmentedRows(torch.utils.data.Dataset[Any]):
+    """The encoded rows of one epoch, in the order of the table; a column by its name."""
+
+    def __init__(
+        self,
+        table: Dataset,
+        section: AugmentConfig,
+        seed: int,
+        mask: bool,
+        encode: Callable[[Dataset], Dataset],
+    ) -> None:
+        # Of the pair: seed 42 in epoch 1 is not seed 43 in epoch 0.
+        seeds = np.random.SeedSequence(seed).generate_state
+        self._rows_of = lambda epoch: encode(
+            augment(table, section, int(seeds(epoch + 1)[epoch]), mask=mask)
+        )
+        self.begin(0)
+
+    def begin(self, epoch: int) -> None:
+        """Make the rows of ``epoch``, which follow from it and the seed alone."""
+        self._rows = self._rows_of(epoch)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, key: int | str) -> Any:  # noqa: ANN401
+        return self._rows[key]
+
+
+class EpochRows(TrainerCallback):
+    """Make the rows of each epoch; stands before ``EpochOrder``, which asks for their lengths."""
+
+    def on_epoch_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        """Make the rows of the epoch that begins; a resumed one gets the rows it had."""
+        kwargs["train_dataloader"].dataset.begin(int(state.epoch or 0))
+
+
+def augment(table: Dataset, section: AugmentConfig, seed: int, *, mask: bool) -> Dataset:
+    """Return ``table`` with a share of its texts written by one of the transforms.
+
+    What was written goes through ``preprocess`` as a raw message does, so that a row looks as it
+    would to ``SmsClassifier``. The same seed gives the same rows.
+    """
+    rng = np.random.default_rng(seed)
+    texts = list(table["text"])
+    for row in np.flatnonzero(rng.random(len(texts)) < section.share).tolist():
+        name = section.transforms[rng.integers(len(section.transforms))]
+        strength = float(rng.uniform(*section.strength))
+        texts[row] = preprocess(evade(texts[row], name, strength, seed), mask=mask)
+    return table.remove_columns("text").add_column("text", texts)

@@ -1,0 +1,118 @@
+"""Going on after a stop: which checkpoint is whole, and what to tell the user."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from shutil import rmtree
+
+from accelerate import PartialState
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import rotate_checkpoints
+
+from smstune.errors import UserError
+from smstune.files import file_written_whole
+from smstune.training.interrupt import epoch_ends
+
+#: Written into a checkpoint when all else is there: the name and size in bytes of every file.
+_MARK = "complete.json"
+
+logger = logging.getLogger(__name__)
+
+
+class CompleteCheckpoints(TrainerCallback):
+    """Saves every ``save_steps`` steps and marks a checkpoint as whole once all of it is written.
+
+    Only then are older ones removed, down to ``save_total_limit``, but never the best one.
+    """
+
+    def __init__(self, save_steps: int, save_total_limit: int) -> None:
+        self._save_steps = save_steps
+        self._save_total_limit = save_total_limit
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """Ask for a checkpoint, but at an epoch's end, where there is one anyway."""
+        due = self._save_steps and state.global_step % self._save_steps == 0
+        if due and not epoch_ends(state) and state.global_step < state.max_steps:
+            control.should_save = True
+
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """Mark the new checkpoint, remove older ones and what an earlier stop left half written."""
+        # Every process writes the state of its random numbers.
+        PartialState().wait_for_everyone()
+        if not state.is_world_process_zero:
+            return
+        checkpoints = Path(str(args.output_dir))
+        folder = checkpoints / f"checkpoint-{state.global_step}"
+        sizes = json.dumps(_sizes(folder), indent=2)
+        with file_written_whole(folder / _MARK) as path:
+            path.write_text(sizes + "\n", "utf-8")
+        for other in checkpoints.glob("checkpoint-*"):
+            if not _is_whole(other):
+                rmtree(other, ignore_errors=True)
+        rotate_checkpoints(str(checkpoints), self._save_total_limit, state.best_model_checkpoint)
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {
+        str(path.relative_to(folder)): path.stat().st_size
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != _MARK
+    }
+
+
+def _is_whole(folder: Path) -> bool:
+    mark = folder / _MARK
+    return mark.is_file() and json.loads(mark.read_text("utf-8")) == _sizes(folder)
+
+
+def _whole_checkpoints(run: Path) -> list[Path]:
+    return [folder for folder in run.glob("checkpoints/checkpoint-*") if _is_whole(folder)]
+
+
+def checkpoint_to_resume(run: Path, *, resume: bool) -> str | None:
+    """Return the last whole checkpoint of ``run``, or ``None`` for a fresh start.
+
+    Raises:
+        UserError: if the folder holds a finished run, or an unfinished one and ``resume`` is off.
+    """
+    if (run / "manifest.json").exists():
+        raise UserError(
+            f"expected a new run folder, found a finished run in {run}: choose another "
+            "training.output_dir or remove it"
+        )
+    whole = _whole_checkpoints(run)
+    if not whole:
+        if resume:
+            logger.warning("warning: no checkpoint in %s, starting from the beginning", run)
+        return None
+    if not resume:
+        raise UserError(
+            f"expected a new run folder, found checkpoints of an unfinished run in {run}: add "
+            "training.resume_from_checkpoint=true to go on, choose another training.output_dir, "
+            "or remove it"
+        )
+    return str(max(whole, key=lambda folder: int(folder.name.rpartition("-")[2])))
+
+
+def how_to_resume(run: Path) -> str:
+    """Say how to go on with the unfinished ``run``."""
+    if not _whole_checkpoints(run):
+        return f"the run in {run} ended before its first checkpoint: start it again"
+    return (
+        f"the run in {run} is unfinished: the same command with "
+        "training.resume_from_checkpoint=true goes on from its last checkpoint"
+    )

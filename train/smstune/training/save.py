@@ -1,0 +1,49 @@
+"""A run folder, written whole."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from smstune.files import file_hash, folder_written_whole
+from smstune.inference.labels import LabelMap
+from smstune.inference.linear import LINEAR, LinearModel
+from smstune.inference.manifest import HASHED, Manifest
+
+
+def save_artifact(
+    path: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    labels: LabelMap,
+    manifest: Manifest,
+    config_yaml: str,
+    weights: dict[str, torch.Tensor] | None = None,
+    linear: LinearModel | None = None,
+) -> None:
+    """Write the model's files into the run folder, the manifest last.
+
+    A folder without a manifest is an unfinished run: a crash at any moment leaves either the
+    unfinished run or the whole one. ``weights`` are the model's, where it holds a shard of them;
+    ``linear`` is joined to it.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    with folder_written_whole(path / ".artifact") as scratch:
+        model.save_pretrained(scratch, state_dict=weights)
+        tokenizer.save_pretrained(scratch)
+        labels.save(scratch / "labels.json")
+        (scratch / "config.yaml").write_text(config_yaml, "utf-8")
+        hashed: tuple[str, ...] = HASHED
+        if linear is not None:
+            linear.save(scratch / LINEAR)
+            hashed = (*HASHED, LINEAR)
+        hashes = {name: file_hash(scratch / name) for name in hashed}
+        whole = manifest.model_copy(update={"sha256": hashes})
+        (scratch / "manifest.json").write_text(whole.model_dump_json(indent=2) + "\n", "utf-8")
+    names = sorted(os.listdir(path / ".artifact"), key=lambda name: name == "manifest.json")
+    for name in names:
+        (path / ".artifact" / name).replace(path / name)
+    (path / ".artifact").rmdir()

@@ -1,0 +1,124 @@
+"""What transformers' Trainer is given of ours: the objective and the order of an epoch."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import nn
+from transformers import Trainer
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from smstune.modeling.losses import Loss
+from smstune.training.regularisers import (
+    gradient_kept,
+    layerwise_groups,
+    moved,
+    symmetric_divergence,
+)
+
+
+class Objective(NamedTuple):
+    """What a training step minimises.
+
+    ``loss`` gives the loss of each message, ``class_weights`` the factor of each label, which
+    applies from the share ``reweight_after`` of the steps on (deferred re-weighting, Cao et al.,
+    2019). With ``r_drop`` above 0 every message passes twice under different dropout, and that
+    many times the symmetric divergence of the two answers is added (Liang et al., 2021, equation
+    4). With ``fgm`` above 0 a second pass is added whose word embeddings are moved that far, in
+    each message's own norm, to where the loss grows (Miyato et al., 2017, equation 5).
+    """
+
+    loss: Loss
+    class_weights: torch.Tensor | None = None
+    reweight_after: float = 0.0
+    r_drop: float = 0.0
+    fgm: float = 0.0
+
+
+class SmsTrainer(Trainer):
+    """transformers' Trainer with our objective and learning rates by layer.
+
+    The loss is averaged over all messages of an optimizer step, so that k accumulated batches of n
+    give the gradient of one of k * n. The rate of a layer is ``layerwise_lr_decay`` times that of
+    the layer above it (Howard and Ruder, 2018).
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        *,
+        layerwise_lr_decay: float = 1.0,
+        **trainer: Any,  # noqa: ANN401
+    ) -> None:
+        self.objective: Objective = objective
+        self.layerwise_lr_decay = layerwise_lr_decay
+        trainer["compute_loss_func"] = self._averaged_loss
+        super().__init__(**trainer)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Return the optimizer, with a parameter group for each layer where rates differ."""
+        if self.layerwise_lr_decay == 1.0 or self.optimizer is not None:
+            return super().create_optimizer(model)
+        trained = cast(nn.Module, self.model if model is None else model)
+        make, kwargs = self.get_optimizer_cls_and_kwargs(self.args)
+        decayed = set(self.get_decay_parameter_names(trained))
+        groups = layerwise_groups(
+            trained, kwargs["lr"], self.layerwise_lr_decay, self.args.weight_decay, decayed
+        )
+        self.optimizer = make(groups, **kwargs)
+        return self.optimizer
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, torch.Tensor],
+        *args: Any,  # noqa: ANN401
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Return the loss of a batch; R-Drop lets every message pass twice in one batch."""
+        if self._twice:
+            inputs = {name: torch.cat([tensor, tensor]) for name, tensor in inputs.items()}
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def training_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, torch.Tensor],
+        *args: Any,  # noqa: ANN401
+        **kwargs: Any,  # noqa: ANN401
+    ) -> torch.Tensor:
+        """Accumulate the gradient of a batch, and of its adversarial twin where asked."""
+        if not self.objective.fgm:
+            return super().training_step(model, inputs, *args, **kwargs)
+        words = self.accelerator.unwrap_model(model).get_input_embeddings()
+        with gradient_kept(words) as kept:
+            loss = super().training_step(model, inputs, *args, **kwargs)
+        with moved(words, kept[0], self.objective.fgm):
+            return loss + super().training_step(model, inputs, *args, **kwargs)
+
+    def _averaged_loss(
+        self,
+        outputs: SequenceClassifierOutput,
+        labels: torch.Tensor,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        if outputs.logits is None:
+            raise ValueError("expected a model that returns logits, found one without")
+        logits = outputs.logits.float()
+        messages = self.objective.loss(logits, labels)
+        weights = self.objective.class_weights
+        deferred = self.objective.reweight_after * self.state.max_steps
+        if weights is not None and self.state.global_step >= deferred:
+            messages = messages * weights[labels]
+        total = messages.sum()
+        size = len(labels)
+        if self._twice:
+            total = total + self.objective.r_drop * symmetric_divergence(*logits.chunk(2)).sum()
+            size //= 2
+        return total / (size if num_items_in_batch is None else num_items_in_batch)
+
+    @property
+    def _twice(self) -> bool:
+        """Whether every message is passed twice: in training with R-Drop."""
+        return bool(self.objective.r_drop) and cast(nn.Module, self.model).training

@@ -1,1 +1,0 @@
-"""From a prepared folder to a run folder."""
