@@ -5,21 +5,29 @@ MODEL ?= hfl/chinese-macbert-base
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: quickstart test test-all check fix bench clean
+.PHONY: quickstart test test-all test-wheel check fix bench clean
 
 quickstart: .venv/runtime
 	rm -rf prepared/sample runs/quickstart
-	$(BIN)/python scripts/prepare.py train/smstune/data/sample/messages.csv \
-		--labels configs/labels/sample.yaml --output prepared/sample
-	$(BIN)/python scripts/finetune.py configs/quickstart.yaml
-	$(BIN)/python scripts/predict.py runs/quickstart train/smstune/data/sample/examples.txt -
-	$(BIN)/python scripts/eval.py runs/quickstart
+	$(BIN)/smstune prepare --config quickstart
+	$(BIN)/smstune finetune quickstart
+	$(BIN)/smstune predict runs/quickstart train/smstune/data/sample/examples.txt -
+	$(BIN)/smstune eval runs/quickstart
 
 test: .venv/dev
 	$(BIN)/pytest
 
 test-all: .venv/dev
 	$(BIN)/pytest -m ""
+
+# The wheel in an empty environment, beside a file that hides a package called train.
+test-wheel: .venv/bin/python
+	rm -rf build/wheel
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
+	$(PYTHON) -m venv build/wheel/venv
+	build/wheel/venv/bin/pip install --quiet --disable-pip-version-check \
+		-c constraints.txt build/wheel/smstune-*.whl
+	tests/try_wheel.sh build/wheel
 
 check: .venv/dev
 	$(BIN)/ruff check .
@@ -31,7 +39,7 @@ fix: .venv/dev
 	$(BIN)/ruff format .
 
 bench: .venv/dev
-	$(BIN)/python scripts/benchmark.py train configs/recipes/mean_pooling.yaml model.name_or_path=$(MODEL)
+	$(BIN)/smstune benchmark train recipes/mean_pooling model.name_or_path=$(MODEL)
 
 clean:
 	rm -rf .venv prepared/sample runs/quickstart

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from smstune.commands.__main__ import COMMANDS
+
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "train"
 PACKAGE = SOURCE / "smstune"
@@ -17,7 +19,7 @@ LIBRARY = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 # A file imports its own room and rooms of earlier lines. Rooms of one line do not see each other.
 ORDER = (
-    {"arrays", "errors", "files", "command", "config"},
+    {"arrays", "errors", "files", "command", "progress", "config"},
     {"text"},
     {"reporting"},
     {"tables"},
@@ -71,6 +73,8 @@ def room(module: str) -> str:
 
 def may_import(importer: str, imported: str) -> bool:
     here, there = room(importer), room(imported)
+    if here == "__main__":
+        return there == "commands"
     if here == there or {here, there} <= GROUND:
         return True
     return LEVEL[there] < LEVEL[here]
@@ -137,6 +141,42 @@ def test_no_script_hides_a_package(path):
     assert path.stem not in set(packages_distributions()) | set(sys.stdlib_module_names)
 
 
-def test_import_is_light():
-    check = "import sys, smstune; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+HEAVY = ("torch", "transformers", "datasets", "sklearn", "scipy", "matplotlib", "captum")
+#: Import torch, and are imported themselves only once it is chosen.
+OF_TORCH = {
+    f"smstune.inference.backends.{name}"
+    for name in ("torch_backend", "torch_devices", "first_token")
+}
+LIGHT_ROOMS = {room for rooms in ORDER[: LEVEL["inference"] + 1] for room in rooms}
+LIGHT_JOBS = ("smstune.deploy.batch.", "smstune.deploy.server.", "smstune.deploy.audit.")
+LIGHT = sorted(
+    name
+    for name in set(MODULES) - OF_TORCH
+    if "." not in name or room(name) in LIGHT_ROOMS or name.startswith(LIGHT_JOBS)
+)
+
+
+def heavy_after(code: str) -> list[str]:
+    """Return the heavy packages that a fresh interpreter has loaded after ``code``."""
+    check = f"{code}\nimport sys\nprint(*[name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1].split()
+
+
+def test_rooms_up_to_inference_and_jobs_import_nothing_heavy():
+    assert "smstune.inference.classifier" in LIGHT
+    assert "smstune.deploy.server.serve" in LIGHT
+    assert heavy_after(f"import {', '.join(LIGHT)}") == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_imports_nothing_heavy(name):
+    code = f"import smstune.commands.{name} as command"
+    code += "\ntry: command.main(['--help'])\nexcept SystemExit: pass"
+    assert heavy_after(code) == []
+
+
+def test_scripts_are_the_commands():
+    assert {path.stem for path in SCRIPTS} == set(COMMANDS)
+    for path in SCRIPTS:
+        assert imports(path) == {"sys", f"smstune.commands.{path.stem}"}

@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -16,7 +15,9 @@ import yaml
 from doors import ROOT, TINY_OVERRIDES, run
 from serving import serving
 
+from smstune.commands.__main__ import COMMANDS as COMMANDS_BY_NAME
 from smstune.config.schema import Config, ExportConfig, ServeConfig
+from smstune.config.shipped import find_config
 from smstune.deploy.audit.rules import load_rules
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -55,9 +56,9 @@ def test_the_path_from_own_data_to_a_model_in_use(tmp_path, monkeypatch, checkpo
     walked = []
     for command in COMMANDS:
         words = shlex.split(command)
-        if words[0] != "python":
+        if words[0] != "smstune":
             continue
-        name, arguments = Path(words[1]).stem, words[2:]
+        _, name, *arguments = words
         if name == "finetune":
             arguments += [f"model.name_or_path={checkpoint}", *TINY_OVERRIDES]
         assert run(name, *arguments) == 0, command
@@ -74,8 +75,8 @@ def test_commands_of_the_data_page_run(tmp_path, monkeypatch, messages, labels_f
     found = commands((ROOT / "docs/data.md").read_text("utf-8"))
     assert len(found) == 2
     for command in found:
-        _, path, *arguments = shlex.split(command)
-        assert run(Path(path).stem, *arguments) == 0, command
+        _, name, *arguments = shlex.split(command)
+        assert run(name, *arguments) == 0, command
 
 
 def test_commands_of_the_serving_page_run(tmp_path, learned_run):
@@ -84,15 +85,15 @@ def test_commands_of_the_serving_page_run(tmp_path, learned_run):
     (tmp_path / "runs/mine").symlink_to(learned_run)
     page = (ROOT / "docs/serving.md").read_text("utf-8")
     own, *calls, for_others = (shlex.split(command) for command in commands(page))
-    assert own[:2] == ["python", "scripts/serve.py"]
+    assert own[:2] == ["smstune", "serve"]
     assert [words[0] for words in calls] == ["curl"] * 4
     with serving(tmp_path, tmp_path / own[2], *own[3:], "--port", "0") as served:
         for words in calls:
             words = [word.replace("http://127.0.0.1:8000", served.address) for word in words]
             done = subprocess.run([*words, "--fail"], capture_output=True, text=True, check=False)
             assert done.returncode == 0, words
-    key, _, script, folder, *arguments = for_others
-    assert script == "scripts/serve.py"
+    key, program, name, folder, *arguments = for_others
+    assert (program, name) == ("smstune", "serve")
     environment = dict([key.split("=")])
     with serving(tmp_path, tmp_path / folder, *arguments, **environment) as served:
         assert (
@@ -115,8 +116,8 @@ def test_commands_of_the_audit_page_run(tmp_path, monkeypatch, learned_run, mess
     found = commands((ROOT / "docs/audit.md").read_text("utf-8"))
     # The sample's shops mostly name no way to opt out, so the limits of the second are not kept.
     for command, status in zip(found, (0, 3), strict=True):
-        _, path, *arguments = shlex.split(command)
-        assert run(Path(path).stem, *arguments) == status, command
+        _, name, *arguments = shlex.split(command)
+        assert run(name, *arguments) == status, command
 
 
 def test_rules_of_the_audit_page_are_valid_and_whole(tmp_path):
@@ -155,10 +156,10 @@ def test_commands_of_the_evaluation_page_run(tmp_path, monkeypatch, finished_run
         shutil.copytree(finished_run, tmp_path / "runs" / name)
     assert run("eval", "runs/last") == 0
     found = commands(EVALUATION)
-    assert [Path(shlex.split(command)[1]).stem for command in found] == ["eval", "eval", "compare"]
+    assert [shlex.split(command)[1] for command in found] == ["eval", "eval", "compare"]
     for command in found:
-        _, path, *arguments = shlex.split(command)
-        assert run(Path(path).stem, *arguments) == 0, command
+        _, name, *arguments = shlex.split(command)
+        assert run(name, *arguments) == 0, command
 
 
 def test_configurations_of_the_evaluation_page_are_valid():
@@ -176,10 +177,10 @@ def test_commands_of_the_scoring_page_run(tmp_path, monkeypatch, finished_run, m
     found = commands((ROOT / "docs/scoring.md").read_text("utf-8"))
     walked = []
     for command in found:
-        program, path, *arguments = shlex.split(command)
-        if program == "python":
-            assert run(Path(path).stem, *arguments) == 0, command
-            walked.append(Path(path).stem)
+        program, name, *arguments = shlex.split(command)
+        if program == "smstune":
+            assert run(name, *arguments) == 0, command
+            walked.append(name)
     assert walked == ["predict", "predict", "benchmark"]
 
 
@@ -188,10 +189,10 @@ def test_commands_of_the_export_page_run(tmp_path, monkeypatch, learned_run):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(learned_run, tmp_path / "runs/mine")
     found = commands(page)
-    assert [Path(shlex.split(command)[1]).stem for command in found] == ["export", "eval"]
+    assert [shlex.split(command)[1] for command in found] == ["export", "eval"]
     for command in found:
-        _, path, *arguments = shlex.split(command)
-        assert run(Path(path).stem, *arguments) == 0, command
+        _, name, *arguments = shlex.split(command)
+        assert run(name, *arguments) == 0, command
     rows = re.findall(r"^\| `(max_\w+)` \| ([\d.]+) \|", page, re.M)
     budgets = ExportConfig().model_dump(exclude={"keep_fp32"})
     assert {name: float(value) for name, value in rows} == budgets
@@ -202,10 +203,10 @@ def test_commands_and_code_of_the_publishing_page_run(hub, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     shutil.copytree(evaluated_run, tmp_path / "runs/mine")
     found = commands(page)
-    assert [Path(shlex.split(command)[1]).stem for command in found] == ["eval", *["publish"] * 2]
+    assert [shlex.split(command)[1] for command in found] == ["eval", *["publish"] * 2]
     for command in found:
-        _, path, *arguments = shlex.split(command)
-        assert run(Path(path).stem, *arguments) == 0, command
+        _, name, *arguments = shlex.split(command)
+        assert run(name, *arguments) == 0, command
     (code,) = re.findall(r"^```python\n(.*?)^```", page, re.S | re.M)
     exec(code, loaded := {})
     assert loaded["classifier"].predict(["你好"])
@@ -228,7 +229,8 @@ def test_every_room_is_in_the_file_tree_and_no_other(page):
 
 
 def test_scripts_and_table_of_commands_agree():
-    named = set(re.findall(r"`scripts/(\w+)\.py", README))
+    named = set(re.findall(r"^\| `smstune (\w+)", README, re.M))
+    assert named == set(COMMANDS_BY_NAME)
     assert named == {path.stem for path in (ROOT / "scripts").glob("*.py")}
 
 
@@ -243,15 +245,13 @@ def test_help_of_each_script(name, capsys):
 def test_quickstart_walks_the_whole_path():
     makefile = (ROOT / "Makefile").read_text("utf-8")
     recipe = makefile[makefile.index("\nquickstart:") : makefile.index("\ntest:")]
-    found = re.findall(r"scripts/(\w+)\.py", recipe)
+    found = re.findall(r"/smstune (\w+)", recipe)
     assert found == ["prepare", "finetune", "predict", "eval"]
 
 
-def test_comments_of_shipped_configs_parse(capsys):
+def test_commands_in_the_comments_of_shipped_configs_name_shipped_ones():
     for path in (ROOT / "configs").rglob("*.yaml"):
-        for line in re.findall(r"^# python (scripts/\S+ [^\\\n]*)", path.read_text("utf-8"), re.M):
-            script = shlex.split(line)[0]
-            assert (ROOT / script).is_file(), line
-            for word in shlex.split(line)[1:]:
-                if word.startswith("configs/"):
-                    assert (ROOT / word).is_file(), line
+        lines = re.findall(r"^# (smstune (?:prepare|finetune) .*)", path.read_text("utf-8"), re.M)
+        for words in map(shlex.split, lines):
+            name = words[words.index("--config") + 1] if "--config" in words else words[2]
+            assert find_config(name).is_file(), words

@@ -34,7 +34,9 @@ def test_shipped_config_loads(path):
     first = path.read_text("utf-8").splitlines()[0]
     assert first.startswith("# ")
     if path.name not in ("base.yaml", "quickstart.yaml"):
-        assert f"scripts/finetune.py {path.relative_to(ROOT)}" in first
+        name = path.relative_to(ROOT / "configs").with_suffix("")
+        assert first == f"# smstune finetune {name}"
+        assert config.prepare.labels.is_file()
         assert config.model.name_or_path == "hfl/chinese-macbert-base"
 
 
@@ -108,7 +110,17 @@ def test_schema_is_printed_and_knows_every_section(capsys):
     assert run("finetune", "--schema") == 0
     schema = json.loads(capsys.readouterr().out)
     assert schema == json.loads(config_schema())
-    sections = {"data", "model", "loss", "training", "evaluation", "export", "serve", "extends"}
+    sections = {
+        "prepare",
+        "data",
+        "model",
+        "loss",
+        "training",
+        "evaluation",
+        "export",
+        "serve",
+        "extends",
+    }
     assert set(schema["properties"]) == sections
 
 

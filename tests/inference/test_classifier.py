@@ -47,8 +47,13 @@ def test_order_is_kept_and_company_does_not_matter(classifier):
 
 def test_identical_messages_are_scored_once(classifier, monkeypatch):
     seen = []
-    score = classifier._score
-    monkeypatch.setattr(classifier, "_score", lambda texts: seen.extend(texts) or score(texts))
+    parts = classifier.parts
+
+    def counted(texts, *args):
+        seen.extend(texts)
+        return parts(texts, *args)
+
+    monkeypatch.setattr(classifier, "parts", counted)
     # Obfuscated copies are identical once normalised and masked.
     texts = ["加微信 a", "加\u200b微信 ａ", "加微信 a", "别的"]
     assert len(classifier.predict_proba(texts)) == 4

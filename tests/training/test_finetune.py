@@ -173,7 +173,7 @@ def test_taken_run_folder_is_refused(finished_run, config_file, tmp_path, capsys
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("data.path=nowhere", "run prepare.py first"),
+        ("data.path=nowhere", "no prepared data in nowhere: run `smstune prepare"),
         ("data.max_length=512", "at most the model's 64 positions"),
         ("model.name_or_path=no-such-owner/no-such-model", "HF_ENDPOINT"),
         ("model.name_or_path=nowhere", "could not load"),

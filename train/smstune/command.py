@@ -10,11 +10,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import TextIO
 
 from smstune.errors import GateError, UserError
 
-#: Seconds that another process waits for the first to tell an error.
-_PATIENCE = 10
+#: Seconds that another rank leaves to rank 0 to report an error.
+_RANK_0_SECONDS = 10
 
 
 def is_main_process() -> bool:
@@ -23,10 +24,11 @@ def is_main_process() -> bool:
 
 
 def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
-    """Turn a script's body into a ``main(argv) -> exit status``.
+    """Turn a command's body into a ``main(argv) -> exit status``.
 
-    Status 0: done. 2: the user can mend it, one line on stderr and no traceback. 3: a gate was not
-    kept. 130, 143: ended by Ctrl-C, by SIGTERM. A bug keeps its traceback (status 1).
+    Status 0: done. 2: the user can fix it, one line on stderr and no traceback. 3: a required
+    score or limit was missed. 130, 143: ended by Ctrl-C, by SIGTERM. A bug keeps its traceback
+    (status 1).
     """
 
     @functools.wraps(body)
@@ -40,12 +42,12 @@ def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
             _fail(str(error))
             return 3
         except BrokenPipeError:
-            # The reader of our output (``| head``) has gone; nothing is left to tell it.
+            # The reader of our output (``| head``) has gone: there is nobody to report to.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except KeyboardInterrupt as error:
             if is_main_process():
-                _tell("interrupted")
+                _report("interrupted")
             return 128 + getattr(error, "signal", signal.SIGINT)
         except Exception as error:
             explanation = explain_system_error(error)
@@ -59,13 +61,13 @@ def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
 
 def _fail(message: str) -> int:
     if not is_main_process():
-        # The first process mostly finds the same, tells it, and the launcher ends us.
-        time.sleep(_PATIENCE)
-    _tell(message)
+        # Rank 0 usually hits the same error and reports it; the launcher then stops the others.
+        time.sleep(_RANK_0_SECONDS)
+    _report(message)
     return 2
 
 
-def _tell(message: str) -> None:
+def _report(message: str) -> None:
     sys.stderr.write(f"error: {' '.join(message.split())}\n")
 
 
@@ -90,16 +92,42 @@ def explain_system_error(error: Exception) -> str | None:
     return None if advice is None else f"{advice}{where}"
 
 
-def setup_logging(level: int = logging.INFO) -> None:
-    """Send our log to stderr, one line a record, and keep the libraries to warnings.
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes a record to stderr as a line of its own, above a progress bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "tqdm" not in sys.modules:
+            super().emit(record)
+            return
+        from tqdm import tqdm
+
+        with tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
+
+
+def setup_logging() -> None:
+    """Send our log to stderr, one line a record, and keep the libraries to errors.
 
     Of several processes only the first speaks.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logging.getLogger().handlers = [handler]
-    logging.getLogger().setLevel(logging.WARNING)
-    logging.getLogger("smstune").setLevel(level)
+    logging.captureWarnings(True)
+    set_verbosity()
+    # Read by the libraries when they are imported, which is later.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DATASETS_VERBOSITY", "error")
     if not is_main_process():
         logging.disable(logging.ERROR)
         os.environ["TQDM_DISABLE"] = "1"
+
+
+def set_verbosity(*, quiet: bool = False, verbose: bool = False) -> None:
+    """Choose what the log holds: our progress and warnings, warnings alone, or all of everybody."""
+    logging.getLogger("smstune").setLevel(logging.WARNING if quiet else logging.INFO)
+    logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
+    # What libraries tell a developer by the module `warnings` is nothing that a user can act on.
+    logging.getLogger("py.warnings").setLevel(logging.INFO if verbose else logging.ERROR)
+    if verbose:
+        os.environ["TRANSFORMERS_VERBOSITY"] = os.environ["DATASETS_VERBOSITY"] = "info"

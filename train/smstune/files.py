@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
+from typing import Any
 
 from smstune.errors import UserError
 
@@ -45,6 +47,21 @@ def file_written_whole(target: Path) -> Iterator[Path]:
         scratch.replace(target)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def json_text(value: Any) -> str:  # noqa: ANN401
+    """Return ``value`` as indented JSON with a line break at its end, Chinese as it is.
+
+    Raises:
+        ValueError: if it holds NaN or infinity, which JSON has no words for.
+    """
+    return json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401
+    """Write ``value`` as JSON into a file, whole or not at all."""
+    with file_written_whole(path) as scratch:
+        scratch.write_text(json_text(value), "utf-8")
 
 
 def file_hash(path: Path) -> str:

@@ -342,7 +342,7 @@ def test_input_without_a_message(learned_run, tmp_path, capsys, content):
         ("rules: {absolute_claim: {words: ['a*']}}", "is found in every text"),
         ("rules: {night: {how: '{until}'}}", "no such value of the rule"),
         ("rules: [night]", "a mapping for each rule"),
-        ("rule: {}", "rule: extra inputs"),
+        ("rule: {}", "rule: unknown key: did you mean rules?"),
     ],
 )
 def test_own_rules_are_checked(tmp_path, learned_run, capsys, text, told):

@@ -59,13 +59,13 @@ def unpacked(path):
 def scored(monkeypatch):
     """Return the list of messages that reach the model."""
     seen = []
-    score = SmsClassifier._score
+    parts = SmsClassifier.parts
 
-    def counted(self, texts):
+    def counted(self, texts, *args):
         seen.extend(texts)
-        return score(self, texts)
+        return parts(self, texts, *args)
 
-    monkeypatch.setattr(SmsClassifier, "_score", counted)
+    monkeypatch.setattr(SmsClassifier, "parts", counted)
     return seen
 
 
@@ -333,7 +333,7 @@ def test_ray_that_is_not_installed_is_named(finished_run, tmp_path, monkeypatch,
     monkeypatch.setitem(sys.modules, "ray", None)
     source = write_jsonl(tmp_path / "in.jsonl", sample(3))
     assert run("predict", finished_run, source, tmp_path / "out.jsonl", "--engine", "ray") == 2
-    assert "pip install 'smstune[ray]'" in capsys.readouterr().err
+    assert "pip install -c constraints.txt -e '.[ray]'" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from smstune.errors import UserError
 from smstune.evaluation.mistakes.attribution import explain
 from smstune.files import file_hash
 from smstune.inference.backends import pick as backends
+from smstune.inference.backends import torch_devices
 from smstune.inference.classifier import SmsClassifier
 
 TEXTS = [
@@ -180,14 +181,14 @@ def chosen(path, **how):
 
 
 def test_auto_takes_the_fastest_of_what_is_there(copy, plain, monkeypatch):
-    monkeypatch.setattr(backends, "multiplies_bf16", lambda device: True)
+    monkeypatch.setattr(torch_devices, "multiplies_bf16", lambda device: True)
     assert chosen(copy) == ("onnx", "int8")
     assert chosen(copy, precision="fp32") == ("onnx", "fp32")
     assert chosen(copy, precision="bf16") == ("torch", "bf16")
     assert chosen(plain, precision="fp32") == ("torch", "fp32")
     change_json(copy / "onnx/export.json", lambda export: export["files"].pop("model_int8.onnx"))
     assert chosen(copy)[0] == "torch"
-    monkeypatch.setattr(backends, "multiplies_bf16", lambda device: False)
+    monkeypatch.setattr(torch_devices, "multiplies_bf16", lambda device: False)
     assert chosen(copy) == ("onnx", "fp32")
     monkeypatch.setattr(backends, "find_spec", lambda name: None)
     assert chosen(copy)[0] == "torch"
@@ -195,7 +196,7 @@ def test_auto_takes_the_fastest_of_what_is_there(copy, plain, monkeypatch):
 
 def test_missing_onnxruntime_is_named(copy, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(UserError, match=r"pip install 'smstune\[onnx\]'"):
+    with pytest.raises(UserError, match=r"-e '.\[onnx\]'"):
         load(copy, backend="onnx")
 
 

@@ -282,4 +282,7 @@ def test_without_the_extra(learned_run, monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "smstune.deploy.server.serve", raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert run("serve", learned_run) == 2
-    assert "found no uvicorn: pip install 'smstune[serve]'" in capsys.readouterr().err
+    assert (
+        "found no uvicorn: in a checkout run pip install -c constraints.txt -e '.[serve]'"
+        in capsys.readouterr().err
+    )

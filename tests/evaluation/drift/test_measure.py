@@ -182,7 +182,7 @@ def test_useless_files_end_with_status_2(copy, tmp_path, capsys, content, expect
 
 def test_words_that_do_not_go_together(copy, capsys):
     assert run("eval", copy, "--drift", "x.csv", "--robustness") == 2
-    assert "found --drift" in capsys.readouterr().err
+    assert "leave out --drift" in capsys.readouterr().err
 
 
 def test_index_by_hand():

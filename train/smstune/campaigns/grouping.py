@@ -10,18 +10,21 @@ chapter 3). Each is verified on the gram sets, and their number for one message 
 Bands are taken one at a time and gram sets a batch at a time, so that memory holds numbers only.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import connected_components
 
 from smstune.arrays import Flags, Ints, Keys, Rows, Words
 from smstune.campaigns.sketch import Sketches, sketch
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Labels = TypeVar("Labels", Ints, Rows)
 
@@ -160,6 +163,9 @@ def _join(labels: Labels, left: Labels, right: Labels) -> Labels:
     """Labels after the components of each left and right member became one."""
     if not len(left):
         return labels
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     nodes, ends = np.unique(labels[np.concatenate([left, right])], return_inverse=True)
     pairs = (np.ones(len(left), dtype=np.bool_), (ends[: len(left)], ends[len(left) :]))
     graph = coo_array(pairs, shape=(len(nodes), len(nodes)))

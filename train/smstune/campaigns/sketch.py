@@ -6,6 +6,8 @@ is numpy, because the indexes of both answer a query with the whole bucket: 20,0
 message took rensa's 20 s, 10,000 took datasketch's 11 s, both quadratic.
 """
 
+from __future__ import annotations
+
 import mmap
 import re
 from array import array
@@ -13,14 +15,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import rensa
 import xxhash
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from smstune.arrays import Flags, Ints, Keys, Rows, Words
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 _PLACEHOLDER = re.compile(r"\[[A-Z][A-Z_]*\]")
 _GRAM = 3
@@ -53,6 +58,8 @@ class Sketches:
 
     def grams(self, rows: Ints | Rows) -> csr_array:
         """Return the gram sets of these texts, (texts, 2**31 - 1), True where a text has a gram."""
+        from scipy.sparse import csr_array
+
         counts = self.sizes[rows]
         bounds = np.append(0, np.cumsum(counts)).astype(np.int32)
         columns = np.empty(bounds[-1], dtype=np.int32)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 BackendChoice = Literal["auto", "torch", "onnx"]
-
-
 DeviceChoice = Literal["auto", "cpu", "cuda"]
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
 PrecisionChoice = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 Attention = Literal["eager", "sdpa"]
+SplitMethod = Literal["group", "time", "source", "random", "folds"]

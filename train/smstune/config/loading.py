@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from smstune.config.schema import Config
+from smstune.config.shipped import find_config, shipped_configs
+from smstune.config.wording import explain
 from smstune.config.yaml_files import StrictLoader, read_yaml
 from smstune.errors import UserError
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML, its one parent (``extends: FILE``) and ``key.path=value`` overrides.
+
+    ``extends`` and ``prepare.labels`` in a file are relative to that file, or the names of shipped
+    ones; every other path, and all of the overrides', to the working folder.
 
     Raises:
         UserError: naming every wrong key or value at once, with its path.
@@ -38,8 +41,7 @@ def build_config(values: dict[str, Any], overrides: Sequence[str], where: Path) 
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = "; ".join(_explain(item) for item in error.errors())
-        raise UserError(f"{where}: {lines}") from error
+        raise UserError(f"{where}: {explain(error, Config)}") from error
 
 
 def dump_config(config: Config) -> str:
@@ -57,17 +59,30 @@ def config_schema() -> str:
 
 
 def _read_with_parent(path: Path) -> dict[str, Any]:
-    values = read_yaml(path)
+    values = _read_file(path)
     parent = values.pop("extends", None)
     if parent is None:
         return values
-    merged = read_yaml(path.parent / parent)
+    merged = _read_file(find_config(parent, path.parent))
     if "extends" in merged:
         raise UserError(
             f"{path}: extends {parent}, which extends another: only one parent is allowed"
         )
     _merge(merged, values)
     return merged
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    """Read a YAML; the path of its label file, if it names one, becomes independent of where."""
+    values = read_yaml(path)
+    prepare = values.get("prepare")
+    labels = prepare.get("labels") if isinstance(prepare, dict) else None
+    if isinstance(labels, str):
+        beside = path.parent / labels
+        shipped = shipped_configs() / f"{labels}.yaml"
+        if beside.is_file() or not shipped.is_file():
+            values["prepare"] = {**values["prepare"], "labels": str(beside.resolve())}
+    return values
 
 
 def _merge(base: dict[str, Any], top: Mapping[str, Any]) -> None:
@@ -89,33 +104,3 @@ def _parse_override(text: str) -> dict[str, Any]:
     for part in reversed(key.split(".")):
         nested = {part: nested}
     return dict(nested)
-
-
-def _explain(error: Mapping[str, Any]) -> str:
-    location = [str(part) for part in error["loc"]]
-    key = ".".join(location)
-    if error["type"] == "missing":
-        return f"{key}: expected a value, found none: add it"
-    if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(location[-1], _known_keys(location[:-1]), n=1, cutoff=0.5)
-        hint = f": did you mean {'.'.join([*location[:-1], near[0]])}?" if near else ""
-        return f"{key}: unknown key{hint}"
-    return f"{key}: {error['msg'].lower()}, found {error['input']!r}"
-
-
-def _known_keys(location: Iterable[str]) -> list[str]:
-    section: type[BaseModel] = Config
-    for part in location:
-        # The name of an entry or its place in a list is no field.
-        if part in section.model_fields:
-            section = _section_of(section.model_fields[part].annotation)
-    return list(section.model_fields)
-
-
-def _section_of(annotation: Any) -> type[BaseModel]:  # noqa: ANN401
-    """Return the section class inside ``X | None``, ``list[X]`` or ``dict[str, X]``."""
-    if get_origin(annotation) in (Union, UnionType):
-        annotation = next(arg for arg in get_args(annotation) if arg is not type(None))
-    if get_origin(annotation) in (list, dict):
-        annotation = get_args(annotation)[-1]
-    return annotation  # type: ignore[no-any-return]

@@ -7,6 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from smstune.config.choices import SplitMethod
+
 #: A share that is neither none nor all.
 Open = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -202,10 +204,34 @@ class ServeConfig(Section):
 Tracker = Literal["tensorboard", "trackio", "wandb", "mlflow", "swanlab"]
 
 
+class PrepareConfig(Section):
+    """What `smstune prepare` reads, and how it splits."""
+
+    inputs: list[str] = Field(
+        default=[], description="Messages, as [SOURCE:]PATH, relative to the working folder."
+    )
+    source: str | None = Field(None, description="How to read inputs without a prefix.")
+    labels: Path | None = Field(
+        None,
+        description="YAML of source labels to target labels, relative to this file; null: the "
+        "labels of the messages as they are.",
+    )
+    split: SplitMethod = Field("group", description="How to split.")
+    held_out: str | None = Field(None, description="Source that is the test set of split source.")
+    folds: int = Field(5, ge=3, description="Folds of split folds.")
+    test: list[str] = Field(default=[], description="Messages that are the test set, unchanged.")
+    text_column: str = "text"
+    label_column: str = "label"
+    time_column: str = "time"
+    group_column: str = "group"
+    mask_pii: bool = Field(True, description="Replace personal information by placeholders.")
+    seed: int = Field(42, ge=0, description="Of the split.")
+
+
 class DataConfig(Section):
     """The prepared data."""
 
-    path: Path = Field(description="Folder that scripts/prepare.py left.")
+    path: Path = Field(description="The prepared folder.")
     max_length: int = Field(128, ge=8, description="Longest message in tokens; the rest is cut.")
     augment: AugmentConfig | None = Field(None, description="Train on evasive writing; null: no.")
 
@@ -307,6 +333,7 @@ class TrainingConfig(Section):
 class Config(Section):
     """A whole configuration."""
 
+    prepare: PrepareConfig = PrepareConfig()
     data: DataConfig
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()

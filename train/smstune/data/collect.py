@@ -14,13 +14,13 @@ from typing import TextIO
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from smstune.arrays import Ints
 from smstune.data.copies import Copies, Held, first_copies
 from smstune.data.readers.catalogue import Input
 from smstune.errors import UserError
 from smstune.inference.labels import LabelMap
+from smstune.progress import progress
 from smstune.tables.row import Columns, Row
 from smstune.text.normalize import MAX_CHARACTERS, preprocess
 
@@ -166,7 +166,7 @@ def _usable_rows(
 ) -> Iterator[dict[str, str | int | None]]:
     for (path, reader, source), fixed in inputs:
         before, lost = len(held.labels), rejected.total()
-        for row in tqdm(reader(path, columns), desc=f"reading {source}", unit=" messages"):
+        for row in progress(reader(path, columns), f"reading {source}"):
             text = "" if row.problem else preprocess(row.text or "", mask=mask)
             label = row.label if labels is None else labels.resolve(source, row.label or "")
             problem, detail = _problem(row, text, label)

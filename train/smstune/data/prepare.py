@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from smstune.arrays import Assigned
 from smstune.campaigns.sketch import sketch
@@ -30,6 +29,7 @@ from smstune.data.splits.methods import FRACTIONS, SET_ASIDE, SPLITS
 from smstune.errors import UserError
 from smstune.files import file_hash, folder_written_whole
 from smstune.inference.labels import LabelMap
+from smstune.progress import progress
 from smstune.tables.row import DEFAULT_COLUMNS, Columns
 from smstune.text.normalize import NORMALIZER_VERSION
 
@@ -70,6 +70,7 @@ def prepare(
     """
     with folder_written_whole(output) as folder:
         collected = collect(inputs, labels, columns, mask=mask, folder=folder, tests=tests)
+        _log_rows(collected)
         known = {
             "format_version": FORMAT_VERSION,
             "text": {"normalizer_version": NORMALIZER_VERSION, "mask_pii": mask},
@@ -94,8 +95,9 @@ def _write_parts(
 ) -> dict[Path, dict[str, Any]]:
     """Group, split and write; return the manifest of each folder that now holds the splits."""
     written = {}
+    rows = len(collected.label_ids)
     with TemporaryDirectory(dir=folder) as scratch:
-        sketches = sketch(tqdm(collected.texts(), "comparing", unit=" messages"), Path(scratch))
+        sketches = sketch(progress(collected.texts(), "grouping", rows), Path(scratch))
         campaigns = find_campaigns(collected, sketches)
         for number, assigned in enumerate(assign(choice, collected, campaigns, sketches)):
             _check_splits(assigned, collected)
@@ -109,8 +111,10 @@ def _write_parts(
                 aside = explain_set_aside(assigned, campaigns.groups, sketches)
                 write_set_aside(place / "set_aside.jsonl", collected, aside)
             collected.labels.save(place / "labels.json")
+            counts = _counts(collected, campaigns.groups, assigned)
+            _log_splits(counts, place.name if choice.method == "folds" else None)
             written[place] = known | {
-                "counts": _counts(collected, campaigns.groups, assigned),
+                "counts": counts,
                 "split": {
                     "method": choice.method,
                     "held_out": choice.held_out,
@@ -179,6 +183,29 @@ def _measure_tokens(name: str) -> tuple[Tokenize, int | None]:
 
     loaded = load_tokenizer(name)
     return lambda texts: tokenize(texts, loaded, _UNCUT), loaded.unk_token_id
+
+
+def _log_rows(collected: Collected) -> None:
+    logger.info(
+        "read %s rows: kept %s, merged %s copies, rejected %s",
+        f"{collected.read:,}",
+        f"{len(collected.label_ids):,}",
+        f"{collected.merged:,}",
+        f"{collected.rejected.total():,}",
+    )
+    for reason, count in collected.rejected.most_common():
+        logger.info("  %s x %s", f"{count:,}", reason)
+    if collected.rejected:
+        logger.info("  file, line and reason of each are in rejected.jsonl")
+
+
+def _log_splits(counts: Mapping[str, Any], fold: str | None) -> None:
+    sizes = ", ".join(
+        f"{split} {sum(labels.values()):,}" for split, labels in counts["splits"].items()
+    )
+    logger.info("%s%s; %s campaigns", f"{fold}: " if fold else "", sizes, f"{counts['groups']:,}")
+    if counts["set_aside"]:
+        logger.info("  set aside %s like test: set_aside.jsonl", f"{counts['set_aside']:,}")
 
 
 def _counts(collected: Collected, groups: NDArray[np.int64], assigned: Assigned) -> dict[str, Any]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset
 
 from smstune.errors import UserError
+from smstune.inference.labels import LabelMap
 from smstune.text.normalize import NORMALIZER_VERSION
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 FORMAT_VERSION = 1
 
@@ -22,11 +25,13 @@ def load_split(folder: Path, split: str) -> Dataset:
     Raises:
         UserError: if the folder was not prepared or its file is broken.
     """
+    from datasets import Dataset
+
     path = folder / f"{split}.parquet"
     if not path.is_file():
         raise UserError(
-            f"expected a folder that scripts/prepare.py left, found no {path.name} in {folder}: "
-            "run prepare.py first or mend data.path"
+            f"expected a prepared folder, found no {path.name} in {folder}: run `smstune prepare` "
+            "first, or correct data.path"
         )
     try:
         return Dataset(pq.read_table(path))
@@ -43,8 +48,8 @@ def load_preparation(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     if not path.is_file():
         raise UserError(
-            f"expected a folder that scripts/prepare.py left, found no manifest.json in {folder}: "
-            "run prepare.py first or mend data.path"
+            f"expected a prepared folder, found no manifest.json in {folder}: run `smstune "
+            "prepare` first, or correct data.path"
         )
     manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
     version = manifest["text"]["normalizer_version"]
@@ -54,6 +59,23 @@ def load_preparation(folder: Path) -> dict[str, Any]:
             f"{folder}: prepare again"
         )
     return manifest
+
+
+def require_prepared(folder: Path, labels: LabelMap | None, how_to_prepare: str) -> None:
+    """Check that ``folder`` was prepared, under these ``labels`` where some are given.
+
+    Raises:
+        UserError: if not, with the command that prepares it, ``how_to_prepare``.
+    """
+    if not (folder / "manifest.json").is_file():
+        raise UserError(f"no prepared data in {folder}: run {how_to_prepare}")
+    prepared = LabelMap.load(folder / "labels.json")
+    if labels is not None and prepared != labels:
+        raise UserError(
+            f"{folder} was prepared with the labels {', '.join(prepared.names)}, which are not "
+            f"those of prepare.labels, {', '.join(labels.names)} (or their parents differ): remove "
+            f"the folder and run {how_to_prepare}"
+        )
 
 
 def provenance(preparation: dict[str, Any]) -> dict[str, Any]:

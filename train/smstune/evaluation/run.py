@@ -45,6 +45,7 @@ from smstune.inference.labels import LabelMap
 from smstune.inference.linear import fit_linear
 from smstune.inference.manifest import Manifest
 from smstune.inference.run import run_config
+from smstune.progress import Progress
 from smstune.tables.row import DEFAULT_COLUMNS, Columns
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,9 @@ def evaluate_run(
     check_section(section, labels)
     labelled = _labelled(classifier, section, data, columns)
     started = time.perf_counter()
-    probabilities = classifier.predict_proba(labelled.texts)
+    distinct = len(set(labelled.texts))
+    with Progress(f"scoring {labelled.name}", distinct, "distinct messages") as progress:
+        probabilities = classifier.predict_proba(labelled.texts, progress=progress)
     seconds = time.perf_counter() - started
     predicted = classifier.answers(probabilities)
     judged = Judged(probabilities, predicted, labelled.truth, labelled.groups)

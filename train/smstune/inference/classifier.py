@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
-from transformers import PreTrainedModel
 
 from smstune.config.choices import BackendChoice, DeviceChoice, PrecisionChoice
 from smstune.errors import UserError
 from smstune.inference.backends.exported import exported_file
 from smstune.inference.backends.onnx_backend import OnnxBackend
-from smstune.inference.backends.pick import Backend, pick_backend
-from smstune.inference.backends.torch_backend import TorchBackend
-from smstune.inference.backends.torch_devices import pick_device
-from smstune.inference.decision import Decision, biased_labels, decide
+from smstune.inference.backends.pick import pick_backend
+from smstune.inference.decision import Decision, biased_labels, decide, softmax
 from smstune.inference.fetch import local_folder
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import load_manifest
 from smstune.inference.run import Artifact, load_artifact
 from smstune.inference.tokenization import data_collator, tokenize
 from smstune.text.normalize import MAX_CHARACTERS, preprocess
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from smstune.inference.backends.pick import Backend
+    from smstune.progress import Progress
 
 #: Tokens of a batch, padding included: on the CPU what stays in its cache, on a GPU what fills it.
 _TOKEN_BUDGET = {"cpu": 2048, "cuda": 65536}
@@ -77,11 +79,16 @@ class SmsClassifier:
         Raises:
             UserError: if its parts do not belong together or the device is not there.
         """
-        path, place = local_folder(path, revision), pick_device(device)
+        path = local_folder(path, revision)
         manifest = load_manifest(path)
+        from smstune.inference.backends.torch_devices import pick_device
+
+        place = pick_device(device)
         name, number_format = pick_backend(path, manifest, place, backend, precision)
         artifact = load_artifact(path, weights=name == "torch")
         if name == "torch":
+            from smstune.inference.backends.torch_backend import TorchBackend
+
             return cls(artifact, TorchBackend(artifact, place, number_format))
         file = exported_file(path, manifest, number_format)
         return cls(artifact, OnnxBackend(file, place, number_format))
@@ -93,7 +100,7 @@ class SmsClassifier:
         Raises:
             UserError: if the backend is another.
         """
-        if isinstance(self.backend, TorchBackend):
+        if self.backend.name == "torch":
             return self.backend.model
         raise UserError("expected the backend torch, found onnx: load with backend='torch'")
 
@@ -103,20 +110,31 @@ class SmsClassifier:
         return self.artifact.labels
 
     def predict_proba(
-        self, texts: Sequence[str], *, preprocessed: bool = False
+        self,
+        texts: Sequence[str],
+        *,
+        preprocessed: bool = False,
+        progress: Progress | None = None,
     ) -> NDArray[np.float64]:
         """Return calibrated probabilities, shape ``(messages, labels)``, in the order of ``texts``.
 
         The likeliest label is not always the run's answer: see ``answers``. ``preprocessed`` texts
-        are read as they are: what ``preprocess`` is worth is measured so.
+        are read as they are: what ``preprocess`` is worth is measured so. ``progress`` counts the
+        distinct messages.
         """
         temperature = self.artifact.manifest.calibration.temperature
         probabilities: NDArray[np.float64] = softmax(
-            self.logits(texts, preprocessed=preprocessed) / temperature, axis=-1
+            self.logits(texts, preprocessed=preprocessed, progress=progress) / temperature
         )
         return probabilities
 
-    def logits(self, texts: Sequence[str], *, preprocessed: bool = False) -> NDArray[np.float64]:
+    def logits(
+        self,
+        texts: Sequence[str],
+        *,
+        preprocessed: bool = False,
+        progress: Progress | None = None,
+    ) -> NDArray[np.float64]:
         """Return encoder and linear model joined, before the temperature: ``(messages, labels)``.
 
         Raises:
@@ -127,11 +145,13 @@ class SmsClassifier:
         clean = list(texts) if preprocessed else self.preprocess(texts)
         distinct = list(dict.fromkeys(clean))
         position = {text: index for index, text in enumerate(distinct)}
-        logits, linear = self.parts(distinct)
+        logits, linear = self.parts(distinct, progress)
         logits += self.artifact.manifest.calibration.linear_weight * linear
         return logits[[position[text] for text in clean]]
 
-    def parts(self, texts: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def parts(
+        self, texts: Sequence[str], progress: Progress | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the encoder's logits and the linear model's scores of preprocessed ``texts``.
 
         Both of shape ``(messages, labels)``.
@@ -139,7 +159,7 @@ class SmsClassifier:
         Raises:
             UserError: if the encoder gives NaN or infinity.
         """
-        logits = self._score(texts)
+        logits = self._score(texts, progress)
         if not np.isfinite(logits).all():
             raise UserError(
                 f"expected finite scores, found NaN or infinity from {self.artifact.path}: the "
@@ -189,11 +209,13 @@ class SmsClassifier:
             )
         ]
 
-    def _score(self, texts: Sequence[str]) -> NDArray[np.float64]:
+    def _score(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float64]:
         ids = tokenize(texts, self.artifact.tokenizer, self.artifact.manifest.max_length)
         logits = np.empty((len(ids), len(self.labels.names)))
         for rows in _batches([len(row) for row in ids], _TOKEN_BUDGET[self.device.type]):
             logits[rows] = self.backend(self._collate([{"input_ids": ids[row]} for row in rows]))
+            if progress is not None:
+                progress.update(len(rows))
         return logits
 
 

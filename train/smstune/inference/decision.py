@@ -50,6 +50,13 @@ class Calibration(BaseModel):
     fitted_on: dict[str, Any] = {}
 
 
+def softmax(logits: Floats) -> Floats:
+    """Return the probabilities of logits, over the last axis; in numpy alone."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    probabilities: Floats = shifted / shifted.sum(axis=-1, keepdims=True)
+    return probabilities
+
+
 def biased_labels(probabilities: Floats, bias: Sequence[float]) -> NDArray[np.int64]:
     """Return the label id of each row: the largest log-probability plus ``bias`` (if any)."""
     scores = probabilities

@@ -99,7 +99,7 @@ def explain_hub_error(error: Exception) -> str:
     if isinstance(error, RepositoryNotFoundError):
         return "no such repository, or a private one: check the name, HF_ENDPOINT and HF_TOKEN"
     if isinstance(error, EntryNotFoundError):
-        return "a repository without manifest.json, so none that scripts/publish.py wrote"
+        return "a repository without manifest.json, so none that `smstune publish` wrote"
     if isinstance(error, HfHubHTTPError):
         return _explain_status(error)
     if isinstance(error, httpx2.TimeoutException):

@@ -6,17 +6,18 @@ import json
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.svm import LinearSVC
 
 from smstune.arrays import Floats
 from smstune.errors import UserError
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
 #: Its file in a run folder.
 LINEAR = "linear.safetensors"
@@ -109,6 +110,8 @@ def fit_linear(texts: Sequence[str], labels: NDArray[np.int64], count: int) -> L
     Raises:
         ValueError: if all are of one label, or no two share a character.
     """
+    from sklearn.svm import LinearSVC
+
     vectorizer = _vectorizer()
     machine = LinearSVC(random_state=0).fit(vectorizer.fit_transform(texts), labels)
     planes, offsets = machine.coef_, machine.intercept_
@@ -140,6 +143,8 @@ def _is_white(place: tuple[str, int]) -> bool:
 
 
 def _vectorizer(vocabulary: list[str] | None = None) -> TfidfVectorizer:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     return TfidfVectorizer(
         analyzer="char",
         ngram_range=_LENGTHS,

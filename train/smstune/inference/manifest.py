@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from smstune.config.wording import explain
 from smstune.errors import UserError
 from smstune.files import file_written_whole
 from smstune.inference.decision import Calibration
@@ -63,9 +64,9 @@ def load_manifest(path: Path) -> Manifest:
     if not file.is_file():
         unfinished = (path / "checkpoints").is_dir()
         raise UserError(
-            f"expected a run folder that scripts/finetune.py left, found no manifest.json in {path}"
+            f"expected a finished run folder, found no manifest.json in {path}"
             + (
-                ": the run is unfinished, go on with training.resume_from_checkpoint=true"
+                ": the training was stopped, continue it with training.resume_from_checkpoint=true"
                 if unfinished
                 else ": check the path"
             )
@@ -73,10 +74,8 @@ def load_manifest(path: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(file.read_text("utf-8"))
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
-        )
-        raise UserError(f"{file}: expected format {FORMAT_VERSION}, found {problems}") from error
+        problems = explain(error, Manifest)
+        raise UserError(f"{file}: expected format {FORMAT_VERSION}: {problems}") from error
 
 
 def mismatch(path: Path, reason: str) -> UserError:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
-from transformers.configuration_utils import PreTrainedConfig
 
 from smstune.config.loading import build_config, load_config
 from smstune.config.schema import Config, EvaluationConfig
@@ -18,6 +16,10 @@ from smstune.inference.labels import LabelMap
 from smstune.inference.linear import LINEAR, LinearModel
 from smstune.inference.manifest import FORMAT_VERSION, WEIGHTS, Manifest, load_manifest, mismatch
 from smstune.text.normalize import NORMALIZER_VERSION
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+    from transformers.configuration_utils import PreTrainedConfig
 
 
 def evaluation_section(run: Path, overrides: Sequence[str] = ()) -> EvaluationConfig:
@@ -68,6 +70,8 @@ def load_artifact(path: str | Path, *, weights: bool = True) -> Artifact:
         UserError: saying which part is missing or does not fit: a file whose hash is not the
             manifest's, another label order, another normaliser, a tokenizer of another size.
     """
+    from transformers import AutoConfig, AutoTokenizer
+
     path = Path(path)
     manifest = load_manifest(path)
     _check_files(path, manifest, weights=weights)

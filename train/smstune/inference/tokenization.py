@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+    #: What the collator makes: ``input_ids`` and ``attention_mask``, shape (batch, tokens).
+    Batch = dict[str, torch.Tensor]
 
 
 def tokenize(
@@ -44,6 +48,8 @@ def data_collator(
 
     Columns that the model does not read, such as ``length``, are left out.
     """
+    from transformers import DataCollatorWithPadding
+
     pad = DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8 if device == "cuda" else None)
 
     def collate(features: list[dict[str, Any]]) -> dict[str, Any]:
@@ -55,7 +61,3 @@ def data_collator(
         )
 
     return collate
-
-
-#: What the collator makes: ``input_ids`` and ``attention_mask``, shape (batch, tokens).
-Batch = dict[str, torch.Tensor]

@@ -9,7 +9,7 @@ from typing import Any, cast
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from smstune.errors import UserError
+from smstune.errors import UserError, how_to_install
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def add_lora(
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
         raise UserError(
-            "model.lora: expected peft, found none: pip install 'smstune[lora]'"
+            f"model.lora: expected peft, found none: {how_to_install('lora')}"
         ) from error
     _check_targets(model, target_modules)
     embeddings = model.get_input_embeddings()

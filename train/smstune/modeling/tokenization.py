@@ -77,7 +77,9 @@ def build_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     # The trainer numbers ##a, ##b, ... in the order of a hash table seeded anew each time, and
     # breaks ties by these numbers. Tokens named beforehand keep their order.
     first = [*special, *_inner_characters(learner, texts)]
-    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=first)
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size, special_tokens=first, show_progress=False
+    )
     learner.train_from_iterator(texts, trainer)
     tokenizer = _bert_pieces(learner.get_vocab())
     tokenizer.post_processor = processors.BertProcessing(

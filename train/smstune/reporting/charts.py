@@ -8,13 +8,15 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import cycle
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 
 from smstune.reporting.format import percent
 from smstune.reporting.html import table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _COLOURS = ("#2f6fb3", "#e0a030", "#5a9e6f")
 
@@ -24,6 +26,8 @@ def figure(drawing: Figure, description: str, *, narrow: bool = False) -> Markup
 
     A ``narrow`` one fits a phone's width; others keep theirs and can be scrolled there.
     """
+    from matplotlib import rc_context
+
     buffer = io.StringIO()
     # Without a date and with fixed ids the same numbers give the same page.
     # Text stays text: the reader's own fonts show Chinese label names.
@@ -45,6 +49,8 @@ def bars(
     names: Sequence[str], series: Mapping[str, Sequence[float]], axis: str, description: str
 ) -> Markup:
     """Return horizontal bars, the first name on top; several series are stacked."""
+    from matplotlib.figure import Figure
+
     drawing = Figure(figsize=(5, 0.9 + 0.25 * len(names)))
     axes = drawing.subplots()
     places = range(len(names))

@@ -132,6 +132,18 @@ def read_records(path: Path, text_column: str = "text") -> Iterator[Record]:
     return readers[table_kind(path, list(readers), "input")](path, text_column)
 
 
+def check_table(path: Path, text_column: str = "text") -> None:
+    """Check that a file is there, can be read and has a row and the column of the message.
+
+    Standard input cannot be read twice, so it is not looked at.
+
+    Raises:
+        UserError: if not.
+    """
+    if path != STANDARD and next(read_records(path, text_column), None) is None:
+        raise UserError(f"expected messages in {path}, found no row")
+
+
 def table_kind(path: Path, known: list[str], role: str) -> str:
     """Return the suffix that says what the table is, compression taken off."""
     packed = path.suffix in COMPRESSION

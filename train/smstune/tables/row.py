@@ -21,6 +21,10 @@ class Columns(NamedTuple):
     time: str = "time"
     labelled: bool = True
 
+    def with_labels(self, *, required: bool) -> Columns:
+        """Return these columns, and whether a table without labels is refused."""
+        return self._replace(labelled=required)
+
     @property
     def names(self) -> tuple[str, str, str, str]:
         """The names, in the order of a row's values."""

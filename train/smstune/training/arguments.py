@@ -63,6 +63,8 @@ def training_arguments(
         logging_first_step=True,
         # Trackers come as callbacks (tracking.py); they name a run after its folder.
         report_to="none",
+        # The terminal is ours (terminal.py).
+        disable_tqdm=True,
         run_name=section.output_dir.name,
         # The sampler reads the length column, which the trainer would drop before it is asked.
         remove_unused_columns=False,

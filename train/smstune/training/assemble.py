@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from transformers import (
     EarlyStoppingCallback,
     EvalPrediction,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PrinterCallback,
     TrainerCallback,
     set_seed,
 )
@@ -30,6 +31,7 @@ from smstune.evaluation.calibration.fit import check_section
 from smstune.evaluation.scores.metrics import headline
 from smstune.inference.backends.first_token import use_first_token_layer
 from smstune.inference.backends.torch_devices import (
+    hide_loading_bars,
     keep_freed_memory,
     pick_attention,
     pick_device,
@@ -85,6 +87,8 @@ def assemble(config: Config) -> Assembled:
     Raises:
         UserError: if data, checkpoint or configuration do not fit together.
     """
+    hide_loading_bars()
+    disable_progress_bars()
     folder = config.data.path
     preparation = load_preparation(folder)
     labels = LabelMap.load(folder / "labels.json")
@@ -216,7 +220,7 @@ def _trainer(
     if section.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(section.early_stopping_patience))
     objective = _objective(config.loss, train["labels"], labels, place.device)
-    return SmsTrainer(
+    trainer = SmsTrainer(
         model=model,
         args=training_arguments(
             section, section.output_dir / "checkpoints", place.device, place.precision
@@ -229,6 +233,9 @@ def _trainer(
         objective=objective,
         layerwise_lr_decay=section.layerwise_lr_decay,
     )
+    # It prints each log entry as a dict.
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def _objective(

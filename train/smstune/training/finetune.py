@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import shlex
 import sys
 import time
 from contextlib import redirect_stdout
@@ -28,6 +29,7 @@ from smstune.training.assemble import Assembled, assemble
 from smstune.training.interrupt import Interruption
 from smstune.training.resume import CompleteCheckpoints, checkpoint_to_resume, how_to_resume
 from smstune.training.save import save_artifact
+from smstune.training.terminal import TerminalReport, describe_kept
 
 _LIBRARIES = ("smstune", "torch", "transformers", "datasets", "accelerate", "tokenizers")
 
@@ -46,6 +48,7 @@ def finetune(config: Config) -> Path:
         UserError: if data, checkpoint or configuration do not fit, or the run folder is taken.
         Interrupted: if SIGTERM or Ctrl-C ended the training at a checkpoint.
     """
+    config = _with_absolute_data(config)
     section = config.training
     run = section.output_dir
     checkpoint = checkpoint_to_resume(run, resume=section.resume_from_checkpoint)
@@ -59,10 +62,12 @@ def finetune(config: Config) -> Path:
     interruption = Interruption()
     parts.trainer.add_callback(interruption)
     parts.trainer.add_callback(CompleteCheckpoints(section.save_steps, section.save_total_limit))
+    _log_start(config, parts)
     started = time.perf_counter()
     try:
-        # The trainer's progress bar writes its losses to stdout, where results belong.
-        with redirect_stdout(sys.stderr), interruption:
+        # Trackers write their address to stdout, where results belong.
+        with redirect_stdout(sys.stderr), interruption, TerminalReport() as report:
+            parts.trainer.add_callback(report)
             output = parts.trainer.train(resume_from_checkpoint=checkpoint)
     except BaseException:
         logger.error(how_to_resume(run))
@@ -83,7 +88,29 @@ def finetune(config: Config) -> Path:
         )
         parts.trainer.state.save_to_json(str(run / "trainer_state.json"))
         calibrate_run(run, config.evaluation, device=config.training.device)
+        logger.info("%s", describe_kept(parts.trainer.state))
+        logger.info("next: smstune eval %s", shlex.quote(str(run)))
     return run
+
+
+def _with_absolute_data(config: Config) -> Config:
+    """Return the configuration with a data path that an evaluation finds from any folder."""
+    data = config.data.model_copy(update={"path": config.data.path.resolve()})
+    return config.model_copy(update={"data": data})
+
+
+def _log_start(config: Config, parts: Assembled) -> None:
+    place = parts.place
+    train: Any = parts.trainer.train_dataset
+    validation: Any = parts.trainer.eval_dataset
+    model = config.model.name_or_path if config.model.from_scratch is None else "a new BERT"
+    logger.info("fine-tuning %s on %s, %s", model, place.device.type, place.precision)
+    logger.info(
+        "%s messages to train on, %s of validation, %d labels",
+        f"{len(train):,}",
+        f"{len(validation):,}",
+        len(parts.labels.names),
+    )
 
 
 def _linear(config: Config, parts: Assembled) -> LinearModel | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 
 from smstune.config.schema import Section
+from smstune.config.wording import explain
 from smstune.config.yaml_files import read_yaml
 from smstune.data.public.archive import unpack
 from smstune.data.public.download import download, require_safe_address
@@ -102,7 +103,7 @@ def load_registry(path: Path) -> dict[str, PublicSet]:
         try:
             registry[name] = PublicSet.model_validate({**fields, "name": name})
         except ValidationError as error:
-            problems += [_explain(str(name), item) for item in error.errors()]
+            problems.append(explain(error, PublicSet, [str(name)]))
     if problems:
         raise UserError(f"{path}: {'; '.join(problems)}")
     return registry
@@ -181,14 +182,3 @@ def _has_members(folder: Path, members: Mapping[str, str | None]) -> bool:
         (folder / name).is_file() and sha256 in (None, file_hash(folder / name))
         for name, sha256 in members.items()
     )
-
-
-def _explain(name: str, error: Mapping[str, Any]) -> str:
-    key = ".".join([name, *map(str, error["loc"])])
-    if error["type"] == "missing":
-        return f"{key}: expected a value, found none: add it"
-    if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key: expected one of {', '.join(PublicSet.model_fields)}"
-    if isinstance(error["input"], (dict, PublicSet)):
-        return f"{key}: {error['msg']}"
-    return f"{key}: {error['msg']}, found {error['input']!r}"

@@ -17,6 +17,9 @@ from smstune.tables.row import Reader
 # The csv module's own limit of 128 KiB would end the file where one row should be rejected.
 csv.field_size_limit(1 << 30)
 
+#: The bundled messages.
+SAMPLE = Path(__file__).parents[1] / "sample" / "messages.csv"
+
 SOURCES: dict[str, Reader] = {
     "fbs": read_fbs,
     "nus": read_nus,
@@ -26,6 +29,7 @@ SOURCES: dict[str, Reader] = {
     "jsonl": read_jsonl,
     "parquet": read_parquet,
     "hub": read_hub,
+    "sample": read_csv,
 }
 
 
@@ -48,7 +52,7 @@ def parse_input(text: str, default: str | None = None) -> Input:
     """
     prefix, colon, rest = text.partition(":")
     if colon and prefix in SOURCES and not Path(text).exists():
-        name, path = prefix, Path(rest)
+        name, path = prefix, SAMPLE if prefix == "sample" else Path(rest)
     else:
         path = Path(text)
         name = default or _guess_reader(path)

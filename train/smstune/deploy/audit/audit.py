@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from smstune.deploy.audit.inspector import OPTIONAL, Groups, Line, Walk
 from smstune.deploy.audit.recipients import read_time
 from smstune.deploy.audit.report import render_audit
@@ -19,6 +17,7 @@ from smstune.deploy.audit.rules import Labelled, RuleBook
 from smstune.errors import GateError, UserError
 from smstune.files import folder_written_whole
 from smstune.inference.classifier import SmsClassifier
+from smstune.progress import Progress
 from smstune.tables.read import Record, read_records
 from smstune.text.pii.mask import mask_pii
 
@@ -162,7 +161,7 @@ def _write_findings(
     with (folder / "findings.csv").open("w", encoding="utf-8-sig", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(Line._fields[:width])
-        with tqdm(desc="inspecting", unit=" messages") as progress:
+        with Progress("inspecting") as progress:
             for chunk in chunks:
                 writer.writerows(line[:width] for line in walk.inspect(chunk))
                 progress.update(len(chunk))

@@ -137,7 +137,7 @@ def _model(result: Mapping[str, Any]) -> Section:
     model = result["model"]
     if model is None or model["precision"] is None or model["recall"] is None:
         note = (
-            "这个模型没有测试集上的评测结果（先运行 scripts/eval.py），它把别的短信误当营销、"
+            "这个模型没有测试集上的评测结果（先运行 `smstune eval`），它把别的短信误当营销、"
             "或漏掉营销的比例不得而知。只看营销短信的规则，其命中数会随之偏多或偏少。"
         )
         return Section("模型会错多少", "", [warning(note)])

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from smstune.config.schema import Section
+from smstune.config.wording import explain
 from smstune.config.yaml_files import read_yaml
 from smstune.errors import UserError
 from smstune.text.normalize import normalize
@@ -163,12 +164,7 @@ def load_rules(path: Path | None = None) -> RuleBook:
     try:
         return RuleBook.model_validate(book)
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(map(str, one['loc']))}: {one['msg'].lower()}" for one in error.errors()
-        ]
-        raise UserError(
-            f"{path or SHIPPED}: {'; '.join(lines)}: the rules are {', '.join(Rules.model_fields)}"
-        ) from error
+        raise UserError(f"{path or SHIPPED}: {explain(error, RuleBook)}") from error
 
 
 def text_hits(text: str, rules: Rules) -> set[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smstune.deploy.batch.scored_parts import Answers
-from smstune.errors import UserError
+from smstune.errors import UserError, how_to_install
 from smstune.inference.classifier import SmsClassifier
 from smstune.tables.read import STANDARD, read_records
 
@@ -45,7 +45,7 @@ def ray_scorer(
         import ray.data
     except ImportError as error:
         raise UserError(
-            "expected the package ray for --engine ray, found none: pip install 'smstune[ray]'"
+            f"expected the package ray for --engine ray, found none: {how_to_install('ray')}"
         ) from error
     if source == STANDARD:
         raise UserError("expected a file with --engine ray, found standard input")

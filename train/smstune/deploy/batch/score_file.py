@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -13,14 +12,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
-from tqdm import tqdm
-
 from smstune.deploy.batch.ray_scorer import ray_scorer
 from smstune.deploy.batch.scored_parts import Parts
 from smstune.deploy.batch.scorer import Scorer, local_scorer
 from smstune.errors import Interrupted, UserError
 from smstune.files import file_hash, file_written_whole
 from smstune.inference.classifier import Prediction, SmsClassifier
+from smstune.progress import Progress
 from smstune.tables.read import STANDARD, Record, column_types, count_rows, read_records
 from smstune.tables.write import Write, check_output, open_writer
 
@@ -90,7 +88,7 @@ def _score(
     scorer: Scorer,
     write: Write,
     parts: Parts | None,
-    progress: tqdm[Any],
+    progress: Progress,
 ) -> int:
     count = 0
     for number, chunk in enumerate(_chunks(records)):
@@ -156,15 +154,9 @@ def _types(source: Path) -> dict[str, Any]:
     return {_kept_as(name): kind for name, kind in column_types(source).items()}
 
 
-def _progress(source: Path, done: int) -> tqdm[Any]:
-    return tqdm(
-        desc="scoring",
-        unit=" messages",
-        total=None if source == STANDARD else count_rows(source),
-        initial=done,
-        # Into a log, a line a minute.
-        mininterval=0.5 if sys.stderr.isatty() else 60,
-    )
+def _progress(source: Path, done: int) -> Progress:
+    total = None if source == STANDARD else count_rows(source)
+    return Progress("scoring", total, already=done)
 
 
 def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:

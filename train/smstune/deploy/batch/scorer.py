@@ -16,8 +16,6 @@ from multiprocessing import get_context, parent_process
 from typing import Protocol
 
 import numpy as np
-import torch
-from transformers.utils.logging import disable_progress_bar
 
 from smstune.arrays import Floats
 from smstune.config.choices import BackendChoice, Precision
@@ -108,6 +106,8 @@ def local_scorer(classifier: SmsClassifier, workers: int) -> Iterator[Scorer]:
         return
     if classifier.device.type != "cpu":
         raise UserError("expected --workers with --device cpu, found a GPU: one process fills it")
+    import torch
+
     pool = ProcessPoolExecutor(
         workers,
         mp_context=get_context("spawn"),
@@ -144,13 +144,14 @@ _classify_here: Callable[[list[str]], Floats]
 
 
 def _start_worker(run: str, backend: BackendChoice, precision: Precision, threads: int) -> None:
+    import torch
+
     global _classify_here
     # Ctrl-C reaches the whole group of processes: the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     os.environ["RAYON_NUM_THREADS"] = str(threads)
-    disable_progress_bar()  # type: ignore[no-untyped-call]
     _classify_here = _classifier(
         SmsClassifier.from_pretrained(run, backend=backend, device="cpu", precision=precision)
     )

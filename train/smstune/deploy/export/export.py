@@ -28,7 +28,7 @@ from smstune.deploy.export.gates import (
     measure_quality,
 )
 from smstune.deploy.export.report import measure_latency, render_export
-from smstune.errors import GateError, UserError
+from smstune.errors import GateError, UserError, how_to_install
 from smstune.evaluation.labelled import Labelled, load_prepared
 from smstune.files import file_hash, file_written_whole
 from smstune.inference.backends.exported import EXPORTED, Export, ExportedFile, load_export
@@ -185,7 +185,7 @@ def _require_packages() -> None:
     if missing:
         raise UserError(
             f"expected onnx, onnxruntime and onnxscript, found no {' and no '.join(missing)}: "
-            "pip install 'smstune[onnx]'"
+            f"{how_to_install('onnx')}"
         )
 
 

@@ -55,7 +55,7 @@ def require_evaluation(
             intervals, baseline or contamination; if the split is random and no set of one's own
             was evaluated. It names the command to run.
     """
-    command = f"python scripts/eval.py {run}"
+    command = f"smstune eval {run}"
     if "test" not in evaluations:
         raise _incomplete("an evaluation of the test split", "none", command)
     metrics = evaluations["test"]
@@ -82,7 +82,7 @@ def require_evaluation(
             "more than an evaluation under a random split, where near-copies of test messages "
             "were trained on",
             "no other",
-            "python scripts/prepare.py ... --split group and train again, or evaluate messages "
+            "smstune prepare ... --split group and train again, or evaluate messages "
             f"from elsewhere: {command} --data FILE",
         )
 

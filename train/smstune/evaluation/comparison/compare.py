@@ -203,7 +203,7 @@ def _rows(run: Path, name: str) -> Any:  # noqa: ANN401
     file = run / "eval" / name / "predictions.parquet"
     if not file.is_file():
         raise UserError(
-            f"expected the answers of {run} at {file}, found none: run scripts/eval.py {run} first"
+            f"expected the answers of {run} at {file}, found none: run `smstune eval {run}` first"
         )
     return pq.read_table(file)
 

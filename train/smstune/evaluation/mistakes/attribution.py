@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
-from captum.attr import IntegratedGradients
-from scipy.special import expit
 
 from smstune.arrays import Floats
 from smstune.evaluation.labelled import Judged, Labelled
@@ -16,6 +13,9 @@ from smstune.evaluation.mistakes.mistakes import error_order
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.tokenization import data_collator, token_spans
 from smstune.text.pii.mask import find_pii
+
+if TYPE_CHECKING:
+    import torch
 
 #: Points of the integral, each a forward and a backward pass.
 STEPS = 64
@@ -74,6 +74,10 @@ def explain(classifier: SmsClassifier, text: str, label: str | None = None) -> E
     Raises:
         UserError: if the run has no such label.
     """
+    import torch
+    from captum.attr import IntegratedGradients
+    from scipy.special import expit
+
     exact = in_fp32(classifier)
     clean = exact.preprocess([text])
     if label is None:
@@ -184,23 +188,27 @@ def explain_errors(
     return rows
 
 
-@torch.inference_mode()
 def _probabilities(
     classifier: SmsClassifier, rows: Sequence[Sequence[int]], texts: Sequence[str]
 ) -> Floats:
     """Return the answers to tokens, as the encoder reads them, and ``texts``, as the other does."""
+    import torch
+
     collate = data_collator(classifier.artifact.tokenizer, "cpu")
     temperature = classifier.artifact.manifest.calibration.temperature
     parts = []
     for start in range(0, len(rows), _AT_ONCE):
         batch = collate([{"input_ids": row} for row in rows[start : start + _AT_ONCE]])
         linear = _linear_logits(classifier, texts[start : start + _AT_ONCE])
-        logits = classifier.model(**batch).logits + linear
-        parts.append(torch.softmax(logits / temperature, -1).double().numpy())
+        with torch.inference_mode():
+            logits = classifier.model(**batch).logits + linear
+            parts.append(torch.softmax(logits / temperature, -1).double().numpy())
     return np.concatenate(parts)
 
 
 def _linear_logits(classifier: SmsClassifier, texts: Sequence[str]) -> torch.Tensor:
+    import torch
+
     weight = classifier.artifact.manifest.calibration.linear_weight
     return torch.tensor(weight * classifier.linear_scores(texts), dtype=torch.float32)
 

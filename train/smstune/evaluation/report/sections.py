@@ -90,7 +90,7 @@ def calibration_section(metrics: Mapping[str, Any]) -> Section:
     """Return the reliability diagram before and after calibration."""
     found = metrics["calibration"]
     fitted = found["fitted_on"]
-    note = "This run's calibration was not fitted: scripts/eval.py RUN --calibrate does it."
+    note = "This run's calibration was not fitted: smstune eval RUN --calibrate does it."
     if fitted:
         before, after = found["before"]["ece"], found["after"]["ece"]
         note = (
@@ -217,7 +217,7 @@ def limit_section(metrics: Mapping[str, Any]) -> Section:
         "Copies of a message are merged in prepared data, so shares are of distinct messages and "
         "not of traffic.",
         "Intervals tell the chance of the draw of campaigns, not that of training with another "
-        "seed: scripts/compare.py takes several.",
+        "seed: smstune compare takes several.",
         "The interval of the calibration error lies somewhat high, as gaps only add up.",
     ]
     if rare:

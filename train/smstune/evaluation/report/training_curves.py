@@ -40,7 +40,7 @@ def training_section(run: Path) -> Section | None:
         validated = [row for row in state["log_history"] if "eval_macro_f1" in row]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{file}: expected the state that scripts/finetune.py left, found {error!r}: "
+            f"{file}: expected the state that `smstune finetune` left, found {error!r}: "
             "restore it, or remove it to do without the curves"
         ) from error
     best = state.get("best_global_step")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from smstune.config.choices import Precision
+from smstune.config.wording import explain
 from smstune.errors import UserError
 from smstune.files import file_hash
 from smstune.inference.manifest import WEIGHTS, Manifest, mismatch
@@ -59,7 +60,8 @@ def load_export(path: Path, manifest: Manifest) -> Export | None:
     try:
         export = Export.model_validate_json(file.read_text("utf-8"))
     except ValidationError as error:
-        raise UserError(f"{file}: expected what scripts/export.py wrote: {error}") from error
+        problems = explain(error, Export)
+        raise UserError(f"{file}: expected what `smstune export` wrote: {problems}") from error
     if export.weights_sha256 != manifest.sha256[WEIGHTS]:
         raise mismatch(path, "onnx/export.json is of other weights than the manifest")
     return export
@@ -86,4 +88,4 @@ def exported_file(path: Path, manifest: Manifest, precision: Precision) -> Path:
 def how_to_export(precision: Precision) -> str:
     """Return the words that tell how a run gets an exported form."""
     suffix = "" if precision == "fp32" else f"-{precision}"
-    return f"make it by scripts/export.py RUN --format onnx{suffix}"
+    return f"make it by `smstune export RUN --format onnx{suffix}`"

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from smstune.config.choices import Precision
-from smstune.errors import UserError
-from smstune.inference.tokenization import Batch
+from smstune.errors import UserError, how_to_install
 
 if TYPE_CHECKING:
     import onnxruntime
+    import torch
+
+    from smstune.inference.tokenization import Batch
 
 
 class OnnxBackend:
@@ -40,11 +41,13 @@ def open_session(file: Path, device: torch.device) -> onnxruntime.InferenceSessi
     Raises:
         UserError: if onnxruntime is not installed, or cannot compute on ``device``.
     """
+    import torch
+
     try:
         import onnxruntime
     except ImportError as error:
         raise UserError(
-            "expected onnxruntime for the backend onnx, found none: pip install 'smstune[onnx]'"
+            f"expected onnxruntime for the backend onnx, found none: {how_to_install('onnx')}"
         ) from error
     provider = "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
     if provider not in onnxruntime.get_available_providers():

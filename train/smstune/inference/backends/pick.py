@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
-
-import torch
+from typing import TYPE_CHECKING, Literal
 
 from smstune.config.choices import BackendChoice, Precision, PrecisionChoice
 from smstune.errors import UserError
 from smstune.inference.backends.exported import EXPORTED, how_to_export, load_export
-from smstune.inference.backends.onnx_backend import OnnxBackend
-from smstune.inference.backends.torch_backend import TorchBackend
-from smstune.inference.backends.torch_devices import multiplies_bf16, pick_precision
 from smstune.inference.manifest import WEIGHTS, Manifest
 
-Backend = TorchBackend | OnnxBackend
+if TYPE_CHECKING:
+    import torch
+
+    from smstune.inference.backends.onnx_backend import OnnxBackend
+    from smstune.inference.backends.torch_backend import TorchBackend
+
+    Backend = TorchBackend | OnnxBackend
 
 
 def pick_backend(
@@ -40,6 +41,8 @@ def pick_backend(
     if backend == "auto":
         backend = _automatic(path, there, device, precision)
     if backend == "torch":
+        from smstune.inference.backends.torch_devices import pick_precision
+
         return "torch", pick_precision(device, precision)
     if precision == "bf16":
         raise UserError("expected precision auto, fp32, int8 or fp16 with onnx, found bf16")
@@ -68,5 +71,7 @@ def _automatic(
         return "torch"
     if precision == "auto" and "int8" in there:
         return "onnx"
+    from smstune.inference.backends.torch_devices import multiplies_bf16
+
     plain = precision == "fp32" or not multiplies_bf16(device)
     return "onnx" if plain and "fp32" in there else "torch"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -11,9 +11,11 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from smstune.config.choices import Precision
 from smstune.inference.backends.first_token import use_first_token_layer
-from smstune.inference.backends.torch_devices import pick_attention
+from smstune.inference.backends.torch_devices import hide_loading_bars, pick_attention
 from smstune.inference.run import Artifact
-from smstune.inference.tokenization import Batch
+
+if TYPE_CHECKING:
+    from smstune.inference.tokenization import Batch
 
 #: The number formats of torch's weights.
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -25,6 +27,7 @@ class TorchBackend:
     name: Literal["torch"] = "torch"
 
     def __init__(self, artifact: Artifact, device: torch.device, precision: Precision) -> None:
+        hide_loading_bars()
         model = AutoModelForSequenceClassification.from_pretrained(
             artifact.path,
             config=artifact.config,

@@ -79,6 +79,13 @@ def machine_name(device: torch.device) -> str:
     return f"{name}, {cores} cores"
 
 
+def hide_loading_bars() -> None:
+    """Hide the bar that transformers draws while it loads weights; downloads keep theirs."""
+    from transformers.utils.logging import set_tqdm_hook
+
+    set_tqdm_hook(lambda make, args, kwargs: make(*args, **{**kwargs, "disable": True}))
+
+
 def keep_freed_memory() -> None:
     """Let this process keep the memory it frees, where the C library can be told so (glibc).
 

@@ -1,0 +1,49 @@
+"""smstune NAME: every command by one name."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from smstune import __version__
+
+#: In the order in which they are used.
+COMMANDS = (
+    "prepare", "finetune", "eval", "predict", "export", "serve", "audit", "publish", "compare",
+    "benchmark", "configs",
+)  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Call the command that the first word names and return its exit status."""
+    name, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    if name in ("-h", "--help"):
+        print(usage())
+        return 0
+    if name == "--version":
+        print(f"smstune {__version__}")
+        return 0
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+        hint = f": did you mean {near[0]}?" if near else ""
+        sys.stderr.write(
+            f"error: expected a command of {', '.join(COMMANDS)}, found {name!r}{hint}\n"
+        )
+        return 2
+    status: int = import_module(f"smstune.commands.{name}").main(rest)
+    return status
+
+
+def usage() -> str:
+    """Return what ``smstune --help`` prints: each command with the first line of its docstring."""
+    lines = ["usage: smstune COMMAND ...", "       smstune COMMAND --help", ""]
+    for name in COMMANDS:
+        documentation = import_module(f"smstune.commands.{name}").__doc__ or ""
+        lines.append(f"  {name:<10} {documentation.partition(chr(10))[0]}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

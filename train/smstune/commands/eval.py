@@ -1,0 +1,137 @@
+r"""Evaluate a run on a split of its data or on a labelled file, or measure drift on any other.
+
+Examples:
+  smstune eval runs/fbs14 --robustness --explain 5
+  smstune eval runs/fbs14 --data messages.csv --device cpu --backend onnx
+  smstune eval runs/fbs14 --drift november.csv
+  smstune eval runs/fbs14 --calibrate \
+      "evaluation.operating_points={stop: {labels: [FR, IL], max_false_positive_rate: 0.01}}"
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from smstune.command import command
+from smstune.commands.parser import command_parser, parse
+from smstune.commands.run_arguments import add_backend_arguments
+from smstune.errors import UserError
+
+
+def evaluate(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Evaluate a run and return its scores, as ``metrics.json`` has them.
+
+    ``overrides`` are words of the form ``evaluation.key=value``.
+
+    Raises:
+        UserError: if the run, its data and the overrides do not fit.
+    """
+    from smstune.evaluation.run import evaluate_run
+    from smstune.inference.run import evaluation_section
+
+    path = evaluate_run(Path(run), evaluation_section(Path(run), overrides))
+    return _read(path)
+
+
+@command
+def main(argv: Sequence[str] | None) -> None:
+    """Parse, check, evaluate, print the table and the path of metrics.json."""
+    args = parse(_parser(), argv, intermixed=True)
+    if args.explain < 0:
+        raise UserError(f"--explain: expected a number of messages, found {args.explain}")
+    if args.drift is not None and (args.robustness or args.explain):
+        raise UserError("--robustness and --explain need labelled messages: leave out --drift")
+    from smstune.inference.run import evaluation_section
+    from smstune.tables.row import Columns
+
+    section = evaluation_section(args.run, args.overrides)
+    if args.split:
+        section = section.model_copy(update={"split": args.split})
+    columns = Columns(text=args.text_column, label=args.label_column)
+    _check_messages(args, columns)
+    if args.calibrate:
+        from smstune.evaluation.calibration.fit import calibrate_run
+
+        calibrate_run(args.run, section, device=args.device)
+    how = {"backend": args.backend, "device": args.device, "columns": columns}
+    if args.drift is not None:
+        from smstune.evaluation.drift.measure import measure_drift
+
+        path = measure_drift(args.run, section, args.drift, **how)
+        print(path.with_suffix(".html"))
+        print(path)
+        return
+    from rich.console import Console
+
+    from smstune.evaluation.report.report import headline_table
+    from smstune.evaluation.run import evaluate_run
+    from smstune.evaluation.scores.gates import require_gates
+
+    how |= {"data": args.data, "robustness": args.robustness, "explain": args.explain}
+    path = evaluate_run(args.run, section, **how)
+    metrics = _read(path)
+    Console().print(headline_table(metrics))
+    print(path.with_name("report.html"))
+    print(path)
+    require_gates(metrics)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser("eval", __doc__)
+    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="evaluation.key=value", help="change how it is evaluated"
+    )
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="first fit temperature and operating points on validation again",
+    )
+    messages = parser.add_mutually_exclusive_group()
+    messages.add_argument(
+        "--split", choices=["validation", "test"], help="split of the run's data (test)"
+    )
+    messages.add_argument("--data", type=Path, help="labelled csv, tsv, jsonl or parquet instead")
+    messages.add_argument(
+        "--drift",
+        metavar="[SOURCE:]NEW",
+        help="compare new messages, which need no labels, with the run's own split",
+    )
+    add_backend_arguments(parser)
+    for column in ("text", "label"):
+        parser.add_argument(
+            f"--{column}-column",
+            default=column,
+            metavar="NAME",
+            help=f"column of the {column} in --data and --drift ({column})",
+        )
+    parser.add_argument(
+        "--robustness", action="store_true", help="also score the messages written in disguise"
+    )
+    parser.add_argument(
+        "--explain",
+        type=int,
+        default=0,
+        metavar="N",
+        help="show the words behind N wrong and N right answers",
+    )
+    return parser
+
+
+def _check_messages(args: argparse.Namespace, columns: Any) -> None:  # noqa: ANN401
+    """Check that the file of --data or --drift is there and has the columns."""
+    from smstune.data.readers.catalogue import parse_input
+
+    name = args.data if args.drift is None else args.drift
+    if name is not None:
+        item = parse_input(str(name))
+        next(iter(item.reader(item.path, columns.with_labels(required=args.drift is None))), None)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    metrics: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return metrics

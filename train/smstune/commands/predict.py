@@ -1,0 +1,62 @@
+"""Label every message of a file, in its order.
+
+Reads txt, csv, tsv, jsonl (also .gz, .zst), parquet or standard input. Run the same command again
+after it was stopped, and it continues where it was.
+
+Examples:
+  smstune predict runs/fbs14 messages.csv labelled.csv
+  smstune predict runs/fbs14 messages.jsonl.zst labelled.parquet --workers 2
+  echo 恭喜中奖，点击领取 | smstune predict runs/fbs14 - -
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from smstune.command import command
+from smstune.commands.parser import command_parser, parse
+from smstune.commands.run_arguments import add_run_arguments, check_run, load_run
+
+
+@command
+def main(argv: Sequence[str] | None) -> None:
+    """Parse, check, score, print the output's path."""
+    parser = command_parser("predict", __doc__)
+    add_run_arguments(parser)
+    parser.add_argument("input", type=Path, help="txt, csv, tsv, jsonl (.gz, .zst), parquet, or -")
+    parser.add_argument("output", type=Path, help="csv, tsv, jsonl (.gz, .zst), parquet, or -")
+    parser.add_argument(
+        "--text-column", default="text", metavar="NAME", help="column of the message (text)"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes that share the work (1)"
+    )
+    parser.add_argument(
+        "--engine",
+        choices=["local", "ray"],
+        default="local",
+        help="score on this machine, or on a Ray cluster",
+    )
+    args = parse(parser, argv)
+    if args.workers < 1:
+        parser.error(f"--workers: expected 1 or more, found {args.workers}")
+    check_run(args)
+    from smstune.tables.read import STANDARD, check_table
+    from smstune.tables.write import check_output
+
+    check_output(args.output)
+    check_table(args.input, args.text_column)
+    classifier = load_run(args)
+    from smstune.deploy.batch.score_file import score_file
+
+    score_file(
+        classifier,
+        args.input,
+        args.output,
+        text_column=args.text_column,
+        workers=args.workers,
+        engine=args.engine,
+    )
+    if args.output != STANDARD:
+        print(args.output)

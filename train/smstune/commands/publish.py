@@ -1,0 +1,42 @@
+"""Publish an evaluated run on a hub, in one commit; private by default.
+
+Examples:
+  smstune publish runs/fbs14 my-team/sms-fbs14 --accept-terms --dry-run
+  HF_ENDPOINT=https://hub.example smstune publish runs/mine my-team/sms
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from smstune.command import command
+from smstune.commands.parser import command_parser, parse
+
+
+@command
+def main(argv: Sequence[str] | None) -> None:
+    """Parse, stage, send, print the commit's address."""
+    parser = command_parser("publish", __doc__)
+    parser.add_argument("run", type=Path, help="run folder, evaluated")
+    parser.add_argument("repo_id", metavar="REPO_ID", help="ORG/NAME")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show the files and the card, send nothing"
+    )
+    parser.add_argument("--public", action="store_true", help="visible to everyone")
+    parser.add_argument(
+        "--accept-terms",
+        action="store_true",
+        help="publish although the terms of the data are unclear; the responsibility is yours",
+    )
+    args = parse(parser, argv)
+    from smstune.inference.manifest import load_manifest
+
+    load_manifest(args.run)
+    from smstune.deploy.hub.publish import describe, staged, upload
+
+    with staged(args.run, args.repo_id, accept_terms=args.accept_terms) as folder:
+        if args.dry_run:
+            print(describe(folder, args.repo_id, public=args.public))
+        else:
+            print(upload(folder, args.repo_id, public=args.public))

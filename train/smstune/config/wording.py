@@ -1,0 +1,55 @@
+"""What pydantic finds wrong, in words that say how to fix it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+
+def explain(error: ValidationError, model: type[BaseModel], parents: Sequence[str] = ()) -> str:
+    """Return every problem of ``error``, each with the path of its key.
+
+    ``model`` is what was validated, for the names of keys that were meant; ``parents`` are the keys
+    above it.
+    """
+    return "; ".join(_explain(problem, model, parents) for problem in error.errors())
+
+
+def _explain(problem: Mapping[str, Any], model: type[BaseModel], parents: Sequence[str]) -> str:
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join([*parents, *location])
+    if problem["type"] == "missing":
+        return f"{key}: expected a value, found none: add it"
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(model, location[:-1])
+        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        meant = ".".join([*parents, *location[:-1], *near])
+        hint = f"did you mean {meant}?" if near else f"expected {', '.join(known)}"
+        return f"{key}: unknown key: {hint}"
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    if isinstance(problem["input"], (Mapping, BaseModel)):
+        # It concerns several keys together: all of them would be the whole section.
+        return f"{key}: {message}" if key else message
+    return f"{key}: {message}, found {problem['input']!r}"
+
+
+def _known_keys(model: type[BaseModel], location: Iterable[str]) -> list[str]:
+    for part in location:
+        # The name of an entry or its place in a list is no field.
+        if part in model.model_fields:
+            model = _section_of(model.model_fields[part].annotation)
+    return list(model.model_fields)
+
+
+def _section_of(annotation: Any) -> type[BaseModel]:  # noqa: ANN401
+    """Return the section class inside ``X | None``, ``list[X]`` or ``dict[str, X]``."""
+    if get_origin(annotation) in (Union, UnionType):
+        annotation = next(arg for arg in get_args(annotation) if arg is not type(None))
+    if get_origin(annotation) in (list, dict):
+        annotation = get_args(annotation)[-1]
+    return annotation  # type: ignore[no-any-return]

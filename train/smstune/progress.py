@@ -1,0 +1,120 @@
+"""One line that says how far a stage has come: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+#: Seconds between two plain lines of one stage.
+_PLAIN_INTERVAL = 30.0
+_BAR = "{desc}: {n_fmt}/{total_fmt}{unit}, {rate_noinv_fmt}, {remaining} left{postfix}"
+_BAR_WITHOUT_TOTAL = "{desc}: {n_fmt}{unit}, {rate_noinv_fmt}{postfix}"
+
+logger = logging.getLogger(__name__)
+
+
+class Progress:
+    """How far a stage has come, on stderr; ``total`` is the number of its units, where known.
+
+    Units that an earlier run has done, ``already``, do not count for the rate.
+
+    A terminal shows one line that is rewritten, with rate and time left. Elsewhere a line is
+    logged every half minute, and one at the end. With ``--quiet`` neither appears.
+    """
+
+    def __init__(
+        self, stage: str, total: int | None = None, unit: str = "messages", *, already: int = 0
+    ) -> None:
+        self.stage, self.total, self.unit = stage, total, unit
+        self.done = self._already = already
+        self.note = ""
+        self._bar: tqdm[Any] | None = None
+        self._started = self._last = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._started = self._last = time.monotonic()
+        if sys.stderr.isatty() and logger.isEnabledFor(logging.INFO):
+            # Takes some hundredths of a second, which a command without a stage need not spend.
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                desc=self.stage,
+                total=self.total,
+                initial=self._already,
+                unit=f" {self.unit}",
+                bar_format=_BAR if self.total else _BAR_WITHOUT_TOTAL,
+                leave=False,
+                dynamic_ncols=True,
+                file=sys.stderr,
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        if kind is None:
+            self._log(f"{self.done:,} {self.unit} in {_duration(self._seconds())}")
+
+    def update(self, done: int = 1) -> None:
+        """Count ``done`` more units."""
+        self.done += done
+        if self._bar is not None:
+            self._bar.update(done)
+        elif time.monotonic() - self._last >= _PLAIN_INTERVAL:
+            self._last = time.monotonic()
+            self._log(self._plain())
+
+    def say(self, note: str) -> None:
+        """Show ``note`` behind the numbers, such as the current loss."""
+        self.note = note
+        if self._bar is not None:
+            self._bar.set_postfix_str(note, refresh=False)
+
+    def _seconds(self) -> float:
+        return max(time.monotonic() - self._started, 1e-9)
+
+    def _plain(self) -> str:
+        rate = (self.done - self._already) / self._seconds()
+        parts = [f"{self.done:,} {self.unit}", f"{rate:,.1f} {self.unit}/s"]
+        if self.total:
+            parts[0] = f"{self.done:,} of {self.total:,} {self.unit}"
+            left = max(self.total - self.done, 0) / rate if rate else 0.0
+            parts.append(f"{_duration(left)} left")
+        return ", ".join([*parts, self.note] if self.note else parts)
+
+    def _log(self, text: str) -> None:
+        logger.info("%s: %s", self.stage, text)
+
+
+def progress(
+    items: Iterable[Item], stage: str, total: int | None = None, unit: str = "messages"
+) -> Iterator[Item]:
+    """Yield ``items`` and show how many have been taken."""
+    with Progress(stage, total, unit) as shown:
+        for item in items:
+            yield item
+            shown.update()
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    if minutes:
+        return f"{minutes} min {rest} s"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{rest} s"
