@@ -102,7 +102,7 @@ def test_rows_bad_by_themselves_are_answered_and_marked(finished_run, tmp_path):
         "ragged row: expected 2 fields, found 1",
         "ragged row: expected 2 fields, found 3",
         "cut to 17085 characters",
-        "undecodable bytes left out",
+        "undecodable bytes",
     ]
     assert rows[2]["id"] == "了,一列"
     assert rows[3]["text"] == long
@@ -115,8 +115,8 @@ def test_jsonl_with_broken_lines(finished_run, tmp_path):
     notes = [row["note"] for row in read(tmp_path / "out.jsonl")]
     assert notes == [
         "",
-        "no JSON object",
-        "no JSON object",
+        "no JSON",
+        "expected a JSON object, found list",
         "the message is no text but int",
         "empty message",
     ]

@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from smstune.campaigns.grouping import campaign_groups
 from smstune.campaigns.sketch import skeleton
 from smstune.data.readers.catalogue import parse_input
-from smstune.tables.row import DEFAULT_COLUMNS
+from smstune.tables.columns import Columns
 from smstune.text.normalize import preprocess
 
 _SIGNATURES = ("【云杉超市】", "【晴川银行】", "【小鹿出行】", "【百川教育】", "【南湖影城】")
@@ -26,7 +26,7 @@ def read_texts(inputs: Sequence[str]) -> list[str]:
     rows = (
         row.text
         for path, reader, _ in map(parse_input, inputs)
-        for row in reader(path, DEFAULT_COLUMNS)
+        for row in reader(path, Columns())
         if row.text
     )
     return list(dict.fromkeys(preprocess(text, mask=True) for text in rows))

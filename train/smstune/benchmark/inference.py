@@ -26,7 +26,8 @@ from smstune.inference.backends.torch_devices import multiplies_bf16
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.linear import fit_linear
 from smstune.inference.manifest import Manifest, load_manifest
-from smstune.tables.read import read_records
+from smstune.tables.columns import Columns
+from smstune.tables.read import read_rows
 from smstune.text.normalize import preprocess
 
 #: From a run and a jsonl file of messages to the seconds that scoring took, loading not counted.
@@ -127,7 +128,7 @@ def _measured(way: Way, run: Path, source: Path) -> tuple[float, float]:
 
 
 def _read(source: Path) -> list[str]:
-    return [row.text for row in read_records(source)]
+    return [row.text or "" for row in read_rows(source, Columns(labelled=False))]
 
 
 def _pipeline(run: Path, source: Path, *, by_length: bool = False, **options: Any) -> float:  # noqa: ANN401

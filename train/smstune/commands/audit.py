@@ -52,13 +52,14 @@ def main(argv: Sequence[str] | None) -> None:
     check_run(args)
     from smstune.deploy.audit.audit import audit, parse_limits, require_shares
     from smstune.deploy.audit.rules import load_rules
+    from smstune.tables.columns import Columns
     from smstune.tables.read import check_table
 
     book = load_rules(args.rules)
     limits = parse_limits(args.max_share, book)
     named = {name: getattr(args, name) for name in _COLUMNS if getattr(args, name)}
     columns = {"text": "text"} | named
-    check_table(args.input, columns["text"])
+    check_table(args.input, Columns(text=columns["text"], labelled=False))
     result = audit(
         load_run(args),
         args.input,

@@ -13,13 +13,17 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
 from smstune.commands.run_arguments import add_backend_arguments
 from smstune.errors import UserError
+
+if TYPE_CHECKING:
+    from smstune.tables.columns import Columns
 
 
 def evaluate(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -46,7 +50,7 @@ def main(argv: Sequence[str] | None) -> None:
     if args.drift is not None and (args.robustness or args.explain):
         raise UserError("--robustness and --explain need labelled messages: leave out --drift")
     from smstune.inference.run import evaluation_section
-    from smstune.tables.row import Columns
+    from smstune.tables.columns import Columns
 
     section = evaluation_section(args.run, args.overrides)
     if args.split:
@@ -122,14 +126,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check_messages(args: argparse.Namespace, columns: Any) -> None:  # noqa: ANN401
+def _check_messages(args: argparse.Namespace, columns: Columns) -> None:
     """Check that the file of --data or --drift is there and has the columns."""
     from smstune.data.readers.catalogue import parse_input
 
     name = args.data if args.drift is None else args.drift
     if name is not None:
         item = parse_input(str(name))
-        next(iter(item.reader(item.path, columns.with_labels(required=args.drift is None))), None)
+        columns = replace(columns, labelled=args.drift is None)
+        next(iter(item.reader(item.path, columns)), None)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -42,11 +42,13 @@ def main(argv: Sequence[str] | None) -> None:
     if args.workers < 1:
         parser.error(f"--workers: expected 1 or more, found {args.workers}")
     check_run(args)
+    from smstune.tables.columns import Columns
     from smstune.tables.read import STANDARD, check_table
     from smstune.tables.write import check_output
 
     check_output(args.output)
-    check_table(args.input, args.text_column)
+    columns = Columns(text=args.text_column, labelled=False)
+    check_table(args.input, columns)
     classifier = load_run(args)
     from smstune.deploy.batch.score_file import score_file
 
@@ -54,7 +56,7 @@ def main(argv: Sequence[str] | None) -> None:
         classifier,
         args.input,
         args.output,
-        text_column=args.text_column,
+        columns=columns,
         workers=args.workers,
         engine=args.engine,
     )

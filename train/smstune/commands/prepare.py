@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None) -> None:
     _check_flags(args, section)
     from smstune.config.shipped import find_config
     from smstune.inference.labels import LabelMap
-    from smstune.tables.row import Columns
+    from smstune.tables.columns import Columns
 
     labels = LabelMap.from_yaml(find_config(section.labels)) if section.labels else None
     columns = Columns(

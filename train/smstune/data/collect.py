@@ -21,7 +21,8 @@ from smstune.data.readers.catalogue import Input
 from smstune.errors import UserError
 from smstune.inference.labels import LabelMap
 from smstune.progress import progress
-from smstune.tables.row import Columns, Row
+from smstune.tables.columns import Columns
+from smstune.tables.row import TableRow
 from smstune.text.normalize import MAX_CHARACTERS, preprocess
 
 
@@ -204,7 +205,7 @@ def _check_test(path: Path, usable: int, lost: int) -> None:
         )
 
 
-def _problem(row: Row, text: str, label: str | None) -> tuple[str | None, str]:
+def _problem(row: TableRow, text: str, label: str | None) -> tuple[str | None, str]:
     """Return the kind of problem, to be counted, and the words for this very row."""
     if row.problem:
         return row.problem.partition(":")[0], row.problem
@@ -220,7 +221,7 @@ def _problem(row: Row, text: str, label: str | None) -> tuple[str | None, str]:
     return None, ""
 
 
-def _reject(rejects: TextIO, row: Row, reason: str) -> None:
+def _reject(rejects: TextIO, row: TableRow, reason: str) -> None:
     # A rejected row may be rejected for its text, so only the place is written, not the words.
     place = {"file": row.file, "line": row.line, "reason": reason}
     rejects.write(json.dumps(place, ensure_ascii=False) + "\n")
@@ -251,6 +252,6 @@ def _resolve_copies(
                 yield row
             elif index == row_number:
                 found = ", ".join(sorted(names[label] for label in copies.labels(text)))
-                place = Row(row["file"], row["line"])
+                place = TableRow(row["file"], row["line"])
                 _reject(rejects, place, f"the same text under two labels: {found}")
                 row_number, text = next(disputed, (-1, -1))

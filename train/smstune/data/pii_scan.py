@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from smstune.errors import UserError
 from smstune.tables.encodings import open_text
+from smstune.tables.read import open_parquet
 from smstune.text.pii.mask import find_pii
 
 
@@ -58,15 +58,8 @@ def _text_lines(path: Path) -> Iterator[str]:
 
 
 def _parquet_lines(path: Path) -> Iterator[str]:
-    if not path.is_file():
-        raise UserError(f"expected a parquet file, found none at {path}")
-    try:
-        with pq.ParquetFile(path) as table:
-            names = [f.name for f in table.schema_arrow if pa.types.is_string(f.type)]
-            for batch in table.iter_batches(columns=names):
-                for row in batch.to_pylist():
-                    yield " ".join(value for value in row.values() if value)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(
-            f"expected a parquet file, found a broken one at {path}: {error}"
-        ) from error
+    with open_parquet(path) as table:
+        names = [field.name for field in table.schema_arrow if pa.types.is_string(field.type)]
+        for batch in table.iter_batches(columns=names):
+            for row in batch.to_pylist():
+                yield " ".join(cell for cell in row.values() if cell)

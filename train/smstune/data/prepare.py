@@ -30,7 +30,7 @@ from smstune.errors import UserError
 from smstune.files import file_hash, folder_written_whole
 from smstune.inference.labels import LabelMap
 from smstune.progress import progress
-from smstune.tables.row import DEFAULT_COLUMNS, Columns
+from smstune.tables.columns import Columns
 from smstune.text.normalize import NORMALIZER_VERSION
 
 _UNCUT = 1 << 30
@@ -44,7 +44,7 @@ def prepare(
     *,
     tests: Sequence[Input] = (),
     labels: LabelMap | None = None,
-    columns: Columns = DEFAULT_COLUMNS,
+    columns: Columns = Columns(),
     mask: bool = True,
     split: SplitChoice = BY_GROUP,
     terms: Sequence[dict[str, Any]] = (),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,8 @@ from smstune.errors import UserError
 from smstune.files import file_hash
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import Manifest
-from smstune.tables.row import DEFAULT_COLUMNS, Columns, Row
+from smstune.tables.columns import Columns
+from smstune.tables.row import TableRow, cell_text
 from smstune.tables.times import parse_time
 from smstune.text.normalize import preprocess
 
@@ -91,7 +93,7 @@ def load_raw(
     labels: LabelMap,
     *,
     mask: bool,
-    columns: Columns = DEFAULT_COLUMNS,
+    columns: Columns = Columns(),
     slices: Sequence[str] = (),
 ) -> Labelled:
     """Read a raw labelled file the way ``prepare`` does, keeping every row.
@@ -113,10 +115,9 @@ def load_raw(
     truth = _label_ids([row.label or "" for row in rows], labels, str(path))
     found_columns = {"source": [source] * len(rows), **_months([row.time for row in rows])}
     for name in slices:
-        # The reader fetches one more column for us if told that it is the group's.
-        values = [row.group for row in _read(path, columns._replace(group=name))]
-        if not any(value is not None for value in values):
-            raise _no_column(name, str(path), [])
+        if not any(name in row.fields for row in rows):
+            raise _no_column(name, str(path), list(rows[0].fields))
+        values = [cell_text(row.fields.get(name)) for row in rows]
         found_columns[name] = [value or "" for value in values]
     return Labelled(_set_name(path), texts, truth, campaign_groups(texts), found_columns, raw)
 
@@ -125,7 +126,7 @@ def load_fresh(
     text: str,
     labels: LabelMap,
     preprocess: Callable[[Sequence[str]], list[str]],
-    columns: Columns = DEFAULT_COLUMNS,
+    columns: Columns = Columns(),
 ) -> Fresh:
     """Read ``[SOURCE:]PATH``, anything that ``prepare`` reads, with or without labels.
 
@@ -133,10 +134,10 @@ def load_fresh(
         UserError: if there is no text column, or not one usable message.
     """
     source = parse_input(text)
-    rows = list(source.reader(source.path, columns._replace(labelled=False)))
+    rows = list(source.reader(source.path, replace(columns, labelled=False)))
     usable = [row for row in rows if not row.problem and row.text]
     clean = preprocess([row.text or "" for row in usable])
-    first: dict[str, Row] = {}
+    first: dict[str, TableRow] = {}
     for message, row in zip(clean, usable, strict=True):
         first.setdefault(message, row)
     copies = clean.count("")
@@ -166,7 +167,7 @@ def _set_name(path: Path) -> str:
     return path.name if path.stem in SPLITS else path.stem
 
 
-def _read(path: Path, columns: Columns) -> list[Row]:
+def _read(path: Path, columns: Columns) -> list[TableRow]:
     source = parse_input(str(path))
     return list(source.reader(source.path, columns))
 

@@ -46,7 +46,7 @@ from smstune.inference.linear import fit_linear
 from smstune.inference.manifest import Manifest
 from smstune.inference.run import run_config
 from smstune.progress import Progress
-from smstune.tables.row import DEFAULT_COLUMNS, Columns
+from smstune.tables.columns import Columns
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def evaluate_run(
     data: Path | None = None,
     backend: BackendChoice = "auto",
     device: DeviceChoice = "auto",
-    columns: Columns = DEFAULT_COLUMNS,
+    columns: Columns = Columns(),
     robustness: bool = False,
     explain: int = 0,
 ) -> Path:

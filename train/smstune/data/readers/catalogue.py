@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,11 +10,7 @@ from smstune.data.readers.fbs import read_fbs
 from smstune.data.readers.hub import read_hub
 from smstune.data.readers.nus import read_nus
 from smstune.errors import UserError
-from smstune.tables.read import read_csv, read_jsonl, read_parquet, read_tsv
-from smstune.tables.row import Reader
-
-# The csv module's own limit of 128 KiB would end the file where one row should be rejected.
-csv.field_size_limit(1 << 30)
+from smstune.tables.read import READERS, Reader
 
 #: The bundled messages.
 SAMPLE = Path(__file__).parents[1] / "sample" / "messages.csv"
@@ -24,12 +19,12 @@ SOURCES: dict[str, Reader] = {
     "fbs": read_fbs,
     "nus": read_nus,
     "chifraud": read_chifraud,
-    "csv": read_csv,
-    "tsv": read_tsv,
-    "jsonl": read_jsonl,
-    "parquet": read_parquet,
+    "csv": READERS[".csv"],
+    "tsv": READERS[".tsv"],
+    "jsonl": READERS[".jsonl"],
+    "parquet": READERS[".parquet"],
     "hub": read_hub,
-    "sample": read_csv,
+    "sample": READERS[".csv"],
 }
 
 

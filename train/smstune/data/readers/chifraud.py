@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from smstune.errors import UserError
+from smstune.tables.columns import Columns
 from smstune.tables.encodings import has_bad_bytes, open_text
-from smstune.tables.row import Columns, Row
+from smstune.tables.row import TableRow
 
 FILES = ("ChiFraud_train.csv", "ChiFraud_t2022.csv", "ChiFraud_t2023.csv")
 LABEL_IDS = frozenset(map(str, range(11)))
@@ -63,7 +64,7 @@ def _parse(file: str, number: int, line: str) -> Line:
     return Line(file, number, text, label.strip())
 
 
-def read_chifraud(path: Path, _columns: Columns) -> Iterator[Row]:
+def read_chifraud(path: Path, _columns: Columns) -> Iterator[TableRow]:
     """Read ChiFraud (github.com/xuemingxxx/ChiFraud, COLING 2025), its folder or one file."""
     for file, number, text, label, problem in chifraud_lines(path):
-        yield Row(file, number, text, label, problem=problem)
+        yield TableRow(file, number, text, label, problem=problem)

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from smstune.errors import UserError
+from smstune.tables.columns import Columns
 from smstune.tables.encodings import has_bad_bytes, open_text
-from smstune.tables.row import Columns, Row
+from smstune.tables.row import TableRow
 from smstune.text.pii.mask import CODE_WORD, YUAN, PiiSpan, replace_spans
 
 _FBS = {"CELL": "PHONE", "PHONE": "LANDLINE", "HOTLINE": "SERVICE", "DIGIT": "NUM", "BANK": "CARD"}
@@ -39,7 +40,7 @@ def map_fbs_placeholders(text: str) -> str:
     return re.sub(rf"\[NUM\][十百千万亿]?[多余]?{YUAN}", "[MONEY]", text)
 
 
-def read_fbs(path: Path, _columns: Columns) -> Iterator[Row]:
+def read_fbs(path: Path, _columns: Columns) -> Iterator[TableRow]:
     """Read the folder of FBS_SMS_Dataset: a file a label, a segmented message a line.
 
     Source: github.com/Cypher-Z/FBS_SMS_Dataset (Zhang et al., CCS 2020).
@@ -59,4 +60,4 @@ def read_fbs(path: Path, _columns: Columns) -> Iterator[Row]:
             for number, line in enumerate(stream, 1):
                 problem = "undecodable bytes" if has_bad_bytes(line) else None
                 text = None if problem else map_fbs_placeholders(line.strip())
-                yield Row(str(file), number, text, file.name, problem=problem)
+                yield TableRow(str(file), number, text, file.name, problem=problem)

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from smstune.errors import UserError
-from smstune.tables.row import Columns, Row, make_row, require_columns
+from smstune.tables.columns import Columns, make_row, require_columns
+from smstune.tables.row import TableRow
 
 
-def read_hub(path: Path, columns: Columns) -> Iterator[Row]:
+def read_hub(path: Path, columns: Columns) -> Iterator[TableRow]:
     """Read every split of a data set on the Hugging Face hub; ``path`` is its id."""
     # Heavy, and of no use to the local formats.
     from datasets import ClassLabel, load_dataset
@@ -24,9 +25,10 @@ def read_hub(path: Path, columns: Columns) -> Iterator[Row]:
             f"({type(error).__name__}: {error})"
         ) from error
     for split, table in splits.items():
-        require_columns(Path(f"{name}/{split}"), columns, table.column_names)
+        place = f"{name}/{split}"
+        require_columns(place, columns, table.column_names)
         feature = table.features.get(columns.label)
         for number, fields in enumerate(table, 1):
             if isinstance(feature, ClassLabel) and fields[columns.label] is not None:
                 fields[columns.label] = feature.int2str(fields[columns.label])
-            yield make_row(Path(f"{name}/{split}"), number, fields, columns)
+            yield make_row(place, number, fields, columns)

@@ -13,7 +13,8 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 
 from smstune.errors import UserError
-from smstune.tables.row import Columns, Row
+from smstune.tables.columns import Columns
+from smstune.tables.row import TableRow
 
 # The corpus unpacks to 23 MB, 20 times its zip; far beyond both an archive is made to do harm.
 _MAX_BYTES = 1 << 30
@@ -64,10 +65,10 @@ def _parse(stream: IO[bytes], path: Path) -> Iterator[tuple[int, str | None, str
         raise UserError(f"expected well-formed XML without entities in {path}: {error}") from error
 
 
-def read_nus(path: Path, _columns: Columns) -> Iterator[Row]:
+def read_nus(path: Path, _columns: Columns) -> Iterator[TableRow]:
     """Read the NUS SMS corpus, the zip or the XML in it; every message is ham.
 
     Source: github.com/kite1988/nus-sms-corpus (Chen and Kan, 2013).
     """
     for number, text, time in nus_messages(path):
-        yield Row(str(path), number, text, "ham", time=time)
+        yield TableRow(str(path), number, text, "ham", time=time)

@@ -18,7 +18,9 @@ from smstune.errors import GateError, UserError
 from smstune.files import folder_written_whole
 from smstune.inference.classifier import SmsClassifier
 from smstune.progress import Progress
-from smstune.tables.read import Record, read_records
+from smstune.tables.columns import Columns
+from smstune.tables.read import read_rows
+from smstune.tables.row import TableRow
 from smstune.text.pii.mask import mask_pii
 
 _log = logging.getLogger(__name__)
@@ -49,7 +51,7 @@ def audit(
         UserError: if the input has no message, or not what an argument asks for.
     """
     groups = _groups(classifier, book, marketing)
-    records = read_records(source, columns["text"])
+    records = read_rows(source, Columns(text=columns["text"], labelled=False))
     chunks = iter(lambda: list(itertools.islice(records, _ROWS_AT_ONCE)), [])
     first = next(chunks, None)
     if first is None:
@@ -122,9 +124,9 @@ def _groups(classifier: SmsClassifier, book: RuleBook, marketing: Sequence[str] 
     return Groups(found, asked)
 
 
-def _columns(source: Path, rows: Sequence[Record], columns: Mapping[str, str]) -> dict[str, str]:
+def _columns(source: Path, rows: Sequence[TableRow], columns: Mapping[str, str]) -> dict[str, str]:
     """Return the input's columns by what they hold."""
-    whole = [row for row in rows if row.note is None]
+    whole = [row for row in rows if row.problem is None]
     there = {name for row in whole for name in row.fields}
     missing = [kind for kind in OPTIONAL if kind in columns and columns[kind] not in there]
     if missing:
@@ -153,7 +155,7 @@ def _tell_unchecked(walk: Walk, max_share: Mapping[str, float]) -> None:
 
 
 def _write_findings(
-    walk: Walk, chunks: Iterable[Sequence[Record]], folder: Path, *, with_text: bool
+    walk: Walk, chunks: Iterable[Sequence[TableRow]], folder: Path, *, with_text: bool
 ) -> None:
     """Write ``findings.csv``: rows that hit a rule, and those that could not be read."""
     width = len(Line._fields) if with_text else len(Line._fields) - 1

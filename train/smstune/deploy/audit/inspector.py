@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from smstune.deploy.audit.recipients import Moment, RecipientDays, read_time
 from smstune.deploy.audit.rules import Rules, text_hits
 from smstune.inference.classifier import SmsClassifier
-from smstune.tables.read import Record
+from smstune.tables.row import TableRow, cell_text
 from smstune.text.normalize import MAX_CHARACTERS
 from smstune.text.pii.mask import find_pii, mask_pii
 
@@ -74,22 +74,23 @@ class Walk:
         self.examples: dict[str, list[tuple[int, str, str]]] = defaultdict(list)
         self._known: dict[str, _Judgement] = {}
 
-    def inspect(self, rows: Sequence[Record]) -> Iterator[Line]:
+    def inspect(self, rows: Sequence[TableRow]) -> Iterator[Line]:
         """Count ``rows`` and yield a line for each that hits a rule or cannot be read."""
-        self._judge([row.text for row in rows if row.note is None])
+        self._judge([row.text or "" for row in rows if row.problem is None])
         for row in rows:
             self.rows += 1
-            if row.note is not None:
+            if row.problem is not None:
                 # Its columns may have slipped, so that a recipient could stand anywhere.
-                self.notes[row.note] += 1
-                yield Line(self.rows, note=row.note)
+                self.notes[row.problem] += 1
+                yield Line(self.rows, note=row.problem)
                 continue
-            answer = self._known[row.text]
+            message = row.text or ""
+            answer = self._known[message]
             values = {kind: row.fields.get(name) for kind, name in self.columns.items()}
             hits = [*answer.hits, *self._sending_hits(values, answer)]
             self._add(values, answer, hits)
             if hits:
-                text = _masked(row.text, _text_of(values.get("recipient")))
+                text = _masked(message, _text_of(values.get("recipient")))
                 self._keep_examples(hits, answer.label, text)
                 score = round(answer.score, 4)
                 yield Line(self.rows, " ".join(hits), answer.label, score, text=_cell(text))
@@ -176,8 +177,7 @@ class Walk:
 
 
 def _text_of(value: Any) -> str:  # noqa: ANN401
-    text = "" if value is None else str(value).strip()
-    return "" if text == "nan" else text
+    return (cell_text(value) or "").strip()
 
 
 def _masked(text: str, recipient: str) -> str:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from smstune.deploy.batch.scored_parts import Answers
 from smstune.errors import UserError, how_to_install
 from smstune.inference.classifier import SmsClassifier
-from smstune.tables.read import STANDARD, read_records
+from smstune.tables.columns import Columns
+from smstune.tables.read import STANDARD, read_rows
 
 #: Bytes of text that travel together: some thousand messages.
 _BLOCK = 1 << 20
@@ -101,9 +102,10 @@ class RayScorer:
 
 
 def _read(where: Batch) -> Iterator[Batch]:
-    records = read_records(Path(str(where["path"][0])), str(where["column"][0]))
+    columns = Columns(text=str(where["column"][0]), labelled=False)
+    records = read_rows(Path(str(where["path"][0])), columns)
     rows = itertools.islice(records, int(where["done"][0]), None)
-    while texts := [row.text for row in itertools.islice(rows, 1024)]:
+    while texts := [row.text or "" for row in itertools.islice(rows, 1024)]:
         yield {"text": np.array(texts, dtype=object)}
 
 

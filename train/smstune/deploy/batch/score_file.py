@@ -19,7 +19,9 @@ from smstune.errors import Interrupted, UserError
 from smstune.files import file_hash, file_written_whole
 from smstune.inference.classifier import Prediction, SmsClassifier
 from smstune.progress import Progress
-from smstune.tables.read import STANDARD, Record, column_types, count_rows, read_records
+from smstune.tables.columns import Columns
+from smstune.tables.read import STANDARD, UNDECODABLE, column_types, count_rows, read_rows
+from smstune.tables.row import TableRow
 from smstune.tables.write import Write, check_output, open_writer
 
 Engine = Literal["local", "ray"]
@@ -35,7 +37,7 @@ def score_file(
     source: Path,
     output: Path,
     *,
-    text_column: str = "text",
+    columns: Columns = Columns(labelled=False),
     workers: int = 1,
     engine: Engine = "local",
 ) -> int:
@@ -54,18 +56,18 @@ def score_file(
         Interrupted: on SIGTERM; what was scored is kept.
     """
     check_output(output)
-    records = read_records(source, text_column)
+    rows = read_rows(source, columns)
     # What is wrong with the file as a whole shows here, before anything is written.
-    first = list(itertools.islice(records, 1))
+    first = list(itertools.islice(rows, 1))
     if not first and STANDARD not in (source, output):
         raise UserError(f"expected messages in {source}, found no row")
-    records = itertools.chain(first, records)
+    rows = itertools.chain(first, rows)
     parts = None
     if STANDARD not in (source, output):
-        parts = Parts(output, _call(classifier, source, text_column))
+        parts = Parts(output, _call(classifier, source, columns.text))
     done = parts.done * _ROWS_AT_ONCE if parts else 0
     scorer: AbstractContextManager[Scorer] = (
-        ray_scorer(classifier, source, text_column, workers, _ROWS_AT_ONCE, done)
+        ray_scorer(classifier, source, columns.text, workers, _ROWS_AT_ONCE, done)
         if engine == "ray"
         else local_scorer(classifier, workers)
     )
@@ -76,7 +78,7 @@ def score_file(
         _progress(source, done) as progress,
         scorer as working,
     ):
-        count = _score(classifier, records, working, write, parts, progress)
+        count = _score(classifier, rows, columns.text, working, write, parts, progress)
     if parts:
         parts.finish()
     return count
@@ -84,15 +86,16 @@ def score_file(
 
 def _score(
     classifier: SmsClassifier,
-    records: Iterator[Record],
+    rows: Iterator[TableRow],
+    text_column: str,
     scorer: Scorer,
     write: Write,
     parts: Parts | None,
     progress: Progress,
 ) -> int:
     count = 0
-    for number, chunk in enumerate(_chunks(records)):
-        texts = [row.text for row in chunk]
+    for number, chunk in enumerate(_chunks(rows)):
+        texts = [row.text or "" for row in chunk]
         if parts and number < parts.done:
             answers = parts.load(number)
         else:
@@ -102,7 +105,8 @@ def _score(
             progress.update(len(chunk))
         scorer.remember(answers)
         predictions = classifier.predictions(texts, answers.probabilities)
-        write([_answered(row, one) for row, one in zip(chunk, predictions, strict=True)])
+        pairs = zip(chunk, predictions, strict=True)
+        write([_answered(row, text_column, answer) for row, answer in pairs])
         count += len(chunk)
     return count
 
@@ -159,8 +163,8 @@ def _progress(source: Path, done: int) -> Progress:
     return Progress("scoring", total, already=done)
 
 
-def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
-    while chunk := list(itertools.islice(records, _ROWS_AT_ONCE)):
+def _chunks(rows: Iterator[TableRow]) -> Iterator[list[TableRow]]:
+    while chunk := list(itertools.islice(rows, _ROWS_AT_ONCE)):
         yield chunk
 
 
@@ -169,13 +173,26 @@ def _kept_as(name: str) -> str:
     return f"input_{name}" if name in _OURS else name
 
 
-def _answered(row: Record, answer: Prediction) -> dict[str, Any]:
-    notes = [note for note in (row.note, answer.note) if note]
+def _answered(row: TableRow, text_column: str, answer: Prediction) -> dict[str, Any]:
+    notes = [note for note in (row.problem, _not_text(row, text_column), answer.note) if note]
+    bad = row.problem == UNDECODABLE
     return {
-        **{_kept_as(name): value for name, value in row.fields.items()},
+        **{_kept_as(name): _printable(cell) if bad else cell for name, cell in row.fields.items()},
         "label": answer.label,
         "score": round(answer.score, 6),
         "scores": {name: round(score, 6) for name, score in answer.scores.items()},
         "decision": answer.decision,
         "note": "; ".join(notes),
     }
+
+
+def _not_text(row: TableRow, text_column: str) -> str | None:
+    message = row.fields.get(text_column)
+    if row.text is None or isinstance(message, str):
+        return None
+    return f"the message is no text but {type(message).__name__}"
+
+
+def _printable(cell: Any) -> Any:  # noqa: ANN401
+    """Return a cell whose undecodable bytes are question marks, which every format can hold."""
+    return cell.encode("utf-8", "replace").decode() if isinstance(cell, str) else cell

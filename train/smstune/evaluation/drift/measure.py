@@ -25,7 +25,7 @@ from smstune.files import file_written_whole
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.labels import LabelMap
 from smstune.inference.tokenization import tokenize
-from smstune.tables.row import DEFAULT_COLUMNS, Columns
+from smstune.tables.columns import Columns
 from smstune.text.pii.mask import PLACEHOLDERS, mask_pii
 
 _LEVEL = 0.05
@@ -57,7 +57,7 @@ def measure_drift(
     *,
     backend: BackendChoice = "auto",
     device: DeviceChoice = "auto",
-    columns: Columns = DEFAULT_COLUMNS,
+    columns: Columns = Columns(),
 ) -> Path:
     """Hold messages of ``[SOURCE:]PATH``, labelled or not, against the split of ``section``.
 
