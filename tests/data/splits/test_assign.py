@@ -14,6 +14,7 @@ from doors import run, write_csv
 from smstune.campaigns.grouping import near_matches
 from smstune.data import assign_campaigns
 from smstune.data.splits import assign
+from smstune.tables.times import CHINA
 from smstune.text.normalize import normalize
 
 SPLITS = ("train", "validation", "test")
@@ -221,7 +222,7 @@ def test_size_and_first_time_of_a_campaign_are_columns(tmp_path):
     assert len(campaign) == 4
     assert {row["group"] for row in campaign} == {0}
     assert {row["group_size"] for row in campaign} == {5}
-    assert {row["group_time"] for row in campaign} == {datetime(2024, 1, 5)}
+    assert {row["group_time"] for row in campaign} == {datetime(2024, 1, 5, tzinfo=CHINA)}
     others = [row for row in found if row["group"] != 0]
     assert {(row["group_size"], row["group_time"]) for row in others} == {(1, None)}
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smstune.deploy.audit import audit as audit_module
-from smstune.deploy.audit.recipients import RecipientDays, read_time
+from smstune.deploy.audit.recipients import RecipientDays, read_moment
 from smstune.deploy.audit.rules import has_signature, has_variants, load_rules, text_hits
 
 RULES = load_rules().rules
@@ -110,18 +110,20 @@ def test_plain_text_has_no_variants(text):
         (datetime(2021, 11, 1, 16, tzinfo=UTC), "2021-11-02", 0),
         (datetime(2021, 11, 1, 16), "2021-11-01", 16),
         (datetime(2021, 11, 1).date(), "2021-11-01", None),
+        (44501.25, "2021-11-01", 6),
+        ("44501", "2021-11-01", None),
     ],
 )
 def test_times_are_read_as_china_s(value, day, hour):
     days = (datetime.fromisoformat(day) - datetime(1970, 1, 1)).days
-    assert read_time(value) == (days, hour)
+    assert read_moment(value) == (days, hour)
 
 
 @pytest.mark.parametrize(
     "value", ["", None, "明天", "1960-01-01", "9999-12-31T23:00:00-12:00", 1e300, True]
 )
 def test_what_is_no_time_is_none(value):
-    assert read_time(value) is None
+    assert read_moment(value) is None
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9)), min_size=1))

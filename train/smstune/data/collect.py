@@ -23,6 +23,7 @@ from smstune.inference.labels import LabelMap
 from smstune.progress import progress
 from smstune.tables.columns import Columns
 from smstune.tables.row import TableRow
+from smstune.tables.times import with_offset
 from smstune.text.normalize import MAX_CHARACTERS, preprocess
 
 
@@ -180,7 +181,7 @@ def _usable_rows(
                 "text": text,
                 "label": label,
                 "source": source,
-                "time": row.time,
+                "time": with_offset(row.time),
                 "campaign": f"{source}/{row.group}" if row.group else None,
                 "file": row.file,
                 "line": row.line,

@@ -21,7 +21,7 @@ from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import Manifest
 from smstune.tables.columns import Columns
 from smstune.tables.row import TableRow, cell_text
-from smstune.tables.times import parse_time
+from smstune.tables.times import CHINA, read_time
 from smstune.text.normalize import preprocess
 
 
@@ -181,10 +181,13 @@ def _no_column(name: str, where: str, found: Sequence[str]) -> UserError:
 
 
 def _months(times: Sequence[str | None]) -> dict[str, list[str]]:
-    moments = [parse_time(time) for time in times]
-    if not any(moments):
-        return {}
-    return {"month": ["" if moment is None else f"{moment:%Y-%m}" for moment in moments]}
+    months = [_month(time) for time in times]
+    return {"month": months} if any(months) else {}
+
+
+def _month(text: str | None) -> str:
+    time = read_time(text)
+    return "" if time is None else f"{time.moment.astimezone(CHINA):%Y-%m}"
 
 
 def _label_ids(names: Sequence[str], labels: LabelMap, where: str) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from smstune.arrays import Ints
 from smstune.data.collect import encode
-from smstune.tables.times import parse_time
+from smstune.tables.times import read_time
 from smstune.text.pii.mask import PLACEHOLDERS, mask_pii
 
 _ROWS_AT_ONCE = 2_000
@@ -226,5 +226,6 @@ def _details(splits: Splits, groups: Ints) -> dict[int, _Detail]:
 
 
 def _earlier(known: str | None, time: str | None) -> str | None:
-    moment, before = parse_time(time), parse_time(known)
-    return time if moment and (before is None or moment < before) else known
+    read, before = read_time(time), read_time(known)
+    earlier = read is not None and (before is None or read.moment < before.moment)
+    return time if earlier else known

@@ -22,7 +22,7 @@ _ADDED = {
     "group": pa.int64(),
     "copies": pa.int64(),
     "group_size": pa.int64(),
-    "group_time": pa.timestamp("s"),
+    "group_time": pa.timestamp("s", tz="+08:00"),
 }
 #: Columns of a split file.
 SPLIT_SCHEMA = pa.schema([*(SCHEMA.field(name) for name in _COPIED), *_ADDED.items()])

@@ -56,7 +56,7 @@ def split_by_time(groups: NDArray[np.int64], times: Iterable[str | None]) -> NDA
     campaign of train may still have sent its last message later than that.
 
     Raises:
-        UserError: if a row has no readable time (see ``parse_time``), or the groups begin at fewer
+        UserError: if a row has no readable time (see ``read_time``), or the groups begin at fewer
             than three times.
     """
     moments = parse_times(times)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from smstune.deploy.audit.inspector import OPTIONAL, Groups, Line, Walk
-from smstune.deploy.audit.recipients import read_time
+from smstune.deploy.audit.recipients import read_moment
 from smstune.deploy.audit.report import render_audit
 from smstune.deploy.audit.rules import Labelled, RuleBook
 from smstune.errors import GateError, UserError
@@ -137,7 +137,7 @@ def _columns(source: Path, rows: Sequence[TableRow], columns: Mapping[str, str])
     found = {kind: columns.get(kind, kind) for kind in OPTIONAL}
     found = {kind: name for kind, name in found.items() if name in there}
     times = [row.fields.get(found["time"]) for row in whole] if "time" in found else []
-    if times and all(read_time(value) is None for value in times):
+    if times and all(read_moment(value) is None for value in times):
         raise UserError(
             f"expected times such as 2021-11-01 09:30:00 in column {found['time']} of {source}, "
             f"found {mask_pii(str(times[0]))!r}: name another with --time-column"

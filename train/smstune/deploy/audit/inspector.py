@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from smstune.deploy.audit.recipients import Moment, RecipientDays, read_time
+from smstune.deploy.audit.recipients import Moment, RecipientDays, read_moment
 from smstune.deploy.audit.rules import Rules, text_hits
 from smstune.inference.classifier import SmsClassifier
 from smstune.tables.row import TableRow, cell_text
@@ -140,7 +140,7 @@ class Walk:
                 yield "no_consent"
         if "time" not in values:
             return
-        when = read_time(values["time"])
+        when = read_moment(values["time"])
         self.count["unreadable_times"] += when is None
         if when is not None and when.hour is not None and self._asks("night", answer):
             self.count["hours"] += 1

@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 import secrets
 from array import array
-from datetime import date, datetime, timedelta, timezone
+from datetime import date
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-CHINA = timezone(timedelta(hours=8))
+from smstune.tables.times import CHINA, read_time
+
 _EPOCH = date(1970, 1, 1)
 #: Bits of a key that hold the day; the others hold the recipient.
 _DAY_BITS = 16
-_FORMATS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y%m%d%H%M%S")
-_DATE_ONLY = re.compile(r"\d{4}-\d{1,2}-\d{1,2}|\d{8}")
 _EDGES = (1, 2, 3, 5, 10, 20, 70)
 
 
@@ -28,45 +27,19 @@ class Moment(NamedTuple):
     hour: int | None
 
 
-def read_time(value: Any) -> Moment | None:  # noqa: ANN401
-    """Return when ``value`` says, or ``None`` if it cannot be read.
-
-    Dates and times of a parquet file, ISO 8601, ``2021/11/1 9:05``, ``20211101090500``, and
-    seconds or milliseconds since 1970. A time without an offset is China's.
-    """
-    try:
-        when = _moment(value)
-        return when if when is not None and 0 <= when.day < 1 << _DAY_BITS else None
-    except (ValueError, OverflowError, OSError):
+def read_moment(value: Any) -> Moment | None:  # noqa: ANN401
+    """Return when in China ``value`` says, or ``None`` if it cannot be read or counted."""
+    time = read_time(value)
+    if time is None:
         return None
-
-
-def _moment(value: Any) -> Moment | None:  # noqa: ANN401
-    if isinstance(value, datetime):
-        local = value.astimezone(CHINA) if value.tzinfo else value
-        return Moment((local.date() - _EPOCH).days, local.hour)
-    if isinstance(value, date):
-        return Moment((value - _EPOCH).days, None)
-    text = re.sub(r"(?<=\d)[/年月](?=\d)", "-", str(value).strip()).replace("日", " ")
-    text = " ".join(text.split())
-    if re.fullmatch(r"\d{10}(?:\.\d+)?|\d{13}", text):
-        seconds = float(text) / (1000 if len(text) == 13 else 1)
-        return _moment(datetime.fromtimestamp(seconds, CHINA))
-    if _DATE_ONLY.fullmatch(text):
-        return Moment((_parsed(text).date() - _EPOCH).days, None)
-    return _moment(_parsed(text))
-
-
-def _parsed(text: str) -> datetime:
     try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        for form in _FORMATS:
-            try:
-                return datetime.strptime(text, form)
-            except ValueError:
-                continue
-        raise
+        local = time.moment.astimezone(CHINA)
+    except OverflowError:
+        return None
+    day = (local.date() - _EPOCH).days
+    if not 0 <= day < 1 << _DAY_BITS:
+        return None
+    return Moment(day, None if time.date_only else local.hour)
 
 
 class RecipientDays:
