@@ -183,4 +183,4 @@ def test_peft_that_is_not_installed_is_told(config_file, tmp_path, capsys, monke
     monkeypatch.setitem(sys.modules, "peft", None)
     output = f"training.output_dir={tmp_path / 'run'}"
     assert run("finetune", config_file, *LORA, output) == 2
-    assert "pip install 'smstune[lora]'" in capsys.readouterr().err.splitlines()[-1]
+    assert "-e '.[lora]'" in capsys.readouterr().err.splitlines()[-1]

@@ -254,7 +254,7 @@ def test_page_asks_for_nothing_from_outside(served):
         (["--port", "70000"], "choose another by --host and --port"),
         (["--port", "0", "serve.max_message=2"], "did you mean serve.max_messages"),
         (["--port", "0", "serve.queue_messages=100"], "max_messages or more"),
-        (["--port", "0", "training.seed=1"], "the rest of a run is settled"),
+        (["--port", "0", "training.seed=1"], "nothing else of a finished run"),
     ],
 )
 def test_useless_calls_end_with_status_2(learned_run, monkeypatch, capsys, arguments, told):

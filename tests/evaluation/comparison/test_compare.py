@@ -143,7 +143,7 @@ def test_what_cannot_be_compared_is_told(make, finished_run, tmp_path, capsys):
         ((one, short), "found others in"),
         ((one, one), "found one twice"),
         ((one,), "found 1"),
-        ((one, finished_run), "run scripts/eval.py"),
+        ((one, finished_run), "run `smstune eval"),
         ((one, tmp_path / "nowhere"), "no manifest.json"),
     ):
         assert run("compare", *runs) == 2

@@ -60,9 +60,7 @@ def test_tokens_of_high_score_carry_the_answer(learned, joined_run, prepared, fo
     folder = learned if form == "mean" else joined_run
     classifier = SmsClassifier.from_pretrained(folder, device="cpu", precision="fp32")
     texts = load_split(prepared, "test")["text"][:12]
-    areas = np.array(
-        [deletion_areas(classifier, text, explain(classifier, text)) for text in texts]
-    )
+    areas = np.array([deletion_areas(classifier, explain(classifier, text)) for text in texts])
     assert ((areas >= 0) & (areas <= 1)).all()
     by_score, at_random = areas.mean(axis=0)
     assert by_score < at_random - 0.1
@@ -92,7 +90,7 @@ def test_empty_and_long_messages(learned, text):
     found = explain(classifier, text)
     assert "".join(piece.text for piece in found.pieces) == text
     assert [piece.score for piece in found.pieces if piece.text][-1:] == ([None] if text else [])
-    by_score, at_random = deletion_areas(classifier, text, found)
+    by_score, at_random = deletion_areas(classifier, found)
     if not text:
         assert by_score == at_random == found.probability
 

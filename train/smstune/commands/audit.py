@@ -12,7 +12,7 @@ from pathlib import Path
 
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
-from smstune.commands.run_arguments import add_run_arguments, check_run, load_run
+from smstune.commands.run_arguments import add_run_arguments, find_run, load_run
 
 _COLUMNS = {
     "text": "the message",
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None) -> None:
         "--with-text", action="store_true", help="write the masked messages into findings.csv"
     )
     args = parse(parser, argv)
-    check_run(args)
+    folder, manifest = find_run(args)
     from smstune.deploy.audit.audit import audit, parse_limits, require_shares
     from smstune.deploy.audit.rules import load_rules
     from smstune.tables.columns import Columns
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None) -> None:
     columns = {"text": "text"} | named
     check_table(args.input, Columns(text=columns["text"], labelled=False))
     result = audit(
-        load_run(args),
+        load_run(args, folder, manifest),
         args.input,
         args.output,
         book,

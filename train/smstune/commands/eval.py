@@ -11,6 +11,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,6 +24,9 @@ from smstune.commands.run_arguments import add_backend_arguments
 from smstune.errors import UserError
 
 if TYPE_CHECKING:
+    from smstune.config.schema import EvaluationConfig
+    from smstune.inference.classifier import SmsClassifier
+    from smstune.inference.manifest import Manifest
     from smstune.tables.columns import Columns
 
 
@@ -34,11 +38,15 @@ def evaluate(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         UserError: if the run, its data and the overrides do not fit.
     """
-    from smstune.evaluation.run import evaluate_run
-    from smstune.inference.run import evaluation_section
+    from smstune.inference.manifest import load_manifest
+    from smstune.inference.run import run_config
 
-    path = evaluate_run(Path(run), evaluation_section(Path(run), overrides))
-    return _read(path)
+    manifest = load_manifest(Path(run))
+    config = run_config(Path(run), manifest, "evaluation", overrides)
+    from smstune.evaluation.run import evaluate_run
+    from smstune.inference.classifier import SmsClassifier
+
+    return _read(evaluate_run(SmsClassifier.from_run(Path(run), manifest), config))
 
 
 @command
@@ -49,23 +57,22 @@ def main(argv: Sequence[str] | None) -> None:
         raise UserError(f"--explain: expected a number of messages, found {args.explain}")
     if args.drift is not None and (args.robustness or args.explain):
         raise UserError("--robustness and --explain need labelled messages: leave out --drift")
-    from smstune.inference.run import evaluation_section
+    from smstune.inference.manifest import load_manifest
+    from smstune.inference.run import run_config
     from smstune.tables.columns import Columns
 
-    section = evaluation_section(args.run, args.overrides)
+    manifest = load_manifest(args.run)
+    config = run_config(args.run, manifest, "evaluation", args.overrides)
     if args.split:
-        section = section.model_copy(update={"split": args.split})
+        section = config.evaluation.model_copy(update={"split": args.split})
+        config = config.model_copy(update={"evaluation": section})
     columns = Columns(text=args.text_column, label=args.label_column)
     _check_messages(args, columns)
-    if args.calibrate:
-        from smstune.evaluation.calibration.fit import calibrate_run
-
-        calibrate_run(args.run, section, device=args.device)
-    how = {"backend": args.backend, "device": args.device, "columns": columns}
+    classifier = _load(args, manifest, config.evaluation)
     if args.drift is not None:
         from smstune.evaluation.drift.measure import measure_drift
 
-        path = measure_drift(args.run, section, args.drift, **how)
+        path = measure_drift(classifier, config.evaluation, args.drift, columns=columns)
         print(path.with_suffix(".html"))
         print(path)
         return
@@ -75,13 +82,35 @@ def main(argv: Sequence[str] | None) -> None:
     from smstune.evaluation.run import evaluate_run
     from smstune.evaluation.scores.gates import require_gates
 
-    how |= {"data": args.data, "robustness": args.robustness, "explain": args.explain}
-    path = evaluate_run(args.run, section, **how)
+    path = evaluate_run(
+        classifier,
+        config,
+        data=args.data,
+        columns=columns,
+        robustness=args.robustness,
+        explain=args.explain,
+    )
     metrics = _read(path)
     Console().print(headline_table(metrics))
     print(path.with_name("report.html"))
     print(path)
     require_gates(metrics)
+
+
+def _load(args: argparse.Namespace, manifest: Manifest, section: EvaluationConfig) -> SmsClassifier:
+    """Load the run, calibrated again where that was asked for."""
+    from smstune.inference.classifier import SmsClassifier
+
+    load = functools.partial(SmsClassifier.from_run, args.run, device=args.device)
+    if not args.calibrate:
+        return load(manifest, backend=args.backend)
+    from smstune.evaluation.calibration.fit import calibrate_run
+    from smstune.inference.backends.pick import pick_backend
+
+    classifier = load(manifest, backend="torch")
+    manifest = calibrate_run(classifier, section)
+    chosen, _ = pick_backend(args.run, manifest, classifier.device, args.backend, "auto")
+    return classifier.with_manifest(manifest) if chosen == "torch" else load(manifest)
 
 
 def _parser() -> argparse.ArgumentParser:

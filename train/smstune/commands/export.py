@@ -42,9 +42,10 @@ def main(argv: Sequence[str] | None) -> None:
         help="layers that int8 and fp16 leave in fp32, as export.keep_fp32",
     )
     args = parse(parser, argv)
+    from smstune.inference.manifest import load_manifest
     from smstune.inference.run import run_config
 
-    section = run_config(args.run, "export", args.overrides).export
+    section = run_config(args.run, load_manifest(args.run), "export", args.overrides).export
     if args.keep_fp32:
         section = section.model_copy(update={"keep_fp32": args.keep_fp32})
     forms = [name for name in args.format if name != _CLEAN]

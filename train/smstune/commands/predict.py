@@ -16,7 +16,7 @@ from pathlib import Path
 
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
-from smstune.commands.run_arguments import add_run_arguments, check_run, load_run
+from smstune.commands.run_arguments import add_run_arguments, find_run, load_run
 
 
 @command
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None) -> None:
     args = parse(parser, argv)
     if args.workers < 1:
         parser.error(f"--workers: expected 1 or more, found {args.workers}")
-    check_run(args)
+    folder, manifest = find_run(args)
     from smstune.tables.columns import Columns
     from smstune.tables.read import STANDARD, check_table
     from smstune.tables.write import check_output
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None) -> None:
     check_output(args.output)
     columns = Columns(text=args.text_column, labelled=False)
     check_table(args.input, columns)
-    classifier = load_run(args)
+    classifier = load_run(args, folder, manifest)
     from smstune.deploy.batch.score_file import score_file
 
     score_file(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from smstune.config.choices import BackendChoice, DeviceChoice, PrecisionChoice
 
 if TYPE_CHECKING:
     from smstune.inference.classifier import SmsClassifier
+    from smstune.inference.manifest import Manifest
 
 
 def add_backend_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,19 +41,20 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_run(arguments: argparse.Namespace) -> None:
-    """Check that the run is there and finished, before anything heavy is imported.
+def find_run(arguments: argparse.Namespace) -> tuple[Path, Manifest]:
+    """Return the run folder and its manifest, before anything heavy is imported.
 
     Raises:
-        UserError: if not.
+        UserError: if there is no finished run.
     """
     from smstune.inference.fetch import local_folder
     from smstune.inference.manifest import load_manifest
 
-    load_manifest(local_folder(arguments.run))
+    folder = local_folder(arguments.run)
+    return folder, load_manifest(folder)
 
 
-def load_run(arguments: argparse.Namespace) -> SmsClassifier:
+def load_run(arguments: argparse.Namespace, folder: Path, manifest: Manifest) -> SmsClassifier:
     """Load what ``add_run_arguments`` asked for.
 
     Raises:
@@ -59,8 +62,9 @@ def load_run(arguments: argparse.Namespace) -> SmsClassifier:
     """
     from smstune.inference.classifier import SmsClassifier
 
-    return SmsClassifier.from_pretrained(
-        arguments.run,
+    return SmsClassifier.from_run(
+        folder,
+        manifest,
         backend=arguments.backend,
         device=arguments.device,
         precision=arguments.precision,

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
-from smstune.commands.run_arguments import add_run_arguments, check_run, load_run
+from smstune.commands.run_arguments import add_run_arguments, find_run, load_run
 from smstune.errors import UserError, how_to_install
 
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None) -> None:
     )
     parser.add_argument("--port", type=int, default=8000, help="port (8000); 0: any free one")
     args = parse(parser, argv, intermixed=True)
-    check_run(args)
+    folder, manifest = find_run(args)
     try:
         from smstune.deploy.server.serve import bind, serve
     except ModuleNotFoundError as error:
@@ -43,7 +43,8 @@ def main(argv: Sequence[str] | None) -> None:
     with bind(args.host, args.port, key) as listener:
         from smstune.inference.run import run_config
 
-        classifier = load_run(args)
-        section = run_config(classifier.artifact.path, "serve", args.overrides).serve
+        classifier = load_run(args, folder, manifest)
+        artifact = classifier.artifact
+        section = run_config(artifact.path, artifact.manifest, "serve", args.overrides).serve
         announce = functools.partial(print, flush=True)
         serve(classifier, section, listener, key=key, announce=announce)

@@ -14,8 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from smstune.config.choices import BackendChoice, DeviceChoice
-from smstune.config.schema import EvaluationConfig
+from smstune.config.schema import Config, EvaluationConfig
 from smstune.data.splits.contamination import contamination
 from smstune.errors import UserError
 from smstune.evaluation.calibration.fit import check_section
@@ -44,7 +43,6 @@ from smstune.inference.decision import decide
 from smstune.inference.labels import LabelMap
 from smstune.inference.linear import fit_linear
 from smstune.inference.manifest import Manifest
-from smstune.inference.run import run_config
 from smstune.progress import Progress
 from smstune.tables.columns import Columns
 
@@ -52,17 +50,17 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate_run(
-    run: Path,
-    section: EvaluationConfig,
+    classifier: SmsClassifier,
+    config: Config,
     *,
     data: Path | None = None,
-    backend: BackendChoice = "auto",
-    device: DeviceChoice = "auto",
     columns: Columns = Columns(),
     robustness: bool = False,
     explain: int = 0,
 ) -> Path:
     """Score a run on a split of its prepared data, or on the raw labelled file ``data``.
+
+    ``config`` is the run's configuration, whose section ``evaluation`` says how.
 
     Writes ``metrics.json``, ``predictions.parquet``, ``report.html`` and ``report.md`` into
     ``RUN/eval/<split or file stem>/`` (the whole file name where the stem is a split's) and returns
@@ -72,14 +70,16 @@ def evaluate_run(
     Raises:
         UserError: if the run, its data or the labels do not fit.
     """
-    classifier = SmsClassifier.from_pretrained(run, backend=backend, device=device)
+    section = config.evaluation
     manifest, labels = classifier.artifact.manifest, classifier.labels
     check_section(section, labels)
     labelled = _labelled(classifier, section, data, columns)
     started = time.perf_counter()
     distinct = len(set(labelled.texts))
     with Progress(f"scoring {labelled.name}", distinct, "distinct messages") as progress:
-        probabilities = classifier.predict_proba(labelled.texts, progress=progress)
+        probabilities = classifier.predict_proba(
+            labelled.texts, preprocessed=True, progress=progress
+        )
     seconds = time.perf_counter() - started
     predicted = classifier.answers(probabilities)
     judged = Judged(probabilities, predicted, labelled.truth, labelled.groups)
@@ -105,11 +105,11 @@ def evaluate_run(
         "throughput": _throughput(classifier, len(labelled.texts) / seconds),
     }
     if robustness:
-        metrics["robustness"] = _robustness(run, classifier, labelled)
+        metrics["robustness"] = _robustness(config, classifier, labelled)
     if explain:
         metrics["explanations"] = explain_errors(classifier, labelled, judged, explain)
     metrics["gates"] = check_gates(metrics, tuple(section.gates))
-    return _write(run, metrics, labelled, judged, classifier)
+    return _write(metrics, labelled, judged, classifier)
 
 
 def _throughput(classifier: SmsClassifier, messages_per_second: float) -> dict[str, Any]:
@@ -132,8 +132,8 @@ def _labelled(
     return load_raw(data, labels, mask=mask, columns=columns, slices=section.slices)
 
 
-def _robustness(run: Path, classifier: SmsClassifier, labelled: Labelled) -> dict[str, Any]:
-    augment = run_config(run, "evaluation").data.augment
+def _robustness(config: Config, classifier: SmsClassifier, labelled: Labelled) -> dict[str, Any]:
+    augment = config.data.augment
     trained_on = augment.transforms if augment else ()
     return measure_robustness(classifier, labelled.texts, labelled.truth, trained_on)
 
@@ -199,12 +199,12 @@ def _calibration(
 
 
 def _write(
-    run: Path,
     metrics: dict[str, Any],
     labelled: Labelled,
     judged: Judged,
     classifier: SmsClassifier,
 ) -> Path:
+    run = classifier.artifact.path
     names, (probabilities, answers) = np.array(classifier.labels.names), judged[:2]
     points = classifier.artifact.manifest.calibration.operating_points
     decisions = decide(probabilities, points, classifier.labels)

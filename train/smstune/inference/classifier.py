@@ -17,7 +17,7 @@ from smstune.inference.backends.pick import pick_backend
 from smstune.inference.decision import Decision, biased_labels, decide, softmax
 from smstune.inference.fetch import local_folder
 from smstune.inference.labels import LabelMap
-from smstune.inference.manifest import load_manifest
+from smstune.inference.manifest import Manifest, load_manifest
 from smstune.inference.run import Artifact, load_artifact
 from smstune.inference.tokenization import data_collator, tokenize
 from smstune.text.normalize import MAX_CHARACTERS, preprocess
@@ -37,7 +37,7 @@ class Prediction(NamedTuple):
 
     ``score`` is the probability of ``label``. ``decision`` is ``block``, ``review`` or ``pass``, or
     ``None`` where the run has no operating point to decide by. ``note`` says what was odd about
-    the message, if anything.
+    the message, if anything. ``text`` is the message as the model reads it.
     """
 
     label: str
@@ -45,6 +45,7 @@ class Prediction(NamedTuple):
     scores: dict[str, float]
     note: str | None
     decision: Decision | None = None
+    text: str | None = None
 
 
 class SmsClassifier:
@@ -79,19 +80,41 @@ class SmsClassifier:
         Raises:
             UserError: if its parts do not belong together or the device is not there.
         """
-        path = local_folder(path, revision)
-        manifest = load_manifest(path)
+        folder = local_folder(path, revision)
+        return cls.from_run(
+            folder, load_manifest(folder), backend=backend, device=device, precision=precision
+        )
+
+    @classmethod
+    def from_run(
+        cls,
+        path: Path,
+        manifest: Manifest,
+        *,
+        backend: BackendChoice = "auto",
+        device: DeviceChoice = "auto",
+        precision: PrecisionChoice = "auto",
+    ) -> SmsClassifier:
+        """Load a run folder whose manifest was read before; otherwise as ``from_pretrained``.
+
+        Raises:
+            UserError: if its parts do not belong together or the device is not there.
+        """
         from smstune.inference.backends.torch_devices import pick_device
 
         place = pick_device(device)
         name, number_format = pick_backend(path, manifest, place, backend, precision)
-        artifact = load_artifact(path, weights=name == "torch")
+        artifact = load_artifact(path, manifest=manifest, weights=name == "torch")
         if name == "torch":
             from smstune.inference.backends.torch_backend import TorchBackend
 
             return cls(artifact, TorchBackend(artifact, place, number_format))
         file = exported_file(path, manifest, number_format)
         return cls(artifact, OnnxBackend(file, place, number_format))
+
+    def with_manifest(self, manifest: Manifest) -> SmsClassifier:
+        """Return the same model under another manifest, such as one of a new calibration."""
+        return SmsClassifier(self.artifact._replace(manifest=manifest), self.backend)
 
     @property
     def model(self) -> PreTrainedModel:
@@ -187,12 +210,15 @@ class SmsClassifier:
 
         An empty message is answered and marked; one longer than an SMS can be is cut and marked.
         """
-        return self.predictions(texts, self.predict_proba(texts))
+        clean = self.preprocess(texts)
+        predictions = self.predictions(texts, self.predict_proba(clean, preprocessed=True))
+        pairs = zip(predictions, clean, strict=True)
+        return [prediction._replace(text=text) for prediction, text in pairs]
 
     def predictions(
         self, texts: Sequence[str], probabilities: NDArray[np.float64]
     ) -> list[Prediction]:
-        """Return what ``predict`` returns, of probabilities that are known already."""
+        """Return what ``predict`` returns, but for ``text``, of probabilities known already."""
         names = self.labels.names
         calibration = self.artifact.manifest.calibration
         decisions = decide(probabilities, calibration.operating_points, self.labels)

@@ -46,9 +46,9 @@ class Manifest(BaseModel):
     sha256: dict[str, str] = {}
 
 
-def store_calibration(path: Path, calibration: Calibration) -> Manifest:
+def store_calibration(path: Path, manifest: Manifest, calibration: Calibration) -> Manifest:
     """Put another calibration into a run folder's manifest, whole or not at all, and return it."""
-    manifest = load_manifest(path).model_copy(update={"calibration": calibration})
+    manifest = manifest.model_copy(update={"calibration": calibration})
     with file_written_whole(path / "manifest.json") as scratch:
         scratch.write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
     return manifest

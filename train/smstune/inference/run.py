@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from safetensors import SafetensorError, safe_open
 
 from smstune.config.loading import build_config, load_config
-from smstune.config.schema import Config, EvaluationConfig
+from smstune.config.schema import Config
 from smstune.errors import UserError
 from smstune.files import file_hash
 from smstune.inference.labels import LabelMap
@@ -22,26 +22,19 @@ if TYPE_CHECKING:
     from transformers.configuration_utils import PreTrainedConfig
 
 
-def evaluation_section(run: Path, overrides: Sequence[str] = ()) -> EvaluationConfig:
-    """Return how a run is judged: as its configuration says, but for ``evaluation.key=value``.
-
-    Raises:
-        UserError: if the folder holds no finished run, or an override is of another section.
-    """
-    return run_config(run, "evaluation", overrides).evaluation
-
-
-def run_config(run: Path, section: str, overrides: Sequence[str] = ()) -> Config:
+def run_config(
+    run: Path, manifest: Manifest, section: str, overrides: Sequence[str] = ()
+) -> Config:
     """Return a finished run's configuration, but for overrides of keys of ``section``.
 
     Raises:
-        UserError: if the folder holds no finished run, or an override is of another section.
+        UserError: if an override is of another section.
     """
-    manifest = load_manifest(run)
     for override in overrides:
         if not override.startswith(f"{section}."):
             raise UserError(
-                f"expected {section}.KEY=VALUE, found {override!r}: the rest of a run is settled"
+                f"expected {section}.KEY=VALUE, found {override!r}: nothing else of a "
+                "finished run can be changed"
             )
     path = run / "config.yaml"
     if path.is_file():
@@ -61,10 +54,13 @@ class Artifact(NamedTuple):
     linear: LinearModel | None = None
 
 
-def load_artifact(path: str | Path, *, weights: bool = True) -> Artifact:
+def load_artifact(
+    path: str | Path, *, manifest: Manifest | None = None, weights: bool = True
+) -> Artifact:
     """Read a run folder and check that its parts belong together.
 
-    Without ``weights`` ``model.safetensors`` is neither read nor needed.
+    ``manifest`` is the folder's, if it was read before. Without ``weights`` ``model.safetensors``
+    is neither read nor needed.
 
     Raises:
         UserError: saying which part is missing or does not fit: a file whose hash is not the
@@ -73,7 +69,7 @@ def load_artifact(path: str | Path, *, weights: bool = True) -> Artifact:
     from transformers import AutoConfig, AutoTokenizer
 
     path = Path(path)
-    manifest = load_manifest(path)
+    manifest = manifest or load_manifest(path)
     _check_files(path, manifest, weights=weights)
     labels = LabelMap.load(path / "labels.json")
     config = AutoConfig.from_pretrained(path)

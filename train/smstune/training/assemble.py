@@ -77,6 +77,7 @@ class Assembled(NamedTuple):
     labels: LabelMap
     place: Place
     preparation: dict[str, Any]
+    splits: dict[str, Dataset]
 
 
 def assemble(config: Config) -> Assembled:
@@ -115,7 +116,7 @@ def assemble(config: Config) -> Assembled:
     compiled = config.training.torch_compile
     if place.device.type == "cpu" and not compiled and not trainer.is_fsdp_enabled:
         use_cpu_layers(model)
-    return Assembled(trainer, model, tokenizer, labels, place, preparation)
+    return Assembled(trainer, model, tokenizer, labels, place, preparation, splits)
 
 
 def _check_labels(splits: dict[str, Dataset], folder: Path) -> None:

@@ -20,8 +20,11 @@ from transformers.trainer_utils import TrainOutput
 
 from smstune.config.loading import dump_config
 from smstune.config.schema import Config
-from smstune.data.prepared import load_split, provenance
+from smstune.data.prepared import provenance
 from smstune.evaluation.calibration.fit import calibrate_run
+from smstune.inference.backends.torch_backend import TorchBackend
+from smstune.inference.backends.torch_devices import pick_precision
+from smstune.inference.classifier import SmsClassifier
 from smstune.inference.linear import LinearModel, fit_linear
 from smstune.inference.manifest import Manifest, TextOptions
 from smstune.modeling.lora import merge_lora
@@ -76,7 +79,7 @@ def finetune(config: Config) -> Path:
     if parts.trainer.is_world_process_zero():
         manifest = _manifest(config, parts, output, time.perf_counter() - started)
         model = merge_lora(parts.model)
-        save_artifact(
+        artifact = save_artifact(
             run,
             model,
             parts.tokenizer,
@@ -87,7 +90,10 @@ def finetune(config: Config) -> Path:
             linear,
         )
         parts.trainer.state.save_to_json(str(run / "trainer_state.json"))
-        calibrate_run(run, config.evaluation, device=config.training.device)
+        device = parts.place.device
+        trained = model.state_dict() if weights is None else weights
+        backend = TorchBackend(artifact, device, pick_precision(device), trained)
+        calibrate_run(SmsClassifier(artifact, backend), config.evaluation)
         logger.info("%s", describe_kept(parts.trainer.state))
         logger.info("next: smstune eval %s", shlex.quote(str(run)))
     return run
@@ -117,7 +123,7 @@ def _linear(config: Config, parts: Assembled) -> LinearModel | None:
     if not config.model.linear:
         return None
     labels = parts.labels
-    train = load_split(config.data.path, "train")
+    train = parts.splits["train"]
     truth = np.array([labels.label2id[name] for name in train["label"]])
     return fit_linear(list(train["text"]), truth, len(labels.names))
 

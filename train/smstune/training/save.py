@@ -12,6 +12,7 @@ from smstune.files import file_hash, folder_written_whole
 from smstune.inference.labels import LabelMap
 from smstune.inference.linear import LINEAR, LinearModel
 from smstune.inference.manifest import HASHED, Manifest
+from smstune.inference.run import Artifact
 
 
 def save_artifact(
@@ -23,8 +24,8 @@ def save_artifact(
     config_yaml: str,
     weights: dict[str, torch.Tensor] | None = None,
     linear: LinearModel | None = None,
-) -> None:
-    """Write the model's files into the run folder, the manifest last.
+) -> Artifact:
+    """Write the model's files into the run folder, the manifest last, and return them as loaded.
 
     A folder without a manifest is an unfinished run: a crash at any moment leaves either the
     unfinished run or the whole one. ``weights`` are the model's, where it holds a shard of them;
@@ -47,3 +48,4 @@ def save_artifact(
     for name in names:
         (path / ".artifact" / name).replace(path / name)
     (path / ".artifact").rmdir()
+    return Artifact(path, whole, labels, model.config, tokenizer, linear)

@@ -160,7 +160,7 @@ def _add_scoring(app: FastAPI, batcher: Batcher, section: ServeConfig, *, with_k
         texts = [body.text] if body.text is not None else body.texts or []
         _check(texts, section)
         found = await _unless_gone(request, batcher.classify(texts))
-        return Answers(answers=[Answer(text=clean, **answer._asdict()) for clean, answer in found])
+        return Answers(answers=[Answer(**answer._asdict()) for answer in found])
 
     @app.post("/v1/explain", responses=_PROBLEMS, dependencies=shown)
     async def explain(body: ExplainRequest, request: Request) -> ExplainedAnswer:

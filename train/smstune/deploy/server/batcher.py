@@ -145,13 +145,13 @@ class Batcher:
         for lane in (self._scoring, self._explaining):
             lane.thread.shutdown(wait=False, cancel_futures=True)
 
-    async def classify(self, texts: Sequence[str]) -> list[tuple[str, Prediction]]:
-        """Return each text as the model reads it, and its prediction.
+    async def classify(self, texts: Sequence[str]) -> list[Prediction]:
+        """Return the prediction of each text.
 
         Raises:
             RefusedError: 503 if the queue is full or the server stops, 500 if the model fails.
         """
-        answers: list[tuple[str, Prediction]] = await self._submit(self._scoring, texts, len(texts))
+        answers: list[Prediction] = await self._submit(self._scoring, texts, len(texts))
         return answers
 
     async def explain(self, text: str) -> Explanation:
@@ -188,8 +188,7 @@ class Batcher:
         texts = [text for job in batch for text in job.texts]
         self._metrics.batches.observe(len(texts))
         self._metrics.messages.inc(len(texts))
-        clean = self._classifier.preprocess(texts)
-        answers = iter(zip(clean, self._classifier.predict(texts), strict=True))
+        answers = iter(self._classifier.predict(texts))
         return [[next(answers) for _ in job.texts] for job in batch]
 
     def _explained(self, batch: Sequence[_Job]) -> list[Any]:

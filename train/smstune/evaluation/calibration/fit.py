@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax
 
 from smstune.arrays import Floats, Ints
-from smstune.config.choices import DeviceChoice
 from smstune.config.schema import EvaluationConfig
 from smstune.evaluation.calibration.operating_points import Scored, choose_operating_point
 from smstune.evaluation.labelled import Labelled, load_prepared
@@ -25,7 +23,7 @@ from smstune.evaluation.scores.ranking import measured_groups
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.decision import Calibration, biased_labels
 from smstune.inference.labels import LabelMap
-from smstune.inference.manifest import store_calibration
+from smstune.inference.manifest import Manifest, store_calibration
 
 #: A validation split that is all right would ask for a temperature of 0.
 _TEMPERATURES = (0.2, 5.0)
@@ -38,26 +36,26 @@ _WORTH = 0.002
 logger = logging.getLogger(__name__)
 
 
-def calibrate_run(
-    run: Path, section: EvaluationConfig, *, device: DeviceChoice = "auto"
-) -> Calibration:
-    """Fit a run's calibration on the validation split of its data, store it, and return it.
+def calibrate_run(classifier: SmsClassifier, section: EvaluationConfig) -> Manifest:
+    """Fit a run's calibration on the validation split of its data, store it in the run folder.
+
+    The backend must be torch: every form that is exported of the weights answers by their
+    calibration. Returns the new manifest.
 
     Raises:
         UserError: if the run, its data or the section do not fit, or the scores are not finite.
     """
-    # Of the weights themselves: every form that is exported of them answers by it.
-    classifier = SmsClassifier.from_pretrained(run, backend="torch", device=device)
     check_section(section, classifier.labels)
-    validation = load_prepared(classifier.artifact.manifest, classifier.labels, "validation")
+    manifest = classifier.artifact.manifest
+    validation = load_prepared(manifest, classifier.labels, "validation")
     logits, linear = classifier.parts(validation.texts)
     joined = linear if classifier.artifact.linear is not None else None
     calibration = fit_calibration(logits, validation, classifier.labels, section, joined)
-    store_calibration(run, calibration)
+    stored = store_calibration(classifier.artifact.path, manifest, calibration)
     for point in calibration.operating_points:
         if point.reason is not None:
             logger.warning("warning: operating point %s: %s", point.name, point.reason)
-    return calibration
+    return stored
 
 
 def check_section(section: EvaluationConfig, labels: LabelMap) -> None:

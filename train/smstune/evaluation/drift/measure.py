@@ -13,7 +13,6 @@ from scipy.stats import binomtest, fisher_exact
 
 from smstune.arrays import Floats, Ints
 from smstune.campaigns.grouping import near_matches
-from smstune.config.choices import BackendChoice, DeviceChoice
 from smstune.config.schema import EvaluationConfig
 from smstune.evaluation.comparison.significance import holm
 from smstune.evaluation.drift.report import render_drift
@@ -51,12 +50,10 @@ class Side(NamedTuple):
 
 
 def measure_drift(
-    run: Path,
+    classifier: SmsClassifier,
     section: EvaluationConfig,
     new: str,
     *,
-    backend: BackendChoice = "auto",
-    device: DeviceChoice = "auto",
     columns: Columns = Columns(),
 ) -> Path:
     """Hold messages of ``[SOURCE:]PATH``, labelled or not, against the split of ``section``.
@@ -67,7 +64,7 @@ def measure_drift(
     Raises:
         UserError: if the run, its data or the messages do not fit.
     """
-    classifier = SmsClassifier.from_pretrained(run, backend=backend, device=device)
+    run = classifier.artifact.path
     manifest, labels = classifier.artifact.manifest, classifier.labels
     split = load_prepared(manifest, labels, section.split)
     train = load_prepared(manifest, labels, "train")
@@ -174,7 +171,7 @@ def _bounds(judged: Judged, labels: LabelMap, draws: int) -> dict[str, Any]:
 
 
 def _answered(classifier: SmsClassifier, texts: list[str], groups: Ints) -> Side:
-    probabilities = classifier.predict_proba(texts)
+    probabilities = classifier.predict_proba(texts, preprocessed=True)
     return Side(texts, groups, probabilities, classifier.answers(probabilities))
 
 

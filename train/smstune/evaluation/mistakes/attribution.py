@@ -39,7 +39,7 @@ class Explanation(NamedTuple):
     The pieces make up the message as the model reads it, personal information masked. Their scores
     add up to ``log_odds``, those of the label's calibrated ``probability`` in nats, less
     ``baseline``, the same of the message without tokens. ``token_ids`` and ``token_scores`` are of
-    the whole input, special tokens included.
+    the whole input, special tokens included. ``text`` is the message as the model reads it.
     """
 
     label: str
@@ -49,6 +49,7 @@ class Explanation(NamedTuple):
     pieces: list[Piece]
     token_ids: list[int]
     token_scores: Floats
+    text: str
 
 
 def in_fp32(classifier: SmsClassifier) -> SmsClassifier:
@@ -81,7 +82,7 @@ def explain(classifier: SmsClassifier, text: str, label: str | None = None) -> E
     exact = in_fp32(classifier)
     clean = exact.preprocess([text])
     if label is None:
-        label = exact.labels.names[exact.answers(exact.predict_proba(clean))[0]]
+        label = exact.labels.names[exact.answers(exact.predict_proba(clean, preprocessed=True))[0]]
     (target,) = exact.labels.ids_of([label], "explain")
     artifact = exact.artifact
     ids, spans = token_spans(clean[0], artifact.tokenizer, artifact.manifest.max_length)
@@ -119,13 +120,13 @@ def explain(classifier: SmsClassifier, text: str, label: str | None = None) -> E
     pieces = _pieces(clean[0], spans, scores, characters)
     if characters is not None:
         scores += [characters[start:end].sum() for start, end in spans]
-    return Explanation(label, float(expit(at_end)), at_end, at_start, pieces, ids, scores)
+    return Explanation(label, float(expit(at_end)), at_end, at_start, pieces, ids, scores, clean[0])
 
 
-def deletion_areas(
-    classifier: SmsClassifier, text: str, explanation: Explanation
-) -> tuple[float, float]:
-    """Return the areas under two deletion curves of ``text``, from 0 to 1; the first is to be less.
+def deletion_areas(classifier: SmsClassifier, explanation: Explanation) -> tuple[float, float]:
+    """Return (area deleting by attribution, area deleting at random), each from 0 to 1.
+
+    A good attribution has the smaller first.
 
     A curve is the probability of the label over the share of tokens taken out of the message: the
     highest attribution first, and at random (the mean of five orders). After Petsiuk, Das and
@@ -144,7 +145,7 @@ def deletion_areas(
     cuts = np.linspace(0, len(places), points + 1).round().astype(int)
     taken = [order[:cut] for cut in cuts for order in orders]
     rows = [np.delete(explanation.token_ids, gone).tolist() for gone in taken]
-    (clean,) = exact.preprocess([text])
+    clean = explanation.text
     _, spans = token_spans(clean, tokenizer, exact.artifact.manifest.max_length)
     texts = [_without(clean, [spans[at] for at in gone.tolist()]) for gone in taken]
     target = exact.labels.label2id[explanation.label]
@@ -171,7 +172,7 @@ def explain_errors(
             first.setdefault(labelled.texts[at], at)
         for at in list(first.values())[:most]:
             found = explain(exact, labelled.texts[at], names[judged.predicted[at]])
-            by_score, at_random = deletion_areas(exact, labelled.texts[at], found)
+            by_score, at_random = deletion_areas(exact, found)
             rows.append(
                 {
                     "kind": kind,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -22,18 +23,30 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchBackend:
-    """The run's own weights in torch."""
+    """The run's own weights in torch.
+
+    They are read from the run folder, or are those that are in memory already, ``weights``.
+    """
 
     name: Literal["torch"] = "torch"
 
-    def __init__(self, artifact: Artifact, device: torch.device, precision: Precision) -> None:
-        hide_loading_bars()
-        model = AutoModelForSequenceClassification.from_pretrained(
-            artifact.path,
-            config=artifact.config,
-            dtype=DTYPES[precision],
-            attn_implementation=pick_attention(device),
-        )
+    def __init__(
+        self,
+        artifact: Artifact,
+        device: torch.device,
+        precision: Precision,
+        weights: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
+        form = {"dtype": DTYPES[precision], "attn_implementation": pick_attention(device)}
+        if weights is None:
+            hide_loading_bars()
+            model = AutoModelForSequenceClassification.from_pretrained(
+                artifact.path, config=artifact.config, **form
+            )
+        else:
+            make = AutoModelForSequenceClassification.from_config
+            model = make(artifact.config, **form)  # type: ignore[no-untyped-call]
+            model.load_state_dict(weights)
         use_first_token_layer(model)
         self.model: PreTrainedModel = model.to(device).eval()
         self.device = device
