@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 from smstune.modeling.dropout import ByteDropout
 from smstune.modeling.lora import merge_lora
 from smstune.modeling.tokenization import load_tokenizer
-from smstune.text.pii.mask import PLACEHOLDERS
+from smstune.text.pii.placeholders import PLACEHOLDERS
 from smstune.training import finetune as stage
 
 pytest.importorskip("peft")

@@ -32,8 +32,8 @@ def test_label_smoothing_by_hand():
 
 
 def test_focal_by_hand():
-    assert loss_of("focal", 1, gamma=2) == pytest.approx((1 / 4) ** 2 * math.log(4 / 3))
-    assert loss_of("focal", 0, gamma=0) == pytest.approx(loss_of("cross_entropy", 0))
+    assert loss_of("focal", 1, focal_gamma=2) == pytest.approx((1 / 4) ** 2 * math.log(4 / 3))
+    assert loss_of("focal", 0, focal_gamma=0) == pytest.approx(loss_of("cross_entropy", 0))
 
 
 def test_logit_adjustment_by_hand():
@@ -50,7 +50,7 @@ def test_ldam_by_hand():
     assert loss_of("ldam", 1, counts=COUNTS) == pytest.approx(math.log((1 + lowered) / lowered))
     lowered = math.exp(-0.4)
     expected = math.log((lowered + 3) / lowered)
-    assert loss_of("ldam", 0, counts=COUNTS, max_margin=0.8) == pytest.approx(expected)
+    assert loss_of("ldam", 0, counts=COUNTS, ldam_margin=0.8) == pytest.approx(expected)
 
 
 def test_class_weights_by_hand():

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from smstune.config.schema import TransformName
 from smstune.text.evasion import TRANSFORMS, evade
 from smstune.text.normalize import normalize, preprocess
-from smstune.text.pii.mask import PLACEHOLDERS
+from smstune.text.pii.placeholders import PLACEHOLDERS
 from smstune.text.variants import BOUND_PARTS, PARTS, look_alikes
 
 NAMES = st.sampled_from(sorted(TRANSFORMS))

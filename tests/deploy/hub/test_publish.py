@@ -297,7 +297,7 @@ GATES = [
     (tamper_weights, "model.safetensors is not the file that the manifest names"),
     (tamper_evaluation, "an evaluation of this calibration"),
     (move_the_operating_point, "an evaluation of this calibration"),
-    (drop_evaluation, "found none: python scripts/eval.py"),
+    (drop_evaluation, "found none: smstune eval"),
     (drop_baseline, "evaluation.baseline=true"),
     (drop_intervals, "evaluation.bootstrap_samples=1000"),
     (split_at_random, "--split group and train again"),

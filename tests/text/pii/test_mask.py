@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smstune.data.readers.fbs import map_fbs_placeholders
-from smstune.text.pii.mask import PLACEHOLDERS, PiiSpan, find_pii, mask_pii
+from smstune.text.pii.find import find_pii
+from smstune.text.pii.mask import mask_pii
+from smstune.text.pii.placeholders import PLACEHOLDERS, PiiSpan
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "pii.jsonl"
 ROWS = [json.loads(line) for line in FIXTURE.read_text(encoding="utf-8").splitlines()]

@@ -42,7 +42,8 @@ class AugmentConfig(Section):
         return value
 
 
-_OF_LOSS = {
+#: The keys that each loss reads; they are the names of its arguments, too.
+LOSS_KEYS = {
     "cross_entropy": {"label_smoothing"},
     "focal": {"focal_gamma"},
     "ldam": {"ldam_margin"},
@@ -67,7 +68,7 @@ class LossConfig(Section):
 
     @model_validator(mode="after")
     def _no_idle_key(self) -> Self:
-        idle = set().union(*_OF_LOSS.values()) - _OF_LOSS[self.name]
+        idle = set().union(*LOSS_KEYS.values()) - LOSS_KEYS[self.name]
         if self.class_weights is None:
             idle.add("reweight_after")
         fields = type(self).model_fields

@@ -12,7 +12,7 @@ import pyarrow as pa
 from smstune.errors import UserError
 from smstune.tables.encodings import open_text
 from smstune.tables.read import open_parquet
-from smstune.text.pii.mask import find_pii
+from smstune.text.pii.find import find_pii
 
 
 class Finding(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +26,7 @@ from smstune.data.splits.contamination import measure_contamination
 from smstune.data.splits.files import read_split, write_set_aside, write_splits
 from smstune.data.splits.methods import FRACTIONS, SET_ASIDE, SPLITS
 from smstune.errors import UserError
-from smstune.files import file_hash, folder_written_whole
+from smstune.files import file_hash, folder_written_whole, write_json
 from smstune.inference.labels import LabelMap
 from smstune.progress import progress
 from smstune.tables.columns import Columns
@@ -84,9 +83,7 @@ def prepare(
         measure = None if tokenizer is None else _measure_tokens(tokenizer)
         for place, manifest in written.items():
             _write_report(place, manifest, split.seed, measure, max_length)
-            (place / "manifest.json").write_text(
-                json.dumps(manifest, ensure_ascii=False, indent=2) + "\n", "utf-8"
-            )
+            write_json(place / "manifest.json", manifest)
     return output
 
 

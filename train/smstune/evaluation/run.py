@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from pathlib import Path
@@ -36,7 +35,7 @@ from smstune.evaluation.scores.metrics import (
 )
 from smstune.evaluation.scores.ranking import measured_groups
 from smstune.evaluation.scores.slices import slice_scores
-from smstune.files import file_written_whole
+from smstune.files import file_written_whole, write_json
 from smstune.inference.backends.torch_devices import machine_name
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.decision import decide
@@ -235,8 +234,5 @@ def _write(
     for name, text in zip(("report.html", "report.md"), pages, strict=True):
         with file_written_whole(folder / name) as path:
             path.write_text(text, "utf-8")
-    with file_written_whole(folder / "metrics.json") as path:
-        path.write_text(
-            json.dumps(metrics, ensure_ascii=False, indent=2, allow_nan=False) + "\n", "utf-8"
-        )
+    write_json(folder / "metrics.json", metrics)
     return folder / "metrics.json"

@@ -10,6 +10,7 @@ from typing import Any
 
 from smstune.config.yaml_files import read_yaml
 from smstune.errors import UserError
+from smstune.files import write_json
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class LabelMap:
             {"name": name, "parent": parent}
             for name, parent in zip(self.names, self.parents, strict=True)
         ]
-        path.write_text(json.dumps(rows, ensure_ascii=False, indent=2) + "\n", "utf-8")
+        write_json(path, rows)
 
     @classmethod
     def load(cls, path: Path) -> LabelMap:

@@ -25,10 +25,10 @@ def cross_entropy(
     )
 
 
-def focal(logits: torch.Tensor, labels: torch.Tensor, *, gamma: float = 2.0) -> torch.Tensor:
+def focal(logits: torch.Tensor, labels: torch.Tensor, *, focal_gamma: float = 2.0) -> torch.Tensor:
     """Return ``-(1 - p)^gamma log p`` of each message's label (Lin et al., 2017, equation 4)."""
     log_p = functional.log_softmax(logits, dim=-1).gather(1, labels[:, None]).squeeze(1)
-    return -((1 - log_p.exp()) ** gamma) * log_p
+    return -((1 - log_p.exp()) ** focal_gamma) * log_p
 
 
 def logit_adjusted(
@@ -53,15 +53,15 @@ def ldam(
     labels: torch.Tensor,
     *,
     counts: torch.Tensor,
-    max_margin: float = 0.5,
+    ldam_margin: float = 0.5,
 ) -> torch.Tensor:
     """Return the label-distribution-aware margin loss (Cao et al., 2019, equations 11 to 13).
 
-    The label's logit is lowered by ``C / n^(1/4)``, where C gives the rarest label ``max_margin``.
+    The label's logit is lowered by ``C / n^(1/4)``, where C gives the rarest label ``ldam_margin``.
     The paper multiplies logits by 30 besides, since its own are cosines; these are not.
     """
     margins = counts**-0.25
-    margins = margins * (max_margin / margins.max())
+    margins = margins * (ldam_margin / margins.max())
     lowered = logits - functional.one_hot(labels, logits.shape[-1]) * margins
     return functional.cross_entropy(lowered, labels, reduction="none")
 
@@ -72,6 +72,8 @@ LOSSES: dict[str, Callable[..., torch.Tensor]] = {
     "ldam": ldam,
     "logit_adjusted": logit_adjusted,
 }
+#: Those that take how many training messages each label has, as ``counts``.
+WITH_COUNTS = {"ldam", "logit_adjusted"}
 
 
 def inverse(counts: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from smstune.errors import UserError
 from smstune.inference.labels import LabelMap
 from smstune.inference.tokenization import tokenize
-from smstune.text.pii.mask import PLACEHOLDERS
+from smstune.text.pii.placeholders import PLACEHOLDERS
 
 
 def load_tokenizer(

@@ -21,7 +21,7 @@ import opencc
 from pypinyin import lazy_pinyin
 
 from smstune.config.schema import TransformName
-from smstune.text.pii.mask import PLACEHOLDERS
+from smstune.text.pii.placeholders import PLACEHOLDERS
 from smstune.text.variants import PARTS, common_characters, is_han, look_alikes
 
 Transform = Callable[[str, float, Random], str]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from transformers import (
 )
 
 from smstune.config.choices import Attention, Precision
-from smstune.config.schema import Config, LossConfig
+from smstune.config.schema import LOSS_KEYS, Config, LossConfig
 from smstune.data.prepared import load_preparation, load_split
 from smstune.data.splits.methods import SPLITS
 from smstune.errors import UserError
@@ -43,7 +42,7 @@ from smstune.modeling.build import build_new_model, load_pretrained_model
 from smstune.modeling.cpu_layer import use_cpu_layers
 from smstune.modeling.dropout import use_byte_dropout
 from smstune.modeling.lora import add_lora
-from smstune.modeling.losses import CLASS_WEIGHTS, LOSSES, Loss
+from smstune.modeling.losses import CLASS_WEIGHTS, LOSSES, WITH_COUNTS, Loss
 from smstune.modeling.pooling import append_mean_layer
 from smstune.modeling.tokenization import (
     add_missing_characters,
@@ -244,18 +243,12 @@ def _objective(
 ) -> Objective:
     # A label of the map that the data lack counts as one message: its prior is not 0.
     counts = np.bincount(train, minlength=len(labels.names)).clip(min=1)
-    known = {
-        "label_smoothing": section.label_smoothing,
-        "gamma": section.focal_gamma,
-        "max_margin": section.ldam_margin,
-        "tau": section.tau,
-        "counts": torch.tensor(counts, device=device, dtype=torch.float32),
-    }
-    loss = LOSSES[section.name]
-    wanted = inspect.signature(loss).parameters
+    arguments = {key: getattr(section, key) for key in LOSS_KEYS[section.name]}
+    if section.name in WITH_COUNTS:
+        arguments["counts"] = torch.tensor(counts, device=device, dtype=torch.float32)
     weights = section.class_weights and CLASS_WEIGHTS[section.class_weights](counts)
     return Objective(
-        functools.partial(loss, **{key: value for key, value in known.items() if key in wanted}),
+        functools.partial(LOSSES[section.name], **arguments),
         None if weights is None else torch.tensor(weights, device=device, dtype=torch.float32),
         section.reweight_after,
         section.r_drop,

@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_utils import rotate_checkpoints
 
 from smstune.errors import UserError
-from smstune.files import file_written_whole
+from smstune.files import write_json
 from smstune.training.interrupt import epoch_ends
 
 #: Written into a checkpoint when all else is there: the name and size in bytes of every file.
@@ -57,9 +57,7 @@ class CompleteCheckpoints(TrainerCallback):
             return
         checkpoints = Path(str(args.output_dir))
         folder = checkpoints / f"checkpoint-{state.global_step}"
-        sizes = json.dumps(_sizes(folder), indent=2)
-        with file_written_whole(folder / _MARK) as path:
-            path.write_text(sizes + "\n", "utf-8")
+        write_json(folder / _MARK, _sizes(folder))
         for other in checkpoints.glob("checkpoint-*"):
             if not _is_whole(other):
                 rmtree(other, ignore_errors=True)

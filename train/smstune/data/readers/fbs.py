@@ -10,7 +10,9 @@ from smstune.errors import UserError
 from smstune.tables.columns import Columns
 from smstune.tables.encodings import has_bad_bytes, open_text
 from smstune.tables.row import TableRow
-from smstune.text.pii.mask import CODE_WORD, YUAN, PiiSpan, replace_spans
+from smstune.text.pii.codes import CODE_WORD
+from smstune.text.pii.money import YUAN
+from smstune.text.pii.placeholders import PiiSpan, replace_spans
 
 _FBS = {"CELL": "PHONE", "PHONE": "LANDLINE", "HOTLINE": "SERVICE", "DIGIT": "NUM", "BANK": "CARD"}
 _FBS_ADDRESS = re.compile(r"(?<!\S)(?:(https?|www)|\S{0,40}(PHONE|DIGIT) ?\S{0,40}com)\S*(?!\S)")

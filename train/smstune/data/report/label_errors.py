@@ -16,12 +16,10 @@ from scipy.special import log_softmax
 from smstune.arrays import Floats, Ints
 from smstune.data.prepared import load_preparation, load_split
 from smstune.data.splits.methods import SPLITS, kfold_by_group
-from smstune.files import file_written_whole
+from smstune.files import file_written_whole, write_json
 from smstune.inference.labels import LabelMap
 from smstune.inference.linear import ABSENT, fit_linear
-from smstune.text.pii.mask import mask_pii
-
-_CHARACTERS = 120
+from smstune.text.pii.mask import shown
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +79,7 @@ def find_label_errors(
             likely=names[present[likely[at]]],
             given_probability=float(pair[at, 0]),
             likely_probability=float(pair[at, 1]),
-            text=_shown(texts[int(rows[at])]),
+            text=shown(texts[int(rows[at])]),
         )
         for at in ranked[margin[ranked] < 0].tolist()
     ]
@@ -142,8 +140,7 @@ def search_prepared(folder: Path, *, folds: int = 5, seed: int = 42) -> Path:
     manifest = load_preparation(folder) | {
         "label_errors": {"file": path.name, "suspects": len(suspects)}
     }
-    with file_written_whole(folder / "manifest.json") as scratch:
-        scratch.write_text(json.dumps(manifest, ensure_ascii=False, indent=2) + "\n", "utf-8")
+    write_json(folder / "manifest.json", manifest)
     logger.info("%d of %d messages may bear the wrong label: %s", len(suspects), len(texts), path)
     return path
 
@@ -198,8 +195,3 @@ def _probabilities(scores: Floats, given: Ints) -> Floats:
     best = minimize_scalar(loss, bounds=(-4, 4), method="bounded")
     probabilities: Floats = np.exp(log_softmax(scores / np.exp(best.x), axis=1))
     return probabilities
-
-
-def _shown(text: str) -> str:
-    masked = mask_pii(text)
-    return masked if len(masked) <= _CHARACTERS else masked[: _CHARACTERS - 1] + "…"

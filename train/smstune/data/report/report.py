@@ -23,7 +23,7 @@ from smstune.data.splits.contamination import TEST_SAMPLE
 from smstune.reporting.charts import bars, histogram
 from smstune.reporting.format import SPREAD, percent, spread
 from smstune.reporting.html import Section, grid, render_page, table, warning
-from smstune.text.pii.mask import PLACEHOLDERS
+from smstune.text.pii.placeholders import PLACEHOLDERS
 
 #: Texts to token ids, special tokens included, not cut.
 Tokenize = Callable[[Sequence[str]], list[list[int]]]

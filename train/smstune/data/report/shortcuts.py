@@ -25,7 +25,9 @@ from smstune.data.report.sample import Sample, draw_sample
 from smstune.data.report.statistics import Splits
 from smstune.data.splits.methods import kfold_by_group
 from smstune.reporting.format import percent
-from smstune.text.pii.mask import PLACEHOLDERS, mask_pii
+from smstune.text.opt_out import OPT_OUT
+from smstune.text.pii.mask import mask_pii
+from smstune.text.pii.placeholders import PLACEHOLDERS
 
 SAMPLE_ROWS = 20_000
 STYLE = "length, punctuation, digits, placeholders, first and last characters"
@@ -57,7 +59,6 @@ _PLACEHOLDER = re.compile("|".join(map(re.escape, PLACEHOLDERS)))
 _PUNCTUATION = re.compile(r"[^\w\s\ufdd0-\ufdef]")
 _DIGIT, _LATIN, _BLANK = re.compile("[0-9]"), re.compile("[A-Za-z]"), re.compile(r"\s")
 _BRACKETS = re.compile("[【】]")
-_OPT_OUT = re.compile("退订|拒收|退定|回复?[TtNn][DdNn]?(?![A-Za-z])|[Tt][Dd]退")
 _RATES = (_PUNCTUATION, _DIGIT, _LATIN, _BLANK)
 _PRESENCE = {
     "punctuation": _PUNCTUATION,
@@ -65,7 +66,7 @@ _PRESENCE = {
     "a Latin letter": _LATIN,
     "a blank": _BLANK,
     "【 or 】": _BRACKETS,
-    "an opt-out line": _OPT_OUT,
+    "an opt-out line": OPT_OUT,
     **{name: re.compile(mark) for name, mark in _MARKS.items()},
 }
 

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 from smstune.arrays import Ints
 from smstune.data.collect import encode
 from smstune.tables.times import read_time
-from smstune.text.pii.mask import PLACEHOLDERS, mask_pii
+from smstune.text.pii.mask import mask_pii, shown
+from smstune.text.pii.placeholders import PLACEHOLDERS
 
 _ROWS_AT_ONCE = 2_000
-_SHOWN = 120
 
 #: Split by name, with the columns text, label, source, time, group, copies.
 Splits = Mapping[str, pq.ParquetFile]
@@ -166,12 +166,6 @@ def summed(counts: Mapping[tuple[Any, ...], int], *places: int) -> Counter[tuple
     for key, count in counts.items():
         total[tuple(key[place] for place in places)] += count
     return total
-
-
-def shown(text: str) -> str:
-    """Return ``text`` as a report may show it: masked and cut."""
-    masked = mask_pii(text)
-    return masked if len(masked) <= _SHOWN else masked[: _SHOWN - 1] + "…"
 
 
 def batches(splits: Splits, columns: Sequence[str]) -> Iterator[pa.Table]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from smstune.arrays import Assigned
+from smstune.arrays import Assigned, Flags
 from smstune.campaigns.grouping import match, near_matches
 from smstune.campaigns.sketch import Sketches
 from smstune.data.collect import Collected
@@ -37,19 +37,22 @@ def _copied(
     test = test[np.sort(drawn)]
     known = collected.fingerprints
     exact = np.isin(known[test], known[train])
-    near = exact | (match(sketches, test, train) >= 0)
-    return {"exact": float(exact.mean()), "near": float(near.mean())}
+    return _shares(exact, match(sketches, test, train) >= 0)
 
 
 def contamination(test: Sequence[str], train: Sequence[str]) -> dict[str, float]:
     """Return the share of ``test`` with an ``exact`` and with a ``near`` copy in ``train``.
 
     Near means a Jaccard similarity of at least 0.7 over character n-grams, exact copies included
-    (see ``dedup.near_matches``). Both are 0 where there is no test message.
+    (see ``near_matches``). Both are 0 where there is no test message.
     """
-    if not len(test):
-        return {"exact": 0.0, "near": 0.0}
     known = set(train)
-    exact = sum(text in known for text in test) / len(test)
-    near = float((near_matches(test, train) >= 0).mean())
-    return {"exact": exact, "near": near}
+    exact = np.array([text in known for text in test], dtype=bool)
+    return _shares(exact, near_matches(test, train) >= 0)
+
+
+def _shares(exact: Flags, near: Flags) -> dict[str, float]:
+    """Return the shares of test messages with an exact copy, and with any copy, in train."""
+    if not len(exact):
+        return {"exact": 0.0, "near": 0.0}
+    return {"exact": float(exact.mean()), "near": float((exact | near).mean())}

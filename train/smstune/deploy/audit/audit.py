@@ -15,7 +15,7 @@ from smstune.deploy.audit.recipients import read_moment
 from smstune.deploy.audit.report import render_audit
 from smstune.deploy.audit.rules import Labelled, RuleBook
 from smstune.errors import GateError, UserError
-from smstune.files import folder_written_whole
+from smstune.files import folder_written_whole, write_json
 from smstune.inference.classifier import SmsClassifier
 from smstune.progress import Progress
 from smstune.tables.columns import Columns
@@ -65,8 +65,7 @@ def audit(
             "input": source.name,
             "model": _model_scores(classifier.artifact.path, groups.marketing),
         }
-        text = json.dumps(result, ensure_ascii=False, indent=2)
-        (folder / "audit.json").write_text(text + "\n", "utf-8")
+        write_json(folder / "audit.json", result)
         (folder / "audit.html").write_text(render_audit(result, walk.examples), "utf-8")
     return result
 

@@ -12,7 +12,8 @@ from smstune.deploy.audit.rules import Rules, text_hits
 from smstune.inference.classifier import SmsClassifier
 from smstune.tables.row import TableRow, cell_text
 from smstune.text.normalize import MAX_CHARACTERS
-from smstune.text.pii.mask import find_pii, mask_pii
+from smstune.text.pii.find import find_pii
+from smstune.text.pii.mask import mask_pii
 
 #: Columns beside the message.
 OPTIONAL = ("sender", "recipient", "time", "consent")

@@ -15,6 +15,7 @@ from smstune.config.wording import explain
 from smstune.config.yaml_files import read_yaml
 from smstune.errors import UserError
 from smstune.text.normalize import normalize
+from smstune.text.opt_out import OPT_OUT_WORDS
 from smstune.text.pii.mask import mask_pii
 
 #: The book that is used unless another is named.
@@ -117,12 +118,18 @@ class Banned(Words, Labelled):
     """Labels and words."""
 
 
+class OptOut(Words):
+    """``words`` that offer to stop; by default those that the whole project knows."""
+
+    words: tuple[str, ...] = OPT_OUT_WORDS
+
+
 class Rules(Section):
     """Every rule by its name."""
 
     no_consent: Consent
     no_signature: Signature
-    no_opt_out: Words
+    no_opt_out: OptOut
     night: Night
     too_many: Limit
     short_link: Words

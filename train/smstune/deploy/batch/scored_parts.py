@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from smstune.errors import UserError
-from smstune.files import file_written_whole
+from smstune.files import file_written_whole, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +58,7 @@ class Parts:
         if changed is None or changed:
             rmtree(self._folder, ignore_errors=True)
             self._folder.mkdir(parents=True)
-            with file_written_whole(note) as scratch:
-                scratch.write_text(json.dumps(call, indent=2) + "\n", "utf-8")
+            write_json(note, call)
         for unfinished in self._folder.glob(".*.tmp"):
             unfinished.unlink()
         self.done = next(n for n in itertools.count() if not _is_whole(self._part(n)))

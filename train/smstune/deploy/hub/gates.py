@@ -15,7 +15,7 @@ from smstune.errors import UserError
 from smstune.inference.fetch import LOADED
 from smstune.inference.manifest import Manifest
 from smstune.inference.run import load_artifact
-from smstune.text.pii.mask import find_pii
+from smstune.text.pii.find import find_pii
 
 _TEXT = (".json", ".md", ".txt")
 #: Of an onnx graph's own tensors (``.data``) and of safetensors any first bytes are possible.

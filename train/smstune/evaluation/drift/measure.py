@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,12 +19,13 @@ from smstune.evaluation.drift.stability import ANSWER, stability_rows
 from smstune.evaluation.labelled import Fresh, Judged, load_fresh, load_prepared
 from smstune.evaluation.scores.bootstrap import bootstrap_scores, intervals
 from smstune.evaluation.scores.metrics import headline
-from smstune.files import file_written_whole
+from smstune.files import file_written_whole, write_json
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.labels import LabelMap
 from smstune.inference.tokenization import tokenize
 from smstune.tables.columns import Columns
-from smstune.text.pii.mask import PLACEHOLDERS, mask_pii
+from smstune.text.pii.mask import mask_pii
+from smstune.text.pii.placeholders import PLACEHOLDERS
 
 _LEVEL = 0.05
 
@@ -87,9 +87,7 @@ def measure_drift(
     folder = run / "eval" / fresh.name
     with file_written_whole(folder / "drift.html") as path:
         path.write_text(render_drift(drift), "utf-8")
-    with file_written_whole(folder / "drift.json") as path:
-        text = json.dumps(drift, ensure_ascii=False, indent=2, allow_nan=False)
-        path.write_text(text + "\n", "utf-8")
+    write_json(folder / "drift.json", drift)
     return folder / "drift.json"
 
 

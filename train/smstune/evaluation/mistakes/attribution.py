@@ -12,7 +12,7 @@ from smstune.evaluation.labelled import Judged, Labelled
 from smstune.evaluation.mistakes.mistakes import error_order
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.tokenization import data_collator, token_spans
-from smstune.text.pii.mask import find_pii
+from smstune.text.pii.find import find_pii
 
 if TYPE_CHECKING:
     import torch

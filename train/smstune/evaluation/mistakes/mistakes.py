@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from smstune.evaluation.labelled import Judged
 from smstune.inference.labels import LabelMap
-from smstune.text.pii.mask import mask_pii
-
-_CHARACTERS = 120
+from smstune.text.pii.mask import shown
 
 
 def telling_errors(
@@ -60,9 +58,3 @@ def error_order(judged: Judged) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     order = np.argsort(confidence, kind="stable")
     right = (judged.predicted == judged.truth)[order]
     return order[~right][::-1], order[right]
-
-
-def shown(text: str) -> str:
-    """Return a message as a report shows it: masked, and cut to 120 characters."""
-    masked = mask_pii(text)
-    return masked if len(masked) <= _CHARACTERS else masked[: _CHARACTERS - 1] + "…"

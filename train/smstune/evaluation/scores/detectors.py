@@ -9,6 +9,7 @@ import numpy as np
 import opencc
 
 from smstune.arrays import Flags
+from smstune.text.opt_out import OPT_OUT
 from smstune.text.pii.mask import mask_pii
 
 #: Names of slices and the words by which they are told; placeholders are those of mask_pii.
@@ -17,7 +18,7 @@ _WORDS = {
     "bank alert": r"(?:银行|尾号|账户|信用卡).{0,40}?(?:支出|收入|入账|转[入出]|余额|消费|扣款)",
     "delivery": r"快递|包裹|取件|派送|派件|签收|驿站|快件|运单",
     "government": r"公安|税务|社保|医保|法院|检察|政府|居委|街道办|民政|交警|疾控|公积金|人社",
-    "opt-out": r"退订|拒收|回复?[tn]{1,2}d?(?![a-z])",
+    "opt-out": OPT_OUT.pattern,
     "URL": r"\[URL\]|https?://|www\.|[a-z0-9-]+\.(?:com|cn|net|org|top|xyz|example)(?![a-z])",
     "amount": r"\[MONEY\]|[0-9]+(?:\.[0-9]+)?[ ]?[万亿]?元|[¥￥$][ ]?[0-9]",
 }

@@ -1,1 +1,4 @@
-"""A message in, the personal information in it out, or the message with placeholders."""
+"""A message in, the personal information in it out, or the message with placeholders.
+
+Order: placeholders, rule, digits, numbers, accounts, addresses, codes, money, find, mask.
+"""
