@@ -12,7 +12,7 @@ import sys
 from doors import script
 from transformers import TrainerCallback
 
-from smstune.training import assemble
+from smstune.training import finetune as stage
 
 
 class SendSignal(TrainerCallback):
@@ -27,14 +27,14 @@ class SendSignal(TrainerCallback):
 
 def add_to_trainer(callback, patch=setattr):
     """Let every trainer that is assembled have ``callback``."""
-    build = assemble._trainer
+    build = stage.assemble
 
-    def build_with_callback(*args):
-        trainer = build(*args)
-        trainer.add_callback(callback)
-        return trainer
+    def build_with_callback(config):
+        parts = build(config)
+        parts.trainer.add_callback(callback)
+        return parts
 
-    patch(assemble, "_trainer", build_with_callback)
+    patch(stage, "assemble", build_with_callback)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pyarrow.parquet as pq
 import pytest
@@ -13,9 +14,13 @@ from smstune.benchmark.inference import benchmark_inference
 
 def test_dedup(messages, capsys):
     assert run("benchmark", "dedup", messages, "--sizes", "200", "400") == 0
-    table = capsys.readouterr().out
-    assert "messages_per" in table
-    assert "recall" in table
+    groups, recall = re.split(r"(?=┏)", capsys.readouterr().out)[1:]
+    sizes = [int(row.split("│")[1].replace(",", "")) for row in groups.splitlines() if "│" in row]
+    assert sizes == [200, 400]
+    (cells,) = [row.split("│")[1:-1] for row in recall.splitlines() if "│" in row]
+    pairs, share, false_merges = (float(cell.replace(",", "")) for cell in cells)
+    assert pairs > 0
+    assert (share, false_merges) == (1, 0)
 
 
 def test_training_of_each_way(config_file, tmp_path, capsys):

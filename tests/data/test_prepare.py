@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pyarrow.parquet as pq
 import pytest
@@ -228,15 +229,27 @@ def test_report_measures_tokens_when_asked(tmp_path, messages, checkpoint):
     arguments = ("--tokenizer", checkpoint, "--max-length", "20", "--output", out)
     assert run("prepare", messages, *arguments) == 0
     page = (out / "report.html").read_text("utf-8")
-    assert "max_length 20" in page or "max_length of 20" in page or "20 tokens" in page
+    (cut,) = re.findall(r"messages cut by max_length 20</td>\s*<td>(\d+) %", page)
+    assert 0 < int(cut) < 100
     assert "Not measured" not in page
 
 
 def test_label_errors_are_listed(tmp_path, messages):
+    lines = messages.read_text("utf-8").splitlines()
+    # One message of a campaign gets the label of another.
+    wrong = next(index for index, line in enumerate(lines) if ",gambling," in line)
+    lines[wrong] = lines[wrong].replace(",gambling,", ",bank_alert,")
+    spoilt = tmp_path / "spoilt.csv"
+    spoilt.write_text("\n".join(lines) + "\n", "utf-8")
     out = tmp_path / "out"
-    assert run("prepare", messages, "--find-label-errors", "--output", out) == 0
-    for line in (out / "label_errors.jsonl").read_text("utf-8").splitlines():
-        assert {"split", "row", "given", "likely", "text"} <= json.loads(line).keys()
+    assert run("prepare", spoilt, "--find-label-errors", "--output", out) == 0
+    suspects = [json.loads(line) for line in (out / "label_errors.jsonl").open(encoding="utf-8")]
+    assert manifest(out)["label_errors"]["suspects"] == len(suspects) > 0
+    table = rows(out)
+    for suspect in suspects:
+        row = table[suspect["split"]][suspect["row"]]
+        assert row["label"] == suspect["given"] != suspect["likely"]
+    assert ("bank_alert", "gambling") in {(row["given"], row["likely"]) for row in suspects}
 
 
 def test_terms_of_a_public_set_are_in_the_manifest(tmp_path):

@@ -66,11 +66,11 @@ def pool():
 
 
 def test_preparing_holds_a_part_of_the_messages(tmp_path, monkeypatch, pool):
-    monkeypatch.setattr(collect, "_BATCH", 20)
-    monkeypatch.setattr(campaigns, "_ROWS_AT_ONCE", 20)
-    monkeypatch.setattr(split_files, "_BYTES_AT_ONCE", 1 << 18)
+    monkeypatch.setattr(collect, "ROWS_AT_ONCE", 20)
+    monkeypatch.setattr(campaigns, "ROWS_AT_ONCE", 20)
+    monkeypatch.setattr(split_files, "BYTES_AT_ONCE", 1 << 18)
     # By default the sample that style is judged on would be the whole set here.
-    monkeypatch.setattr(sample, "_STRATUM_ROWS", 20)
+    monkeypatch.setattr(sample, "STRATUM_ROWS", 20)
     monkeypatch.setattr(prepare, "check_shortcuts", partial(prepare.check_shortcuts, rows=50))
     cleaned, read = collect.preprocess, Collected.texts
     monkeypatch.setattr(

@@ -141,6 +141,7 @@ def test_a_fine_tune_on_a_cpu_uses_it_unless_compiled_or_sharded(
     config_file, tmp_path, monkeypatch
 ):
     from smstune.training import assemble as assemble_module
+    from smstune.training.trainer import SmsTrainer
 
     def kinds(*overrides):
         paths = [f"training.output_dir={tmp_path}/run", *overrides]
@@ -149,15 +150,14 @@ def test_a_fine_tune_on_a_cpu_uses_it_unless_compiled_or_sharded(
 
     assert kinds() == {CpuLayer, FirstTokenLayer}
     assert kinds("training.torch_compile=true") == {BertLayer, FirstTokenLayer}
+
     # The launcher's FSDP looks for the name.
-    made = assemble_module._trainer
+    class Sharded(SmsTrainer):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.is_fsdp_enabled = True
 
-    def sharded(*args):
-        trainer = made(*args)
-        trainer.is_fsdp_enabled = True
-        return trainer
-
-    monkeypatch.setattr(assemble_module, "_trainer", sharded)
+    monkeypatch.setattr(assemble_module, "SmsTrainer", Sharded)
     assert kinds() == {BertLayer, FirstTokenLayer}
 
 

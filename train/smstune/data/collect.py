@@ -47,7 +47,7 @@ SCHEMA = pa.schema(
     }
 )
 # Of the longest messages these are some 100 MB.
-_BATCH = 2_000
+ROWS_AT_ONCE = 2_000
 
 logger = logging.getLogger(__name__)
 
@@ -233,7 +233,7 @@ def _write_arrow(path: Path, rows: Iterator[dict[str, str | int | None]]) -> Non
         batch: list[dict[str, str | int | None]] = []
         for row in rows:
             batch.append(row)
-            if len(batch) == _BATCH:
+            if len(batch) == ROWS_AT_ONCE:
                 writer.write_batch(pa.RecordBatch.from_pylist(batch, SCHEMA))
                 batch.clear()
         writer.write_batch(pa.RecordBatch.from_pylist(batch, SCHEMA))

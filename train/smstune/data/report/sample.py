@@ -10,7 +10,7 @@ from smstune.arrays import Floats, Ints
 from smstune.data.collect import encode
 from smstune.data.report.statistics import Splits, batches, take_rows
 
-_STRATUM_ROWS = 200
+STRATUM_ROWS = 200
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def draw_sample(splits: Splits, rows: int, seed: int) -> Sample:
         label * max(len(source_codes), 1) + source, return_inverse=True, return_counts=True
     )
     share = min(1.0, rows / max(len(label), 1))
-    quota = np.minimum(counts, np.maximum(np.ceil(share * counts), _STRATUM_ROWS)).astype(int)
+    quota = np.minimum(counts, np.maximum(np.ceil(share * counts), STRATUM_ROWS)).astype(int)
     rng = np.random.default_rng(seed)
     order = np.argsort(stratum, kind="stable")
     parts = np.split(order, np.cumsum(counts)[:-1])

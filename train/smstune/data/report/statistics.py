@@ -18,7 +18,7 @@ from smstune.tables.times import read_time
 from smstune.text.pii.mask import mask_pii, shown
 from smstune.text.pii.placeholders import PLACEHOLDERS
 
-_ROWS_AT_ONCE = 2_000
+ROWS_AT_ONCE = 2_000
 
 #: Split by name, with the columns text, label, source, time, group, copies.
 Splits = Mapping[str, pq.ParquetFile]
@@ -172,7 +172,7 @@ def batches(splits: Splits, columns: Sequence[str]) -> Iterator[pa.Table]:
     """Yield the columns of all splits, some thousand rows at a time."""
     for rows in splits.values():
         # Not by a scanner of datasets, which reads a whole file ahead of a slow reader.
-        for batch in rows.iter_batches(_ROWS_AT_ONCE, columns=list(columns), use_threads=False):
+        for batch in rows.iter_batches(ROWS_AT_ONCE, columns=list(columns), use_threads=False):
             if len(batch):
                 yield pa.Table.from_batches([batch])
 

@@ -26,7 +26,7 @@ _ADDED = {
 }
 #: Columns of a split file.
 SPLIT_SCHEMA = pa.schema([*(SCHEMA.field(name) for name in _COPIED), *_ADDED.items()])
-_BYTES_AT_ONCE = 1 << 24
+BYTES_AT_ONCE = 1 << 24
 
 
 def write_splits(
@@ -55,7 +55,7 @@ def write_splits(
             )
             for index, writer in enumerate(writers):
                 waiting[index].append(table.filter(pa.array(assigned[rows] == index)))
-                if sum(part.nbytes for part in waiting[index]) >= _BYTES_AT_ONCE:
+                if sum(part.nbytes for part in waiting[index]) >= BYTES_AT_ONCE:
                     writer.write_table(pa.concat_tables(waiting[index]))
                     waiting[index].clear()
         for writer, tables in zip(writers, waiting, strict=True):
