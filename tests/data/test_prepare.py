@@ -226,10 +226,10 @@ def test_check_pii_finds_or_not(tmp_path, prepared, capsys):
 
 def test_report_measures_tokens_when_asked(tmp_path, messages, checkpoint):
     out = tmp_path / "out"
-    arguments = ("--tokenizer", checkpoint, "--max-length", "20", "--output", out)
+    arguments = ("--tokenizer", checkpoint, "--max-length", "40", "--output", out)
     assert run("prepare", messages, *arguments) == 0
     page = (out / "report.html").read_text("utf-8")
-    (cut,) = re.findall(r"messages cut by max_length 20</td>\s*<td>(\d+) %", page)
+    (cut,) = re.findall(r"messages cut by max_length 40</td>\s*<td>(\d+) %", page)
     assert 0 < int(cut) < 100
     assert "Not measured" not in page
 

@@ -160,9 +160,7 @@ def _token_section(
     """Return the section and its warnings, measured on a random sample."""
     title, warnings = "Length in tokens", []
     if tokenizer is None:
-        needs = (
-            "what max_length cuts and which tokens are unknown needs smstune prepare --tokenizer."
-        )
+        needs = "smstune prepare --tokenizer shows what max_length cuts and what is unknown."
         return Section(title, f"Not measured: {needs}"), []
     total = sum(rows.metadata.num_rows for rows in splits.values())
     rows = np.sort(np.random.default_rng(0).permutation(total)[:_TOKEN_ROWS])
