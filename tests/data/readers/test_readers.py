@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import zipfile
 
@@ -36,6 +37,14 @@ def test_generic_formats_agree(tmp_path):
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     for suffix in ("csv", "tsv", "jsonl", "parquet"):
         assert texts_and_labels(read(tmp_path / f"a.{suffix}")) == ROWS, suffix
+
+
+def test_compressed_tables_are_read_and_their_source_is_named_without_it(tmp_path):
+    write_csv(tmp_path / "a.csv", ROWS, ("text", "label"))
+    with gzip.open(tmp_path / "b.csv.gz", "wb") as stream:
+        stream.write((tmp_path / "a.csv").read_bytes())
+    assert texts_and_labels(read(tmp_path / "b.csv.gz")) == ROWS
+    assert parse_input(str(tmp_path / "b.csv.gz")).source == "b"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])

@@ -10,6 +10,7 @@ from smstune.data.readers.fbs import read_fbs
 from smstune.data.readers.hub import read_hub
 from smstune.data.readers.nus import read_nus
 from smstune.errors import UserError
+from smstune.tables.encodings import COMPRESSION
 from smstune.tables.read import READERS, Reader
 
 #: The bundled messages.
@@ -53,14 +54,23 @@ def parse_input(text: str, default: str | None = None) -> Input:
         name = default or _guess_reader(path)
     if name not in SOURCES:
         raise UserError(f"expected a source of {', '.join(SOURCES)}, found {name!r} for {text}")
-    generic = name in ("csv", "tsv", "jsonl", "parquet")
-    return Input(
-        path, SOURCES[name], path.stem if generic else str(path) if name == "hub" else name
-    )
+    return Input(path, SOURCES[name], _source_name(name, path))
+
+
+def _source_name(reader: str, path: Path) -> str:
+    if reader == "hub":
+        return str(path)
+    generic = reader in ("csv", "tsv", "jsonl", "parquet")
+    return _unpacked(path).stem if generic else reader
+
+
+def _unpacked(path: Path) -> Path:
+    """Return the path without the suffix of its compression."""
+    return path.with_suffix("") if path.suffix in COMPRESSION else path
 
 
 def _guess_reader(path: Path) -> str:
-    suffix = path.suffix.lower().lstrip(".")
+    suffix = _unpacked(path).suffix.lower().lstrip(".")
     if path.is_dir():
         return "fbs"
     if path.exists():
