@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None) -> None:
         section = config.evaluation.model_copy(update={"split": args.split})
         config = config.model_copy(update={"evaluation": section})
     columns = Columns(text=args.text_column, label=args.label_column)
-    _check_messages(args, columns)
+    _check_messages(args, columns, Path(manifest.data["path"]), config.evaluation.split)
     classifier = _load(args, manifest, config.evaluation)
     if args.drift is not None:
         from smstune.evaluation.drift.measure import measure_drift
@@ -110,7 +110,11 @@ def _load(args: argparse.Namespace, manifest: Manifest, section: EvaluationConfi
     classifier = load(manifest, backend="torch")
     manifest = calibrate_run(classifier, section)
     chosen, _ = pick_backend(args.run, manifest, classifier.device, args.backend, "auto")
-    return classifier.with_manifest(manifest) if chosen == "torch" else load(manifest)
+    return (
+        classifier.with_manifest(manifest)
+        if chosen == "torch"
+        else load(manifest, backend=args.backend)
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -155,11 +159,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check_messages(args: argparse.Namespace, columns: Columns) -> None:
-    """Check that the file of --data or --drift is there and has the columns."""
+def _check_messages(args: argparse.Namespace, columns: Columns, prepared: Path, split: str) -> None:
+    """Check that the messages to look at are there, with their columns."""
+    from smstune.data.prepared import split_file
     from smstune.data.readers.catalogue import parse_input
 
     name = args.data if args.drift is None else args.drift
+    if name is None or args.drift is not None:
+        split_file(prepared, split)
     if name is not None:
         item = parse_input(str(name))
         columns = replace(columns, labelled=args.drift is None)

@@ -58,8 +58,9 @@ def main(argv: Sequence[str] | None) -> None:
         section.text_column, section.label_column, section.group_column, section.time_column
     )
     for item in (*inputs, *tests):
-        # The first row shows whether the columns are there.
-        next(iter(item.reader(item.path, columns)), None)
+        # The first row shows whether the columns are there; a data set of the hub is no local file.
+        if item.path.exists():
+            next(iter(item.reader(item.path, columns)), None)
     from smstune.data.prepare import prepare
     from smstune.data.splits.assign import SplitChoice
 

@@ -19,6 +19,21 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 
 
+def split_file(folder: Path, split: str) -> Path:
+    """Return the file of one split of a prepared folder.
+
+    Raises:
+        UserError: if there is none.
+    """
+    path = folder / f"{split}.parquet"
+    if not path.is_file():
+        raise UserError(
+            f"expected a prepared folder, found no {path.name} in {folder}: run `smstune prepare` "
+            "first, or correct data.path"
+        )
+    return path
+
+
 def load_split(folder: Path, split: str) -> Dataset:
     """Return one split of a prepared folder.
 
@@ -27,12 +42,7 @@ def load_split(folder: Path, split: str) -> Dataset:
     """
     from datasets import Dataset
 
-    path = folder / f"{split}.parquet"
-    if not path.is_file():
-        raise UserError(
-            f"expected a prepared folder, found no {path.name} in {folder}: run `smstune prepare` "
-            "first, or correct data.path"
-        )
+    path = split_file(folder, split)
     try:
         return Dataset(pq.read_table(path))
     except (pa.ArrowInvalid, OSError) as error:
