@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -26,11 +27,11 @@ def test_help_lists_each_command_with_its_first_line(capsys):
 
 
 def test_the_module_and_the_entry_point_call_the_same_main():
-    for call in ([sys.executable, "-m", "smstune"], [str(Path(sys.executable).parent / "smstune")]):
-        if not Path(call[0]).is_file():
-            pytest.skip("needs an installed smstune")
-        done = subprocess.run([*call, "configs"], capture_output=True, text=True, check=True)
-        assert "recipes/lora" in done.stdout.splitlines()
+    (entry,) = entry_points(group="console_scripts", name="smstune")
+    assert entry.load() is main
+    call = [sys.executable, "-m", "smstune", "configs"]
+    done = subprocess.run(call, capture_output=True, text=True, check=True)
+    assert "recipes/lora" in done.stdout.splitlines()
 
 
 def test_unknown_command_ends_with_status_2_and_a_suggestion(capsys):

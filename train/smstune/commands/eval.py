@@ -162,15 +162,14 @@ def _parser() -> argparse.ArgumentParser:
 def _check_messages(args: argparse.Namespace, columns: Columns, prepared: Path, split: str) -> None:
     """Check that the messages to look at are there, with their columns."""
     from smstune.data.prepared import split_file
-    from smstune.data.readers.catalogue import parse_input
+    from smstune.data.readers.catalogue import check_input, parse_input
 
     name = args.data if args.drift is None else args.drift
     if name is None or args.drift is not None:
         split_file(prepared, split)
     if name is not None:
-        item = parse_input(str(name))
         columns = replace(columns, labelled=args.drift is None)
-        next(iter(item.reader(item.path, columns)), None)
+        check_input(parse_input(str(name)), columns)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -47,8 +47,8 @@ def _how_to_prepare(config: str, overrides: Sequence[str], *, known: bool) -> st
 
     ``known`` says whether the configuration names the messages.
     """
-    kept = [word for word in overrides if word.startswith(("data.path=", "prepare."))]
-    words = shlex.join(["smstune", "prepare", "--config", config, *kept])
+    for_data = [word for word in overrides if word.startswith(("data.path=", "prepare."))]
+    words = shlex.join(["smstune", "prepare", "--config", config, *for_data])
     return f"`{words}`" if known else f"`{words} INPUT`, where INPUT is your messages"
 
 

@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None) -> None:
     inputs, tests, terms = _inputs(args, section)
     _check_flags(args, section)
     from smstune.config.shipped import find_config
+    from smstune.data.readers.catalogue import check_input
     from smstune.inference.labels import LabelMap
     from smstune.tables.columns import Columns
 
@@ -58,9 +59,7 @@ def main(argv: Sequence[str] | None) -> None:
         section.text_column, section.label_column, section.group_column, section.time_column
     )
     for item in (*inputs, *tests):
-        # The first row shows whether the columns are there; a data set of the hub is no local file.
-        if item.path.exists():
-            next(iter(item.reader(item.path, columns)), None)
+        check_input(item, columns)
     from smstune.data.prepare import prepare
     from smstune.data.splits.assign import SplitChoice
 

@@ -95,8 +95,8 @@ def describe_kept(state: TrainerState) -> str:
         return f"kept the weights of step {state.global_step}"
     step = int(Path(best).name.rpartition("-")[2])
     rows: list[dict[str, Any]] = state.log_history
-    found = (row for row in rows if row["step"] == step and "eval_macro_f1" in row)
-    row = next(found, None)
+    evaluated = (row for row in rows if row["step"] == step and "eval_macro_f1" in row)
+    row = next(evaluated, None)
     scores = f": {_scores(row)}" if row else ""
     return f"kept the checkpoint of step {step}, the best macro-F1{scores}"
 

@@ -10,6 +10,7 @@ from smstune.data.readers.fbs import read_fbs
 from smstune.data.readers.hub import read_hub
 from smstune.data.readers.nus import read_nus
 from smstune.errors import UserError
+from smstune.tables.columns import Columns
 from smstune.tables.encodings import COMPRESSION
 from smstune.tables.read import READERS, Reader
 
@@ -55,6 +56,18 @@ def parse_input(text: str, default: str | None = None) -> Input:
     if name not in SOURCES:
         raise UserError(f"expected a source of {', '.join(SOURCES)}, found {name!r} for {text}")
     return Input(path, SOURCES[name], _source_name(name, path))
+
+
+def check_input(item: Input, columns: Columns) -> None:
+    """Read the first row of an input, which shows whether it can be read and has the columns.
+
+    A data set of the hub, which is no local file, is not asked twice.
+
+    Raises:
+        UserError: if not.
+    """
+    if item.path.exists():
+        next(iter(item.reader(item.path, columns)), None)
 
 
 def _source_name(reader: str, path: Path) -> str:

@@ -25,10 +25,10 @@ def read_hub(path: Path, columns: Columns) -> Iterator[TableRow]:
             f"({type(error).__name__}: {error})"
         ) from error
     for split, table in splits.items():
-        place = f"{name}/{split}"
-        require_columns(place, columns, table.column_names)
+        split_name = f"{name}/{split}"
+        require_columns(split_name, columns, table.column_names)
         feature = table.features.get(columns.label)
         for number, fields in enumerate(table, 1):
             if isinstance(feature, ClassLabel) and fields[columns.label] is not None:
                 fields[columns.label] = feature.int2str(fields[columns.label])
-            yield make_row(place, number, fields, columns)
+            yield make_row(split_name, number, fields, columns)
