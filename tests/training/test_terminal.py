@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import pty
 import re
@@ -12,6 +13,7 @@ import sys
 import termios
 
 import pytest
+import transformers
 from doors import ROOT, TINY_OVERRIDES, run, write_csv
 
 
@@ -40,7 +42,11 @@ def test_a_fine_tune_in_lines(config_file, overrides, tmp_path, capsys):
     assert "it/s" not in captured.err
 
 
-def test_quiet_leaves_warnings_alone(config_file, overrides, capsys):
+def test_quiet_leaves_warnings_alone(config_file, overrides, capsys, monkeypatch):
+    # As in a notebook that has used transformers before; its log reaches ours when CI is set.
+    transformers_log = logging.getLogger("transformers")
+    monkeypatch.setattr(transformers_log, "propagate", True)
+    transformers.logging.set_verbosity_info()
     assert run("finetune", config_file, *overrides, "--quiet") == 0
     assert capsys.readouterr().err == ""
 

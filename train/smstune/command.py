@@ -115,9 +115,6 @@ def setup_logging() -> None:
     logging.getLogger().handlers = [handler]
     logging.captureWarnings(True)
     set_verbosity()
-    # Read by the libraries when they are imported, which is later.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("DATASETS_VERBOSITY", "error")
     if not is_main_process():
         logging.disable(logging.ERROR)
         os.environ["TQDM_DISABLE"] = "1"
@@ -129,5 +126,8 @@ def set_verbosity(*, quiet: bool = False, verbose: bool = False) -> None:
     logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
     # What libraries tell a developer by the module `warnings` is nothing that a user can act on.
     logging.getLogger("py.warnings").setLevel(logging.INFO if verbose else logging.ERROR)
-    if verbose:
-        os.environ["TRANSFORMERS_VERBOSITY"] = os.environ["DATASETS_VERBOSITY"] = "info"
+    library_level = "info" if verbose else "error"
+    for library in ("transformers", "datasets"):
+        # The variable is read when the library is imported; in a notebook it may be already.
+        os.environ[f"{library.upper()}_VERBOSITY"] = library_level
+        logging.getLogger(library).setLevel(library_level.upper())
