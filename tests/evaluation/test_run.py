@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from doors import run, write_csv
+from doors import change_json, run, write_csv
 from sklearn.metrics import f1_score
 
 KEYS = {
@@ -120,8 +120,6 @@ def test_changed_data_is_refused(evaluated, tmp_path, prepared, capsys):
     shutil.copy(other / "train.parquet", other / "test.parquet")
     copy = tmp_path / "run"
     shutil.copytree(evaluated, copy)
-    manifest = json.loads((copy / "manifest.json").read_text("utf-8"))
-    manifest["data"]["path"] = str(other)
-    (copy / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    change_json(copy / "manifest.json", lambda manifest: manifest["data"].update(path=str(other)))
     assert run("eval", copy) == 2
     assert "found another test.parquet" in capsys.readouterr().err

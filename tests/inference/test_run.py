@@ -5,10 +5,9 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from doors import change_json, run
+from doors import change_json, name_in_manifest, run
 
 from smstune.errors import UserError
-from smstune.files import file_hash
 from smstune.inference.run import load_artifact
 
 
@@ -16,11 +15,6 @@ from smstune.inference.run import load_artifact
 def copy(finished_run, tmp_path):
     shutil.copytree(finished_run, tmp_path / "run")
     return tmp_path / "run"
-
-
-def trust(run, name):
-    """Make the manifest name the file as it is now, as a careless hand would."""
-    change_json(run / "manifest.json", lambda m: m["sha256"].update({name: file_hash(run / name)}))
 
 
 def test_whole_folder_loads(copy):
@@ -45,7 +39,7 @@ def test_missing_file_is_told(copy, name):
 
 def test_other_label_order_is_refused(copy):
     change_json(copy / "labels.json", lambda rows: rows.reverse())
-    trust(copy, "labels.json")
+    name_in_manifest(copy, "labels.json")
     with pytest.raises(UserError, match=r"labels.json has the labels \['bank_alert'"):
         load_artifact(copy)
 
@@ -63,7 +57,7 @@ def test_larger_tokenizer_is_refused(copy):
         tokenizer["added_tokens"].append(extra)
 
     change_json(copy / "tokenizer.json", grow)
-    trust(copy, "tokenizer.json")
+    name_in_manifest(copy, "tokenizer.json")
     with pytest.raises(UserError, match="the tokenizer has"):
         load_artifact(copy)
 

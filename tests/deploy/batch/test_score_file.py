@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import scoring_child
 import zstandard
-from doors import ROOT, SAMPLE, run
+from doors import ROOT, SAMPLE, change_json, run
 
 from smstune.deploy.batch import score_file as batch
 from smstune.deploy.batch import scorer
@@ -163,9 +163,7 @@ def test_another_input_run_or_option_starts_anew(
         rows = sample(30)
         write_jsonl(source, [*rows[1:], rows[0]])
     elif change == "run":
-        manifest = json.loads((model / "manifest.json").read_text("utf-8"))
-        manifest["calibration"]["temperature"] = 3.0
-        (model / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+        change_json(model / "manifest.json", lambda m: m["calibration"].update(temperature=3.0))
     else:
         options = ["--precision", "bf16"]
     assert run("predict", model, source, output, *options) == 0

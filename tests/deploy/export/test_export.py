@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import signal
+import subprocess
 import sys
 
 import numpy as np
 import onnx
 import onnxruntime.quantization
 import pytest
-from doors import change_json, run
+from doors import ROOT, change_json, name_in_manifest, run
 from onnx import numpy_helper
 
 from smstune.deploy.export import graph as onnx_graph
@@ -70,6 +74,8 @@ def test_folder_says_what_it_holds(exported):
     assert there == {*names, "export.json", "report.md"}
     for name, file in export["files"].items():
         assert file["sha256"] == file_hash(exported / "onnx" / name)
+        assert manifest["sha256"][f"onnx/{name}"] == file["sha256"]
+
         assert {"torch fp32", "onnx fp32", "onnx int8", "onnx fp16"} <= set(file["latency"])
         for row in file["latency"].values():
             assert 0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"]
@@ -121,8 +127,7 @@ def test_another_architecture_is_exported_as_it_is(finished_run, tmp_path):
     path = tmp_path / "run"
     shutil.copytree(finished_run, path)
     change_json(path / "config.json", lambda config: config.update(hidden_act="relu"))
-    digest = file_hash(path / "config.json")
-    change_json(path / "manifest.json", lambda m: m["sha256"].update({"config.json": digest}))
+    name_in_manifest(path, "config.json")
     assert run("export", path, "--format", "onnx", "onnx-int8") == 0
     assert "Softmax" in operators(path / "onnx/model.onnx")
     torch, fp32 = (load(path, backend=name, precision="fp32") for name in ("torch", "onnx"))
@@ -140,6 +145,7 @@ def test_tampered_file_is_refused(copy, how, monkeypatch):
 
 def test_files_of_another_run_are_refused(copy):
     change_json(copy / "onnx/export.json", lambda export: export.update(weights_sha256="0" * 64))
+    name_in_manifest(copy, "onnx/export.json")
     with pytest.raises(UserError, match="other weights than the manifest"):
         load(copy)
 
@@ -148,7 +154,7 @@ def test_form_that_is_not_there_says_how_to_make_it(plain, copy):
     with pytest.raises(UserError, match="--format onnx"):
         load(plain, backend="onnx")
     (copy / "onnx/model_int8.onnx").unlink()
-    with pytest.raises(UserError, match="--format onnx-int8"):
+    with pytest.raises(UserError, match="or export the run again"):
         load(copy, precision="int8")
     with pytest.raises(UserError, match="found bf16"):
         load(copy, backend="onnx", precision="bf16")
@@ -169,8 +175,7 @@ def test_folder_without_weights_answers_by_onnx(copy):
 def test_larger_tokenizer_is_refused_without_weights(copy):
     (copy / "model.safetensors").unlink()
     change_json(copy / "config.json", lambda config: config.update(vocab_size=100))
-    digest = file_hash(copy / "config.json")
-    change_json(copy / "manifest.json", lambda m: m["sha256"].update({"config.json": digest}))
+    name_in_manifest(copy, "config.json")
     with pytest.raises(UserError, match="the tokenizer has"):
         load(copy)
 
@@ -187,6 +192,7 @@ def test_auto_takes_the_fastest_of_what_is_there(copy, plain, monkeypatch):
     assert chosen(copy, precision="bf16") == ("torch", "bf16")
     assert chosen(plain, precision="fp32") == ("torch", "fp32")
     change_json(copy / "onnx/export.json", lambda export: export["files"].pop("model_int8.onnx"))
+    name_in_manifest(copy, "onnx/export.json")
     assert chosen(copy)[0] == "torch"
     monkeypatch.setattr(torch_devices, "multiplies_bf16", lambda device: False)
     assert chosen(copy) == ("onnx", "fp32")
@@ -210,18 +216,9 @@ def test_parity_gate_stops_a_wrong_graph(plain, monkeypatch, capsys):
 @pytest.fixture
 def ruined(monkeypatch):
     """Make quantisation get the scale of the first layer's weights wrong."""
-    quantize = onnxruntime.quantization.quantize_dynamic
-
-    def ruin(source, target, **how):
-        quantize(source, target, **how)
-        model = onnx.load(target)
-        for one in model.graph.initializer:
-            if "encoder.layer.0." in one.name and one.name.endswith("_scale"):
-                wrong = numpy_helper.to_array(one) * 30
-                one.CopyFrom(numpy_helper.from_array(wrong, one.name))
-        onnx.save(model, target)
-
-    monkeypatch.setattr(onnxruntime.quantization, "quantize_dynamic", ruin)
+    change_of_initializer(
+        monkeypatch, r"encoder\.layer\.0\..*_scale$", lambda numbers: numbers * 30
+    )
 
 
 def test_quality_gate_names_the_layer_to_keep(copy, ruined, capsys):
@@ -241,6 +238,48 @@ def test_quality_gate_names_the_layer_to_keep(copy, ruined, capsys):
     files = read(copy)["files"]
     assert files["model_int8.onnx"]["keep_fp32"] == ["bert.encoder.layer.0"]
     assert files["model.onnx"] == before["files"]["model.onnx"]
+
+
+def change_of_initializer(monkeypatch, name, change):
+    """Let quantisation change the numbers whose names match."""
+    quantize = onnxruntime.quantization.quantize_dynamic
+
+    def quantize_and_change(source, target, **how):
+        quantize(source, target, **how)
+        model = onnx.load(target)
+        for tensor in model.graph.initializer:
+            if re.search(name, tensor.name):
+                numbers = change(numpy_helper.to_array(tensor).copy())
+                tensor.CopyFrom(numpy_helper.from_array(numbers, tensor.name))
+        onnx.save(model, target)
+
+    monkeypatch.setattr(onnxruntime.quantization, "quantize_dynamic", quantize_and_change)
+
+
+def contents(path):
+    files = [file for file in path.rglob("*") if file.is_file() and "eval" not in file.parts]
+    return {str(file.relative_to(path)) for file in files}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("number", range(1, 7))
+def test_killed_at_any_renaming_an_export_leaves_the_old_form_or_the_new_one(
+    copy, tmp_path, number
+):
+    export = ("export", copy, "--format", "onnx-int8", "--keep-fp32", "bert.encoder.layer.0")
+    undisturbed = shutil.copytree(copy, tmp_path / "undisturbed")
+    assert run("export", undisturbed, *export[2:]) == 0
+    old, new = (load(path, precision="int8").predict(TEXTS) for path in (copy, undisturbed))
+    assert old != new
+    child = [sys.executable, ROOT / "tests/killed_child.py", str(number), str(copy), *export]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'train'}:{ROOT / 'tests'}"}
+    done = subprocess.run([str(word) for word in child], env=environment, check=False)
+    assert done.returncode == (-signal.SIGKILL if number < 6 else 0)
+    assert load(copy, precision="int8").predict(TEXTS) == (old if number <= 2 else new)
+    assert run(*export) == 0
+    assert load(copy, precision="int8").predict(TEXTS) == new
+    assert contents(copy) == contents(undisturbed)
 
 
 def test_unknown_layer_is_told(plain, capsys):

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from doors import run
+from doors import change_json, run
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.multitest import multipletests
 
@@ -148,8 +148,6 @@ def test_what_cannot_be_compared_is_told(make, finished_run, tmp_path, capsys):
     ):
         assert run("compare", *runs) == 2
         assert expected in capsys.readouterr().err.splitlines()[-1]
-    manifest = json.loads((other / "manifest.json").read_text("utf-8"))
-    manifest["labels"] = manifest["labels"][::-1]
-    (other / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    change_json(other / "manifest.json", lambda manifest: manifest["labels"].reverse())
     assert run("compare", one, other) == 2
     assert "only runs with the same labels" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
-from doors import LABELS, run, write_csv
+from doors import LABELS, name_in_manifest, run, write_csv
 from safetensors.numpy import load_file, save_file
 
 from smstune.config.schema import GateConfig
@@ -17,7 +17,6 @@ from smstune.evaluation.mistakes.mistakes import telling_errors
 from smstune.evaluation.scores.detectors import detect
 from smstune.evaluation.scores.gates import check_gates
 from smstune.evaluation.scores.slices import hard_twins, slice_scores
-from smstune.files import file_hash
 from smstune.inference.labels import LabelMap
 
 MAP = LabelMap.from_names(("sale", "scam"), ("marketing", "fraud"))
@@ -219,9 +218,7 @@ def test_diverged_model_is_told(copy, tmp_path, capsys):
     weights = load_file(broken / "model.safetensors")
     weights["classifier.bias"][:] = np.nan
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
-    manifest = json.loads((broken / "manifest.json").read_text("utf-8"))
-    manifest["sha256"]["model.safetensors"] = file_hash(broken / "model.safetensors")
-    (broken / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    name_in_manifest(broken, "model.safetensors")
     for command in (
         ("eval", broken),
         ("eval", broken, "--calibrate"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ Decision = Literal["block", "review", "pass"]
 class OperatingPoint(BaseModel):
     """A threshold on the summed probability of the guarded labels, and what was promised for it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
     #: Labels or parents of labels, as the configuration names them.
@@ -38,13 +38,15 @@ class OperatingPoint(BaseModel):
 class Calibration(BaseModel):
     """What turns logits into the probabilities, labels and decisions that a run answers with."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    temperature: float = Field(1.0, gt=0)
+    # Wider than what is ever fitted (evaluation/calibration/fit.py), so that a value out of these
+    # bounds is damage.
+    temperature: float = Field(1.0, ge=0.05, le=20)
     #: What the linear model's scores are multiplied by before they are added to the logits.
-    linear_weight: float = Field(0.0, ge=0)
+    linear_weight: float = Field(0.0, ge=0, le=100)
     #: Added to the log-probability of each label before the largest is the answer; empty: nothing.
-    label_bias: list[float] = []
+    label_bias: list[Annotated[float, Field(ge=-100, le=100)]] = []
     operating_points: list[OperatingPoint] = []
     #: What it was fitted on and what that brought; empty: it was not fitted.
     fitted_on: dict[str, Any] = {}

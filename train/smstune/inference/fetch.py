@@ -19,20 +19,8 @@ from huggingface_hub.errors import (
 )
 
 from smstune.errors import UserError
+from smstune.inference.manifest import MANIFEST, NAMED, load_manifest
 
-#: The files of a repository that loading reads; nothing else is fetched.
-LOADED = (
-    "manifest.json",
-    "config.json",
-    "model.safetensors",
-    "linear.safetensors",
-    "labels.json",
-    "tokenizer*.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "onnx/*",
-)
 #: What the hub client raises that is no bug of ours.
 HUB_ERRORS = (
     HfHubHTTPError,
@@ -73,10 +61,12 @@ def local_folder(path_or_id: str | Path, revision: str | None = None) -> Path:
     repo_id = str(path_or_id)
     try:
         # First the small file that says whether this is a run at all, and of which commit.
-        manifest = Path(hf_hub_download(repo_id, "manifest.json", revision=revision))
-        return Path(
-            snapshot_download(repo_id, revision=manifest.parent.name, allow_patterns=list(LOADED))
-        )
+        commit = Path(hf_hub_download(repo_id, MANIFEST, revision=revision)).parent
+        manifest = load_manifest(commit)
+        # An earlier version's manifest does not name all that is read.
+        names = NAMED if manifest.checksum is None else manifest.sha256
+        patterns = [MANIFEST, *names]
+        return Path(snapshot_download(repo_id, revision=commit.name, allow_patterns=patterns))
     except HUB_ERRORS as error:
         raise UserError(
             f"expected a run folder or a repository of the hub at {repo_id!r}, found no such "

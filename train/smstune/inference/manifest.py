@@ -1,22 +1,48 @@
-"""manifest.json: what a run is made of."""
+"""manifest.json: what a run is made of, and the files that its answers are computed from."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from smstune.config.wording import explain
 from smstune.errors import UserError
-from smstune.files import file_written_whole
+from smstune.files import file_hash, file_written_whole
 from smstune.inference.decision import Calibration
+from smstune.inference.linear import LINEAR
 from smstune.text.normalize import NORMALIZER_VERSION
 
 FORMAT_VERSION = 1
-#: Files whose hash the manifest holds and loading checks.
-WEIGHTS = "model.safetensors"
-HASHED = ("config.json", WEIGHTS, "tokenizer.json", "labels.json")
+MANIFEST = "manifest.json"
+CONFIG, WEIGHTS, LABELS = "config.json", "model.safetensors", "labels.json"
+#: What transformers reads a tokenizer from.
+TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+)
+#: Files that every run has and every manifest names.
+HASHED = (CONFIG, WEIGHTS, TOKENIZER[0], LABELS)
+#: What `smstune export` leaves: what the forms are, the same for a reader, and the forms.
+EXPORT, EXPORT_REPORT = "onnx/export.json", "onnx/report.md"
+FORMS = ("onnx/model.onnx", "onnx/model_int8.onnx", "onnx/model_fp16.onnx")
+EXPORTED_FILES = (EXPORT, EXPORT_REPORT, *FORMS)
+#: What a manifest may name, and so all that is ever read of a run folder to answer a message.
+NAMED = (*HASHED, LINEAR, *TOKENIZER[1:], *EXPORTED_FILES)
+#: Files that a manifest of an earlier version, which has no checksum, does not name.
+_UNNAMED_BEFORE = frozenset({*TOKENIZER[1:], *EXPORTED_FILES})
+#: Where `smstune export` puts whole what the manifest names next, until it is put in place.
+STAGED = ".exported"
+
+logger = logging.getLogger(__name__)
 
 
 class TextOptions(BaseModel):
@@ -37,30 +63,65 @@ class Manifest(BaseModel):
     labels: list[str]
     parents: list[str | None]
     text: TextOptions
-    max_length: int
+    max_length: int = Field(ge=3, le=1_000_000)
     calibration: Calibration = Calibration()
     data: dict[str, Any]
     base_model: dict[str, str | None]
     training: dict[str, Any]
     versions: dict[str, str]
+    #: SHA-256 of every file that an answer is computed from, by its name in the run folder.
     sha256: dict[str, str] = {}
+    #: SHA-256 of all other values (``_checksum``), against damage; earlier versions wrote none.
+    checksum: str | None = None
+
+    @field_validator("calibration")
+    @classmethod
+    def _has_thresholds_of_probabilities(cls, calibration: Calibration) -> Calibration:
+        for point in calibration.operating_points:
+            for threshold in (point.threshold, point.review_from):
+                # Rounding may take a sum of probabilities past 1.
+                if threshold is not None and not 0 <= threshold <= 1 + 1e-6:
+                    raise ValueError(f"{point.name}: no threshold of a probability: {threshold:g}")
+        return calibration
 
 
-def store_calibration(path: Path, manifest: Manifest, calibration: Calibration) -> Manifest:
-    """Put another calibration into a run folder's manifest, whole or not at all, and return it."""
-    manifest = manifest.model_copy(update={"calibration": calibration})
-    with file_written_whole(path / "manifest.json") as scratch:
+def write_manifest(run: Path, manifest: Manifest) -> Manifest:
+    """Write ``manifest.json`` of a run folder, whole, with its checksum, and return what it holds.
+
+    A manifest without a checksum (a new run's, or an earlier version's) is completed: it gets the
+    hash of each file of the folder that answers are computed from and that it does not name. One
+    that has a checksum keeps its hashes: what was changed or laid beside since is not taken in.
+    """
+    if manifest.checksum is None:
+        unnamed = [name for name in NAMED if name not in manifest.sha256 and (run / name).is_file()]
+        hashes = manifest.sha256 | {name: file_hash(run / name) for name in unnamed}
+        manifest = manifest.model_copy(update={"sha256": hashes})
+    checksum = _checksum(json.loads(manifest.model_dump_json()))
+    manifest = manifest.model_copy(update={"checksum": checksum})
+    with file_written_whole(run / MANIFEST) as scratch:
         scratch.write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
     return manifest
+
+
+def store_calibration(run: Path, manifest: Manifest, calibration: Calibration) -> Manifest:
+    """Put another calibration into a run folder's manifest, whole or not at all, and return it."""
+    return write_manifest(run, manifest.model_copy(update={"calibration": calibration}))
+
+
+def _checksum(values: dict[str, Any]) -> str:
+    """Return the SHA-256 of a manifest's values but ``checksum``, in JSON with sorted keys."""
+    values = {name: value for name, value in values.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def load_manifest(path: Path) -> Manifest:
     """Read ``manifest.json`` of a run folder.
 
     Raises:
-        UserError: if the folder holds no finished run.
+        UserError: if the folder holds no finished run, or the manifest is damaged or names other
+            files than a run has.
     """
-    file = path / "manifest.json"
+    file = path / MANIFEST
     if not file.is_file():
         unfinished = (path / "checkpoints").is_dir()
         raise UserError(
@@ -72,10 +133,62 @@ def load_manifest(path: Path) -> Manifest:
             )
         )
     try:
-        return Manifest.model_validate_json(file.read_text("utf-8"))
+        text = file.read_text("utf-8")
+        values = json.loads(text)
+    except ValueError as error:
+        raise mismatch(path, f"manifest.json is no JSON ({error})") from error
+    if isinstance(values, dict) and values.get("checksum") not in (None, _checksum(values)):
+        raise mismatch(path, "manifest.json was changed: its checksum is not that of its values")
+    try:
+        manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
         problems = explain(error, Manifest)
         raise UserError(f"{file}: expected format {FORMAT_VERSION}: {problems}") from error
+    unnamed = [name for name in HASHED if name not in manifest.sha256]
+    if unnamed:
+        raise mismatch(path, f"manifest.json has no SHA-256 of {', '.join(unnamed)}")
+    strange = [name for name in manifest.sha256 if name not in NAMED]
+    if strange:
+        raise mismatch(path, f"manifest.json names {', '.join(strange)}, which no run has")
+    return manifest
+
+
+def run_file(run: Path, manifest: Manifest, name: str) -> Path | None:
+    """Return where a file of a run lies, its content compared with the manifest's hash.
+
+    ``None`` where the run has no such file: what the manifest does not name is never read. Only of
+    an earlier version's run, whose manifest named less, some files are returned unchecked.
+
+    Raises:
+        UserError: if the file is missing or another.
+    """
+    expected = manifest.sha256.get(name)
+    if expected is None:
+        unchecked = manifest.checksum is None and name in _UNNAMED_BEFORE
+        return run / name if unchecked and (run / name).is_file() else None
+    # An export that was stopped after it wrote the manifest left the new files where it made them.
+    candidates = [path for path in (run / name, run / STAGED / name) if path.is_file()]
+    if not candidates:
+        raise UserError(
+            f"expected {name} in the run folder {run}, found none: restore the folder as it was"
+            + (", or export the run again" if name in EXPORTED_FILES else " or train again")
+        )
+    for path in candidates:
+        if file_hash(path) == expected:
+            return path
+    raise mismatch(run, f"{name} is not the file that the manifest names")
+
+
+@cache
+def warn_unchecked(run: Path) -> None:
+    """Say once in a process what an earlier version's manifest leaves unchecked."""
+    files = [name for name in NAMED if name in _UNNAMED_BEFORE and (run / name).is_file()]
+    logger.warning(
+        "warning: %s was made by an earlier version: changes of %s go unnoticed, until "
+        "`smstune eval RUN --calibrate` or an export completes its manifest",
+        run,
+        ", ".join(["the manifest's own values", *files]),
+    )
 
 
 def mismatch(path: Path, reason: str) -> UserError:

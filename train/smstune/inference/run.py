@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
-
-from safetensors import SafetensorError, safe_open
 
 from smstune.config.loading import build_config, load_config
 from smstune.config.schema import Config
 from smstune.errors import UserError
-from smstune.files import file_hash
 from smstune.inference.labels import LabelMap
 from smstune.inference.linear import LINEAR, LinearModel
-from smstune.inference.manifest import FORMAT_VERSION, WEIGHTS, Manifest, load_manifest, mismatch
+from smstune.inference.manifest import (
+    CONFIG,
+    FORMAT_VERSION,
+    HASHED,
+    LABELS,
+    TOKENIZER,
+    WEIGHTS,
+    Manifest,
+    load_manifest,
+    mismatch,
+    run_file,
+    warn_unchecked,
+)
 from smstune.text.normalize import NORMALIZER_VERSION
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
     from transformers.configuration_utils import PreTrainedConfig
+
+#: The files of a run but its exported forms.
+_FILES = (*HASHED, LINEAR, *TOKENIZER[1:])
 
 
 def run_config(
@@ -66,44 +80,58 @@ def load_artifact(
         UserError: saying which part is missing or does not fit: a file whose hash is not the
             manifest's, another label order, another normaliser, a tokenizer of another size.
     """
-    from transformers import AutoConfig, AutoTokenizer
-
     path = Path(path)
     manifest = manifest or load_manifest(path)
-    _check_files(path, manifest, weights=weights)
-    labels = LabelMap.load(path / "labels.json")
-    config = AutoConfig.from_pretrained(path)
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    if manifest.checksum is None:
+        warn_unchecked(path)
+    files = {name: run_file(path, manifest, name) for name in _FILES if weights or name != WEIGHTS}
     _check_versions(path, manifest)
+    labels = LabelMap.load(path / LABELS)
+    config, tokenizer = _read_by_transformers(path, files)
     _check_labels(path, manifest, labels, config)
-    bias = manifest.calibration.label_bias
-    if bias and len(bias) != len(labels.names):
-        raise mismatch(path, f"the calibration has {len(bias)} labels, not {len(labels.names)}")
-    rows = _embedding_rows(path / WEIGHTS) if weights else config.vocab_size
-    if len(tokenizer) > rows:
-        raise mismatch(path, f"the tokenizer has {len(tokenizer)} tokens, the weights {rows}")
-    return Artifact(path, manifest, labels, config, tokenizer, _linear(path, manifest))
+    n_embeddings = config.get_text_config().vocab_size
+    if len(tokenizer) > n_embeddings:
+        raise mismatch(path, f"the tokenizer has {len(tokenizer)} tokens, the model {n_embeddings}")
+    linear = _linear(path, manifest) if files[LINEAR] else None
+    if manifest.calibration.linear_weight and linear is None:
+        raise mismatch(path, f"its calibration weighs {LINEAR}, which the manifest does not name")
+    return Artifact(path, manifest, labels, config, tokenizer, linear)
 
 
-def _linear(path: Path, manifest: Manifest) -> LinearModel | None:
-    if LINEAR not in manifest.sha256:
-        return None
+def _read_by_transformers(
+    path: Path, files: Mapping[str, Path | None]
+) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]:
+    """Read configuration and tokenizer of a run from a folder that holds nothing else.
+
+    Of a folder transformers reads whatever it knows by name: an adapter, a chat template, code.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    with TemporaryDirectory(prefix="smstune-") as scratch:
+        for name in (CONFIG, *TOKENIZER):
+            if (file := files[name]) is not None:
+                copyfile(file, Path(scratch) / name)
+        try:
+            config = AutoConfig.from_pretrained(scratch, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(scratch, trust_remote_code=False)
+        # What the files of a run of an earlier version hold is not known, and tokenizers raises
+        # nothing narrower.
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200].replace(scratch, str(path))
+            raise UserError(
+                f"expected a model's configuration and tokenizer in {path} that need no code of "
+                f"their own, found what transformers cannot read ({reason}): train again"
+            ) from error
+    return config, tokenizer
+
+
+def _linear(path: Path, manifest: Manifest) -> LinearModel:
     linear = LinearModel.load(path / LINEAR)
     if linear.weights.shape[1] != len(manifest.labels):
         raise mismatch(
             path, f"{LINEAR} has {linear.weights.shape[1]} labels, not {len(manifest.labels)}"
         )
     return linear
-
-
-def _check_files(path: Path, manifest: Manifest, *, weights: bool) -> None:
-    for name, expected in manifest.sha256.items():
-        if name == WEIGHTS and not weights:
-            continue
-        if not (path / name).is_file():
-            raise UserError(f"expected {name} in the run folder {path}, found none: copy it whole")
-        if file_hash(path / name) != expected:
-            raise mismatch(path, f"{name} is not the file that the manifest names")
 
 
 def _check_versions(path: Path, manifest: Manifest) -> None:
@@ -122,20 +150,18 @@ def _check_versions(path: Path, manifest: Manifest) -> None:
 def _check_labels(
     path: Path, manifest: Manifest, labels: LabelMap, config: PreTrainedConfig
 ) -> None:
+    """Refuse labels that are not the manifest's, and a calibration of other labels."""
     orders: Iterable[tuple[str, list[str]]] = (
-        ("labels.json", list(labels.names)),
-        ("config.json", [name for _, name in sorted((config.id2label or {}).items())]),
+        (LABELS, list(labels.names)),
+        (CONFIG, [name for _, name in sorted((config.id2label or {}).items())]),
     )
     for name, order in orders:
         if order != manifest.labels:
             raise mismatch(path, f"{name} has the labels {order}, the manifest {manifest.labels}")
-
-
-def _embedding_rows(weights: Path) -> int:
-    try:
-        with safe_open(weights, framework="numpy") as tensors:
-            names = [name for name in tensors.keys() if "word_embeddings" in name]  # noqa: SIM118
-            names = names or list(tensors.keys())[:1]
-            return int(tensors.get_slice(names[0]).get_shape()[0])
-    except (SafetensorError, IndexError) as error:
-        raise UserError(f"{weights}: expected whole safetensors: {error}") from error
+    if list(labels.parents) != manifest.parents:
+        raise mismatch(path, f"{LABELS} has other parents than the manifest")
+    bias = manifest.calibration.label_bias
+    if bias and len(bias) != len(labels.names):
+        raise mismatch(path, f"the calibration has {len(bias)} labels, not {len(labels.names)}")
+    for point in manifest.calibration.operating_points:
+        labels.ids_of(point.labels, f"operating point {point.name} of {path}")

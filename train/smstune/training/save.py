@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from smstune.files import file_hash, folder_written_whole
+from smstune.files import folder_written_whole
 from smstune.inference.labels import LabelMap
 from smstune.inference.linear import LINEAR, LinearModel
-from smstune.inference.manifest import HASHED, Manifest
+from smstune.inference.manifest import Manifest, write_manifest
 from smstune.inference.run import Artifact
 
 
@@ -37,13 +37,9 @@ def save_artifact(
         tokenizer.save_pretrained(scratch)
         labels.save(scratch / "labels.json")
         (scratch / "config.yaml").write_text(config_yaml, "utf-8")
-        hashed: tuple[str, ...] = HASHED
         if linear is not None:
             linear.save(scratch / LINEAR)
-            hashed = (*HASHED, LINEAR)
-        hashes = {name: file_hash(scratch / name) for name in hashed}
-        whole = manifest.model_copy(update={"sha256": hashes})
-        (scratch / "manifest.json").write_text(whole.model_dump_json(indent=2) + "\n", "utf-8")
+        whole = write_manifest(scratch, manifest)
     names = sorted(os.listdir(path / ".artifact"), key=lambda name: name == "manifest.json")
     for name in names:
         (path / ".artifact" / name).replace(path / name)

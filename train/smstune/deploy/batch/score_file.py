@@ -18,6 +18,7 @@ from smstune.deploy.batch.scorer import Scorer, local_scorer
 from smstune.errors import Interrupted, UserError
 from smstune.files import file_hash, file_written_whole
 from smstune.inference.classifier import Prediction, SmsClassifier
+from smstune.inference.manifest import EXPORT, MANIFEST
 from smstune.progress import Progress
 from smstune.tables.columns import Columns
 from smstune.tables.read import STANDARD, UNDECODABLE, column_types, count_rows, read_rows
@@ -113,8 +114,11 @@ def _score(
 
 def _call(classifier: SmsClassifier, source: Path, text_column: str) -> dict[str, str]:
     """Say what the answers follow from: as long as none of it changes, they are the same."""
-    folder = classifier.artifact.path
-    files = ["manifest.json", *(["onnx/export.json"] if classifier.backend.name == "onnx" else [])]
+    folder, manifest = classifier.artifact.path, classifier.artifact.manifest
+    files = [MANIFEST]
+    if classifier.backend.name == "onnx" and EXPORT not in manifest.sha256:
+        # A run of an earlier version.
+        files.append(EXPORT)
     return {
         "the input": file_hash(source),
         "the run": "".join(file_hash(folder / name) for name in files),

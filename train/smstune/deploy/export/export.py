@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import version
@@ -11,7 +12,6 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import rmtree
-from tempfile import mkdtemp
 from typing import Any, Literal
 
 import torch
@@ -30,18 +30,28 @@ from smstune.deploy.export.gates import (
 from smstune.deploy.export.report import measure_latency, render_export
 from smstune.errors import GateError, UserError, how_to_install
 from smstune.evaluation.labelled import Labelled, load_prepared
-from smstune.files import file_hash, file_written_whole
+from smstune.files import file_hash
 from smstune.inference.backends.exported import EXPORTED, Export, ExportedFile, load_export
 from smstune.inference.backends.onnx_backend import OnnxBackend
 from smstune.inference.backends.torch_backend import TorchBackend
 from smstune.inference.backends.torch_devices import machine_name, pick_precision
 from smstune.inference.classifier import SmsClassifier
-from smstune.inference.manifest import WEIGHTS
+from smstune.inference.manifest import (
+    EXPORT,
+    EXPORT_REPORT,
+    EXPORTED_FILES,
+    STAGED,
+    WEIGHTS,
+    Manifest,
+    write_manifest,
+)
 
 Format = Literal["onnx", "onnx-int8", "onnx-fp16"]
 FORMATS: dict[Format, Precision] = {"onnx": "fp32", "onnx-int8": "int8", "onnx-fp16": "fp16"}
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript", "torch", "transformers")
 _CPU = torch.device("cpu")
+#: Where the forms are made, in the run folder.
+_SCRATCH = ".exporting"
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +59,8 @@ logger = logging.getLogger(__name__)
 def export_run(run: Path, formats: Sequence[Format], section: ExportConfig) -> list[Path]:
     """Write ``RUN/onnx/``: the onnx file of each format, ``export.json`` and ``report.md``.
 
-    All of ``formats`` or none is put in place; formats exported before stay. Computes on the CPU,
+    All of ``formats`` or none is put in place, and named in the manifest; formats exported before
+    stay. Computes on the CPU,
     fp16 too: what it rounds is rounded there as on a GPU, the products are computed in fp32.
     Returns the paths of the onnx files.
 
@@ -61,11 +72,13 @@ def export_run(run: Path, formats: Sequence[Format], section: ExportConfig) -> l
     """
     _require_packages()
     original = SmsClassifier.from_pretrained(run, backend="torch", device="cpu", precision="fp32")
-    folder = run / "onnx"
-    folder.mkdir(exist_ok=True)
-    scratch = Path(mkdtemp(prefix=".export-", dir=folder))
+    # What an export before left that was stopped: ready to be put in place, or half made.
+    _move_staged(run, original.artifact.manifest)
+    scratch = run / _SCRATCH
+    rmtree(scratch, ignore_errors=True)
+    (scratch / "onnx").mkdir(parents=True)
     try:
-        exporter = _Exporter(original, scratch, section)
+        exporter = _Exporter(original, scratch / "onnx", section)
         made = {EXPORTED[FORMATS[one]]: exporter.export(one) for one in dict.fromkeys(formats)}
         logger.info("measuring speed beside torch")
         latency = exporter.latency()
@@ -73,8 +86,6 @@ def export_run(run: Path, formats: Sequence[Format], section: ExportConfig) -> l
         return _put_in_place(original, scratch, made)
     finally:
         rmtree(scratch, ignore_errors=True)
-        if not any(folder.iterdir()):
-            folder.rmdir()
 
 
 class _Exporter:
@@ -192,20 +203,56 @@ def _require_packages() -> None:
 def _put_in_place(
     original: SmsClassifier, scratch: Path, made: dict[str, ExportedFile]
 ) -> list[Path]:
+    """Let the run folder hold the new forms: all of them from the moment its manifest names them.
+
+    Until then they lie beside, whole, where loading finds them from then on (``run_file``); moving
+    them to their names comes last.
+    """
     run, manifest = original.artifact.path, original.artifact.manifest
+    export = Export(
+        weights_sha256=manifest.sha256[WEIGHTS], files={**_exported_before(run, manifest), **made}
+    )
+    (scratch / EXPORT_REPORT).write_text(render_export(run, export), "utf-8")
+    (scratch / EXPORT).write_text(export.model_dump_json(indent=2) + "\n", "utf-8")
+    pages = (EXPORT_REPORT, EXPORT)
+    for path in (scratch / "onnx").iterdir():
+        if path.name not in made and f"onnx/{path.name}" not in pages:
+            path.unlink()
+            continue
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
+    others = {
+        name: digest for name, digest in manifest.sha256.items() if name not in EXPORTED_FILES
+    }
+    forms = {f"onnx/{name}": file.sha256 for name, file in export.files.items()}
+    hashes = {**others, **forms, **{name: file_hash(scratch / name) for name in pages}}
+    scratch.rename(run / STAGED)
+    _move_staged(run, write_manifest(run, manifest.model_copy(update={"sha256": hashes})))
+    return [run / "onnx" / name for name in made]
+
+
+def _exported_before(run: Path, manifest: Manifest) -> dict[str, ExportedFile]:
+    """Return the forms that a run was exported in before and that are still as they were."""
     try:
-        before = load_export(run, manifest)
+        export = load_export(run, manifest)
     except UserError as error:
         logger.warning("warning: what was exported before is left out: %s", error)
-        before = None
-    there = dict(before.files) if before else {}
-    export = Export(weights_sha256=manifest.sha256[WEIGHTS], files={**there, **made})
-    for name in made:
-        (scratch / name).replace(run / "onnx" / name)
-    for name, text in (
-        ("report.md", render_export(run, export)),
-        ("export.json", export.model_dump_json(indent=2) + "\n"),
-    ):
-        with file_written_whole(run / "onnx" / name) as path:
-            path.write_text(text, "utf-8")
-    return [run / "onnx" / name for name in made]
+        return {}
+    whole = {}
+    for name, file in export.files.items() if export else ():
+        path = run / "onnx" / name
+        if path.is_file() and file_hash(path) == file.sha256:
+            whole[name] = file
+        else:
+            logger.warning("warning: onnx/%s, exported before, is gone or changed: left out", name)
+    return whole
+
+
+def _move_staged(run: Path, manifest: Manifest) -> None:
+    """Move what lies ready and what the manifest names to its place, and remove the rest."""
+    for path in (run / STAGED / "onnx").glob("*"):
+        name = f"onnx/{path.name}"
+        if file_hash(path) == manifest.sha256.get(name):
+            (run / "onnx").mkdir(exist_ok=True)
+            path.replace(run / name)
+    rmtree(run / STAGED, ignore_errors=True)

@@ -7,29 +7,29 @@ from shutil import copyfile
 
 from smstune.deploy.hub.card import write_card
 from smstune.deploy.hub.card_facts import published_data
+from smstune.errors import UserError
 from smstune.files import file_hash, folder_written_whole
+from smstune.inference.backends.exported import load_export
 from smstune.inference.fetch import is_repo_id
-from smstune.inference.linear import LINEAR
-from smstune.inference.manifest import HASHED, Manifest
+from smstune.inference.manifest import (
+    EXPORT,
+    FORMS,
+    NAMED,
+    Manifest,
+    mismatch,
+    run_file,
+    write_manifest,
+)
 from smstune.inference.run import load_artifact
 
-#: Copied where the run has them, besides the files that every run has.
-_OTHERS = (
-    LINEAR,
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-)
 
-
-def write_published_folder(run: Path, target: Path, name: str | None = None) -> Path:
+def write_published_folder(run: Path, target: Path, repository: str | None = None) -> Path:
     """Write what is published of a run into the new folder ``target`` and return it.
 
-    Model, tokenizer, labels, manifest (local paths reduced to folder names, the hashes of the
-    exported files added), card in two languages, and ``onnx/`` where the run was exported. Loads
-    with plain transformers and with ``SmsClassifier``. ``name`` is what the card calls it: a
-    repository's id, by default the folder's name.
+    Model, tokenizer, labels, manifest (local paths reduced to folder names), card in two languages,
+    and ``onnx/`` where the run was exported: what the run's manifest and export.json name, compared
+    with their hashes, and nothing else. Loads with plain transformers and with ``SmsClassifier``.
+    ``repository`` is what the card calls it, by default the folder's name.
 
     Raises:
         UserError: if the parts of the run do not belong together, it was not evaluated as a card
@@ -37,30 +37,43 @@ def write_published_folder(run: Path, target: Path, name: str | None = None) -> 
     """
     manifest = load_artifact(run).manifest
     with folder_written_whole(target) as scratch:
-        for part in (*HASHED, *_OTHERS):
-            if (run / part).is_file():
-                copyfile(run / part, scratch / part)
-        exported = _copy_export(run, scratch)
-        published = _published(manifest, exported)
-        (scratch / "manifest.json").write_text(published.model_dump_json(indent=2) + "\n", "utf-8")
-        write_card(scratch, run, published, name or target.name)
+        for name, file in _files(run, manifest).items():
+            if file.is_symlink():
+                raise UserError(
+                    f"expected files of the run's own to publish, found {name} as a link to "
+                    f"{file.resolve()}: copy the folder with cp -rL and publish the copy"
+                )
+            (scratch / name).parent.mkdir(exist_ok=True)
+            copyfile(file, scratch / name)
+        published = write_manifest(scratch, _published(manifest))
+        write_card(scratch, run, published, repository or target.name)
     return target
 
 
-def _copy_export(run: Path, folder: Path) -> dict[str, str]:
-    """Copy ``onnx/`` of a run that was exported; return the SHA-256 of each file by its name."""
-    if not (run / "onnx" / "export.json").is_file():
-        return {}
-    (folder / "onnx").mkdir()
-    hashes = {}
-    for path in sorted((run / "onnx").iterdir()):
-        if path.is_file():
-            copyfile(path, folder / "onnx" / path.name)
-            hashes[f"onnx/{path.name}"] = file_hash(folder / "onnx" / path.name)
-    return hashes
+def _files(run: Path, manifest: Manifest) -> dict[str, Path]:
+    """Return what is sent of a run, by name: what its manifest and its export.json name, checked.
+
+    Raises:
+        UserError: if a file is missing or another than they name.
+    """
+    export = load_export(run, manifest)
+    forms = {f"onnx/{name}": file for name, file in (export.files if export else {}).items()}
+    files = {}
+    for name in NAMED:
+        file = run_file(run, manifest, name)
+        if file is None or (name in FORMS and name not in forms):
+            continue
+        if name in forms and file_hash(file) != forms[name].sha256:
+            raise mismatch(run, f"{name} is not the file that {EXPORT} names")
+        files[name] = file
+    gone = [name for name in forms if name not in files]
+    if gone:
+        raise mismatch(run, f"{EXPORT} names {', '.join(gone)}, and the manifest does not")
+    return files
 
 
-def _published(manifest: Manifest, exported: dict[str, str]) -> Manifest:
+def _published(manifest: Manifest) -> Manifest:
+    """Return the manifest without local paths, and without hashes: those are of what is sent."""
     base = manifest.base_model
     origin = base["name_or_path"]
     if origin is not None and (not is_repo_id(origin) or Path(origin).exists()):
@@ -69,6 +82,7 @@ def _published(manifest: Manifest, exported: dict[str, str]) -> Manifest:
         update={
             "data": published_data(manifest),
             "base_model": base,
-            "sha256": {**manifest.sha256, **exported},
+            "sha256": {},
+            "checksum": None,
         }
     )

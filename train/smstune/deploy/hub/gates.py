@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from smstune.deploy.hub.card import CHINESE, ENGLISH
 from smstune.deploy.hub.card_facts import unclear_terms
 from smstune.errors import UserError
-from smstune.inference.fetch import LOADED
-from smstune.inference.manifest import Manifest
+from smstune.inference.manifest import MANIFEST, NAMED, Manifest
 from smstune.inference.run import load_artifact
 from smstune.text.pii.find import find_pii
 
@@ -40,7 +38,7 @@ def check_folder(folder: Path) -> Manifest:
     manifest = load_artifact(folder).manifest
     for path in list_files(folder):
         name = path.relative_to(folder).as_posix()
-        expected = any(fnmatch(name, pattern) for pattern in (*LOADED, ENGLISH, CHINESE))
+        expected = name in (*NAMED, MANIFEST, ENGLISH, CHINESE)
         if not expected or path.suffix not in (*_TEXT, *_TENSORS, ".onnx"):
             raise UserError(
                 f"expected safetensors, onnx and the text files of a published folder only, found "

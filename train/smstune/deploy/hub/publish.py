@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,7 +26,8 @@ from smstune.deploy.hub.card import ENGLISH
 from smstune.deploy.hub.folder import write_published_folder
 from smstune.deploy.hub.gates import check_folder, check_terms, list_files
 from smstune.errors import UserError
-from smstune.inference.fetch import HUB_ERRORS, LOADED, explain_hub_error, is_repo_id
+from smstune.inference.fetch import HUB_ERRORS, explain_hub_error, is_repo_id
+from smstune.inference.manifest import NAMED
 
 #: Seconds without a byte from the hub, or without one taken, before an attempt is given up.
 TIMEOUT = 60.0
@@ -114,7 +114,7 @@ def _send(folder: Path, repo_id: str, *, public: bool) -> str:
     stale = [
         name
         for name in there or ()
-        if name not in sent and any(fnmatch(name, pattern) for pattern in LOADED)
+        if name not in sent and (name in NAMED or name.startswith("onnx/"))
     ]
     commit = api.create_commit(
         repo_id,

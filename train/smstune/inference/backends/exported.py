@@ -11,7 +11,7 @@ from smstune.config.choices import Precision
 from smstune.config.wording import explain
 from smstune.errors import UserError
 from smstune.files import file_hash
-from smstune.inference.manifest import WEIGHTS, Manifest, mismatch
+from smstune.inference.manifest import EXPORT, WEIGHTS, Manifest, mismatch, run_file
 
 #: The number formats that a run is exported in, and the file of each.
 EXPORTED: dict[Precision, str] = {
@@ -52,10 +52,10 @@ def load_export(path: Path, manifest: Manifest) -> Export | None:
     """Read ``RUN/onnx/export.json``; ``None`` where the run was not exported.
 
     Raises:
-        UserError: if it is of another run, or cannot be read.
+        UserError: if it is missing, of another run, or cannot be read.
     """
-    file = path / "onnx" / "export.json"
-    if not file.is_file():
+    file = run_file(path, manifest, EXPORT)
+    if file is None:
         return None
     try:
         export = Export.model_validate_json(file.read_text("utf-8"))
@@ -71,17 +71,18 @@ def exported_file(path: Path, manifest: Manifest, precision: Precision) -> Path:
     """Return the exported file of ``precision``.
 
     Raises:
-        UserError: if there is none, if it is of another run, or if its hash is not the one in
-            ``export.json``.
+        UserError: if there is none, if it is of another run, or if its hash is not the one in the
+            manifest and in ``export.json``.
     """
     name, export = EXPORTED[precision], load_export(path, manifest)
-    file = path / "onnx" / name
-    if export is None or name not in export.files or not file.is_file():
+    file = run_file(path, manifest, f"onnx/{name}")
+    if export is None or name not in export.files or file is None:
         raise UserError(
             f"expected onnx/{name} in the run folder {path}, found none: {how_to_export(precision)}"
         )
-    if file_hash(file) != export.files[name].sha256:
-        raise mismatch(path, f"onnx/{name} is not the file that onnx/export.json names")
+    checked = manifest.sha256.get(f"onnx/{name}") or file_hash(file)
+    if checked != export.files[name].sha256:
+        raise mismatch(path, f"onnx/{name} is not the file that {EXPORT} names")
     return file
 
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from safetensors import safe_open
+from transformers import (
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+)
 
 from smstune.config.choices import Precision
 from smstune.inference.backends.first_token import use_first_token_layer
 from smstune.inference.backends.torch_devices import hide_loading_bars, pick_attention
+from smstune.inference.manifest import WEIGHTS
 from smstune.inference.run import Artifact
 
 if TYPE_CHECKING:
@@ -40,8 +46,13 @@ class TorchBackend:
         form = {"dtype": DTYPES[precision], "attn_implementation": pick_attention(device)}
         if weights is None:
             hide_loading_bars()
-            model = AutoModelForSequenceClassification.from_pretrained(
-                artifact.path, config=artifact.config, **form
+            # Not by the folder's path: transformers would map the file, so that a copy over it ends
+            # this process, and would also read an adapter that lies beside.
+            with safe_open(artifact.path / WEIGHTS, framework="pt", backend="pread") as tensors:
+                read = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
+            model_class: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(artifact.config)]
+            model = model_class.from_pretrained(
+                None, config=artifact.config, state_dict=read, **form
             )
         else:
             make = AutoModelForSequenceClassification.from_config
