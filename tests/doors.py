@@ -97,11 +97,3 @@ def name_in_manifest(run, *names):
     """Let a run's manifest name files as they are now, as one does who knows how."""
     hashes = {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in names}
     change_json(run / "manifest.json", lambda manifest: manifest["sha256"].update(hashes))
-
-
-def empty_export(folder):
-    """Write the export.json of a run of which no form was exported yet."""
-    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
-    export = {"weights_sha256": manifest["sha256"]["model.safetensors"]}
-    (folder / "onnx").mkdir()
-    (folder / "onnx/export.json").write_text(json.dumps(export), "utf-8")

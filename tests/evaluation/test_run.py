@@ -16,7 +16,7 @@ KEYS = {
     "ci", "ece", "nll", "baseline", "contamination", "coarse", "slices", "throughput",
     "macro_precision", "macro_recall", "weighted_precision", "weighted_recall", "micro_precision",
     "micro_recall", "micro_f1", "balanced_accuracy", "matthews", "brier", "recall_at_fpr",
-    "precision_recall", "operating_points", "calibration", "gates",
+    "precision_recall", "operating_points", "calibration", "gates", "predictions_sha256",
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from doors import ROOT, change_json, empty_export, run
+from doors import ROOT, add_exported_form, change_json, run
 from huggingface_hub import ModelCard
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -74,13 +74,12 @@ def test_the_folder_loads_with_plain_transformers_and_with_smstune(published, ev
 
 
 def test_an_exported_graph_goes_along_with_its_hash(copy, tmp_path):
-    empty_export(copy)
-    (copy / "onnx/model.onnx").write_bytes(b"\x08 a graph")
+    add_exported_form(copy, b"\x08 a graph")
     folder = write_published_folder(copy, tmp_path / "clean")
     assert (folder / "onnx/model.onnx").read_bytes() == b"\x08 a graph"
     (folder / "onnx/model.onnx").write_bytes(b"\x08 another")
     with pytest.raises(UserError, match=r"onnx/model\.onnx is not the file"):
-        SmsClassifier.from_pretrained(folder)
+        SmsClassifier.from_pretrained(folder, backend="onnx")
 
 
 def test_a_folder_that_is_taken_is_left_alone(evaluated_run, published):

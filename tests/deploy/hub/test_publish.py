@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pickle
+import random
+import re
 import shutil
 import signal
 import subprocess
@@ -12,15 +15,21 @@ import sys
 import time
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from doors import ROOT, change_json, empty_export, run
+from doors import ROOT, add_exported_form, change_json, name_in_manifest, run
 from hub_server import TOKEN, Repository
 from huggingface_hub import ModelCard, constants
+from onnx import TensorProto, external_data_helper, helper
+from safetensors.numpy import load_file, save_file
 
 import smstune.deploy.hub.publish
+from smstune.deploy.hub.gates import check_file
+from smstune.deploy.hub.publish import staged
 from smstune.errors import UserError
-from smstune.files import file_hash
 from smstune.inference.classifier import SmsClassifier
+from smstune.inference.linear import fit_linear
+from smstune.inference.manifest import load_manifest
 
 REPO = "my-team/sms"
 WEIGHTS = "PUT /store/"
@@ -159,8 +168,8 @@ def test_a_broken_upload_leaves_nothing_and_goes_on(hub, evaluated_run):
 
 
 def test_of_two_large_files_only_the_missing_one_is_sent_again(hub, copy):
-    graph = b"\x08\x08 stands for a graph" * 999
-    exported(copy, "model.onnx", graph)
+    graph = onnx_graph(documentation="a graph " * 2000)
+    add_exported_form(copy, graph)
     missing = f"{WEIGHTS}{hashlib.sha256(graph).hexdigest()}"
     hub.faults[missing] = ["break"] * 6
     assert publish(copy) == 2
@@ -217,10 +226,12 @@ def test_offline_is_respected(hub, evaluated_run, capsys, monkeypatch):
 
 def plant_phone(folder):
     change_json(folder / "tokenizer_config.json", lambda c: c.update(note="请致电13800138000"))
+    name_in_manifest(folder, "tokenizer_config.json")
 
 
 def plant_phone_as_number(folder):
     change_json(folder / "tokenizer_config.json", lambda c: c.update(limit=13800138000))
+    name_in_manifest(folder, "tokenizer_config.json")
 
 
 def plant_phone_in_the_vocabulary(folder):
@@ -229,29 +240,90 @@ def plant_phone_in_the_vocabulary(folder):
         vocabulary["13800138000"] = vocabulary.pop(next(one for one in vocabulary if len(one) == 1))
 
     change_json(folder / "tokenizer.json", rename)
-    digest = file_hash(folder / "tokenizer.json")
-    change_json(folder / "manifest.json", lambda m: m["sha256"].update({"tokenizer.json": digest}))
+    name_in_manifest(folder, "tokenizer.json")
 
 
 def plant_code(folder):
     change_json(folder / "tokenizer_config.json", lambda c: c.update(auto_map={"AutoModel": "x.Y"}))
+    name_in_manifest(folder, "tokenizer_config.json")
 
 
-def exported(folder, name, content):
-    empty_export(folder)
-    (folder / "onnx" / name).write_bytes(content)
+def onnx_graph(*, documentation="", text="", elsewhere=False):
+    """Return an onnx file that holds nothing but texts, or says that its weights lie elsewhere."""
+    tensor = helper.make_tensor("t", TensorProto.STRING, [1], [text.encode()])
+    if elsewhere:
+        tensor = helper.make_tensor("t", TensorProto.FLOAT, [1], bytes(4), raw=True)
+        external_data_helper.set_external_data(tensor, "weights.data")
+    graph = helper.make_graph([], "graph", [], [], [tensor], doc_string=documentation)
+    return helper.make_model(graph).SerializeToString()
 
 
-def plant_pickle(folder):
-    exported(folder, "model.pkl", pickle.dumps({}))
+def plant_chat_template(folder):
+    change_json(folder / "tokenizer_config.json", lambda c: c.update(chat_template="{{ evil }}"))
+    name_in_manifest(folder, "tokenizer_config.json")
 
 
-def plant_pickle_under_another_name(folder):
-    exported(folder, "model.onnx", pickle.dumps({}))
+def plant_pickle_as_a_graph(folder):
+    add_exported_form(folder, pickle.dumps({}))
 
 
-def plant_script(folder):
-    exported(folder, "modeling.py", b"print()")
+def plant_phone_in_a_graph(folder):
+    add_exported_form(folder, onnx_graph(documentation="请致电13800138000"))
+
+
+def plant_phone_in_a_graph_s_tensor(folder):
+    add_exported_form(folder, onnx_graph(text="请致电13800138000"))
+
+
+def plant_weights_beside_a_graph(folder):
+    add_exported_form(folder, onnx_graph(elsewhere=True))
+
+
+def damage_a_graph(folder):
+    add_exported_form(folder, onnx_graph())
+    path = folder / "onnx/model.onnx"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def name_another_graph(folder):
+    add_exported_form(folder, onnx_graph())
+    (folder / "onnx/model.onnx").write_bytes(onnx_graph(documentation="another"))
+    name_in_manifest(folder, "onnx/model.onnx")
+
+
+def plant_phone_in_the_metadata(folder):
+    path = folder / "model.safetensors"
+    save_file(load_file(path), path, metadata={"format": "pt", "note": "请致电13800138000"})
+    name_in_manifest(folder, path.name)
+
+
+def plant_phone_in_a_tensor_s_name(folder):
+    path = folder / "model.safetensors"
+    tensors = {**load_file(path), "13800138000": np.zeros(1)}
+    save_file(tensors, path, metadata={"format": "pt"})
+    name_in_manifest(folder, path.name)
+
+
+def plant_phone_among_n_grams(folder):
+    texts, labels = ["退订回T", "退订回T回"], np.array([0, 1])
+    path = folder / "linear.safetensors"
+    fit_linear(texts, labels, 4).save(path)
+    tensors = load_file(path)
+    vocabulary = json.loads(tensors["vocabulary"].tobytes())
+    vocabulary[-1] = "13800138000"
+    tensors["vocabulary"] = np.frombuffer(json.dumps(vocabulary).encode(), np.uint8)
+    save_file(tensors, path)
+    name_in_manifest(folder, path.name)
+
+
+def link_to_a_key(folder):
+    (folder.parent / "id_rsa").write_text("a key", "utf-8")
+    (folder / "vocab.txt").symlink_to(folder.parent / "id_rsa")
+    name_in_manifest(folder, "vocab.txt")
+
+
+def keep_personal_information(folder):
+    change_json(folder / "manifest.json", lambda m: m["text"].update(mask_pii=False))
 
 
 def tamper_weights(folder):
@@ -268,6 +340,25 @@ def move_the_operating_point(folder):
         manifest["calibration"]["operating_points"][0]["threshold"] = 0.01
 
     change_json(folder / "manifest.json", move)
+
+
+def better_the_scores(folder):
+    change_json(folder / "eval/test/metrics.json", lambda m: m.update(macro_f1=1.0))
+
+
+def change_the_predictions(folder):
+    path = folder / "eval/test/predictions.parquet"
+    table = pq.read_table(path)
+    predicted = table.column_names.index("predicted")
+    pq.write_table(table.set_column(predicted, "predicted", table["label"]), path)
+
+
+def take_scores_of_an_earlier_version(folder):
+    change_json(folder / "eval/test/metrics.json", lambda m: m.pop("predictions_sha256"))
+
+
+def drop_the_predictions(folder):
+    (folder / "eval/test/predictions.parquet").unlink()
 
 
 def drop_evaluation(folder):
@@ -291,12 +382,25 @@ GATES = [
     (plant_phone_as_number, "found PHONE in tokenizer_config.json"),
     (plant_phone_in_the_vocabulary, "found PHONE in tokenizer.json"),
     (plant_code, "found auto_map in tokenizer_config.json"),
-    (plant_pickle, "found onnx/model.pkl"),
-    (plant_pickle_under_another_name, "found onnx/model.onnx, which is a pickle"),
-    (plant_script, "found onnx/modeling.py"),
+    (plant_chat_template, "found chat_template in tokenizer_config.json"),
+    (plant_pickle_as_a_graph, "onnx/model.onnx is no onnx file"),
+    (plant_phone_in_a_graph, "found PHONE in onnx/model.onnx"),
+    (plant_phone_in_a_graph_s_tensor, "found PHONE in onnx/model.onnx"),
+    (plant_weights_beside_a_graph, "expected the weights within onnx/model.onnx"),
+    (damage_a_graph, "onnx/model.onnx is not the file that the manifest names"),
+    (name_another_graph, "onnx/model.onnx is not the file that onnx/export.json names"),
+    (plant_phone_in_the_metadata, "found PHONE in model.safetensors"),
+    (plant_phone_in_a_tensor_s_name, "found PHONE in model.safetensors"),
+    (plant_phone_among_n_grams, "linear.safetensors: expected a linear model"),
+    (link_to_a_key, "found vocab.txt as a link"),
+    (keep_personal_information, "--allow-unmasked"),
     (tamper_weights, "model.safetensors is not the file that the manifest names"),
     (tamper_evaluation, "an evaluation of this calibration"),
     (move_the_operating_point, "an evaluation of this calibration"),
+    (better_the_scores, "an evaluation with the predictions that its scores are of"),
+    (change_the_predictions, "an evaluation with the predictions that its scores are of"),
+    (take_scores_of_an_earlier_version, "an evaluation with the predictions that its scores are"),
+    (drop_the_predictions, "an evaluation with the predictions that its scores are of"),
     (drop_evaluation, "found none: smstune eval"),
     (drop_baseline, "evaluation.baseline=true"),
     (drop_intervals, "evaluation.bootstrap_samples=1000"),
@@ -310,6 +414,57 @@ def test_each_gate_refuses_before_anything_leaves(hub, copy, capsys, spoil, said
     assert publish(copy) == 2
     assert said in error_of(capsys)
     assert hub.requests == []
+
+
+def test_what_nothing_names_stays_at_home(hub, copy):
+    """Whatever its name: code, pickles, an exported form and weights beside, a link to a key."""
+    (copy.parent / "id_rsa").write_text("a key", "utf-8")
+    add_exported_form(copy, onnx_graph())
+    expected = {path.name for path in (copy / "onnx").iterdir()}
+    for name in ("modeling.py", "onnx/weights.data", "onnx/model.pkl", "onnx/model_int8.onnx"):
+        (copy / name).write_bytes(pickle.dumps({}))
+    (copy / "special_tokens_map.json").symlink_to(copy.parent / "id_rsa")
+    (copy / "onnx/report.md").symlink_to(copy.parent / "id_rsa")
+    assert publish(copy) == 0
+    tree = hub.repositories[REPO].commits[-1][1]
+    sent = {name.partition("/")[2] for name in tree if name.startswith("onnx/")}
+    assert sent == expected
+    assert not {"modeling.py", "special_tokens_map.json"} & set(tree)
+
+
+def test_unmasked_messages_are_published_where_that_is_said(hub, copy, capsys):
+    keep_personal_information(copy)
+    assert publish(copy, "--allow-unmasked", "--dry-run") == 0
+
+
+def test_a_run_that_was_exported_is_published_whatever_its_hashes_are(hub, copy, capsys):
+    """Cut to twelve digits, one hash in six reads as a number."""
+    assert run("export", copy, "--format", "onnx") == 0
+    generator = random.Random(0)
+    digest = re.compile(r"(?<![.\w])(?=[0-9]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{7,64}\b")
+    with staged(copy, REPO, accept_terms=True) as folder:
+        manifest = load_manifest(folder)
+        texts = [path for path in folder.rglob("*") if path.suffix in (".json", ".md")]
+        with_digests = {path for path in texts if digest.search(path.read_text("utf-8"))}
+        assert {path.name for path in with_digests} >= {"manifest.json", "export.json", "report.md"}
+        for path in sorted(with_digests):
+            text, name = path.read_text("utf-8"), path.relative_to(folder).as_posix()
+            for _ in range(60):
+                path.write_text(
+                    digest.sub(lambda found: random_digest(generator, len(found[0])), text), "utf-8"
+                )
+                check_file(path, name, manifest)
+
+
+def test_a_measured_speed_is_no_telephone_number(hub, copy, capsys):
+    speed = {"messages_per_second": 10086.2}
+    change_json(copy / "eval/test/metrics.json", lambda m: m["throughput"].update(speed))
+    assert publish(copy, "--dry-run") == 0
+    assert "10,086 messages/s" in capsys.readouterr().out
+
+
+def random_digest(generator, length):
+    return "".join(generator.choices("0123456789abcdef", k=length))
 
 
 def test_a_random_split_passes_beside_an_evaluation_of_messages_from_elsewhere(

@@ -29,13 +29,24 @@ def main(argv: Sequence[str] | None) -> None:
         action="store_true",
         help="publish although the terms of the data are unclear; the responsibility is yours",
     )
+    parser.add_argument(
+        "--allow-unmasked",
+        action="store_true",
+        help="publish although the model learned from messages whose personal information was not "
+        "masked",
+    )
     args = parse(parser, argv)
     from smstune.inference.manifest import load_manifest
 
     load_manifest(args.run)
     from smstune.deploy.hub.publish import describe, staged, upload
 
-    with staged(args.run, args.repo_id, accept_terms=args.accept_terms) as folder:
+    with staged(
+        args.run,
+        args.repo_id,
+        accept_terms=args.accept_terms,
+        allow_unmasked=args.allow_unmasked,
+    ) as folder:
         if args.dry_run:
             print(describe(folder, args.repo_id, public=args.public))
         else:

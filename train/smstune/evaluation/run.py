@@ -35,7 +35,7 @@ from smstune.evaluation.scores.metrics import (
 )
 from smstune.evaluation.scores.ranking import measured_groups
 from smstune.evaluation.scores.slices import slice_scores
-from smstune.files import file_written_whole, write_json
+from smstune.files import file_hash, file_written_whole, write_json
 from smstune.inference.backends.torch_devices import machine_name
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.decision import decide
@@ -229,6 +229,8 @@ def _write(
     folder = run / "eval" / labelled.name
     with file_written_whole(folder / "predictions.parquet") as path:
         pq.write_table(table, path)
+        # A model card takes no scores that are not of these predictions.
+        metrics = {**metrics, "predictions_sha256": file_hash(path)}
     errors = telling_errors(labelled.texts, judged, classifier.labels)
     pages = render_report(metrics, facts, errors, training_section(run))
     for name, text in zip(("report.html", "report.md"), pages, strict=True):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 LINEAR = "linear.safetensors"
 #: Characters of the shortest and of the longest n-gram.
 _LENGTHS = (1, 4)
+_TENSORS = {"vocabulary", "idf", "weights", "intercepts"}
 #: The score of a label that no training message has: minus infinity times 0 would be no number.
 ABSENT = -1e9
 
@@ -94,13 +95,20 @@ class LinearModel(NamedTuple):
             UserError: if the file is another or damaged.
         """
         try:
-            parts = load_file(path)
-            vectorizer = _vectorizer(json.loads(parts["vocabulary"].tobytes()))
-            vectorizer.idf_ = parts["idf"]
-            return cls(
-                vectorizer, *(parts[name].astype(float) for name in ("weights", "intercepts"))
+            tensors = load_file(path)
+            vocabulary = json.loads(tensors["vocabulary"].tobytes())
+            # What no n-gram and no tensor of ours is could be anything, such as a message.
+            if set(tensors) != _TENSORS or any(len(gram) > _LENGTHS[1] for gram in vocabulary):
+                raise ValueError("tensors or n-grams that it does not have")
+            vectorizer = _vectorizer(vocabulary)
+            vectorizer.idf_ = tensors["idf"]
+            weights, intercepts = (
+                tensors[name].astype(float) for name in ("weights", "intercepts")
             )
-        except (SafetensorError, KeyError, ValueError) as error:
+            if weights.shape != (len(vocabulary), len(intercepts)):
+                raise ValueError(f"weights of shape {weights.shape}")
+            return cls(vectorizer, weights, intercepts)
+        except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise UserError(f"{path}: expected a linear model, found {error}") from error
 
 

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from smstune.config.choices import Precision
 from smstune.deploy.export.graph import as_fused
 
-_SCOPES = "pkg.torch.onnx.name_scopes"
+_SCOPES, _STACK_TRACE = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.stack_trace"
 
 
 def write_graph(model: PreTrainedModel, file: Path) -> list[str]:
@@ -41,6 +41,9 @@ def write_graph(model: PreTrainedModel, file: Path) -> list[str]:
         )
     if program is None:
         raise ValueError("expected a program of torch.onnx.export, found none")
+    for node in program.model.graph:
+        # Paths and source lines of this machine, which would be published.
+        node.metadata_props.pop(_STACK_TRACE, None)
     program.save(file, external_data=False)
     return keep
 

@@ -53,7 +53,7 @@ def render_export(run: Path, export: Export) -> str:
     """Return ``report.md`` of an export: of each file its gate and its speed."""
     sections = [section for name, file in export.files.items() for section in _sections(name, file)]
     summary = (
-        f"Exported from weights with SHA-256 {export.weights_sha256[:12]}. Numbers and hashes: "
+        f"Exported from weights with SHA-256 {export.weights_sha256}. Numbers and hashes: "
         "export.json."
     )
     return render_markdown(f"ONNX forms of {run}", summary, sections)
@@ -61,14 +61,14 @@ def render_export(run: Path, export: Export) -> str:
 
 def _sections(name: str, file: ExportedFile) -> list[Section]:
     kept = f" In fp32 stayed: {', '.join(file.keep_fp32)}." if file.keep_fp32 else ""
-    facts = f"Format {file.format}, {file.bytes / 1e6:.1f} MB, SHA-256 {file.sha256[:12]}.{kept}"
+    facts = f"Format {file.format}, {file.bytes / 1e6:.1f} MB, SHA-256 {file.sha256}.{kept}"
     half = (
         " The gate computed on a CPU, where fp16 is stored and the products are fp32; the speed "
         "below says nothing of a GPU, which this form is for."
     )
     speed = [
         [form, *(f"{row[key]:.1f}" for key in ("p50_ms", "p95_ms", "p99_ms")),
-         f"{row['messages_per_second']:.0f}"]
+         f"{row['messages_per_second']:,.0f}"]
         for form, row in file.latency.items()
     ]  # fmt: skip
     head = ["", "p50, ms", "p95, ms", "p99, ms", f"messages/s at {_BATCH}"]

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
+
 from smstune import __version__
 from smstune.data.prepared import provenance
 from smstune.errors import UserError
 from smstune.evaluation.report.report import headline_rows
+from smstune.evaluation.scores.metrics import headline
+from smstune.files import file_hash
 from smstune.inference.backends.exported import Export, load_export
 from smstune.inference.fetch import is_repo_id
 from smstune.inference.manifest import Manifest
@@ -37,16 +43,47 @@ _WORST_SLICES = 8
 _LEAST_SLICE = 10
 
 
-def load_evaluations(run: Path) -> dict[str, dict[str, Any]]:
-    """Return ``metrics.json`` of every evaluation of a run, by its name."""
-    return {
-        path.parent.name: json.loads(path.read_text("utf-8"))
-        for path in sorted((run / "eval").glob("*/metrics.json"))
-    }
+def load_evaluations(run: Path, labels: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return ``metrics.json`` of every evaluation of a run, by its name.
+
+    Raises:
+        UserError: if one is not of the predictions that lie beside it.
+    """
+    evaluations = {}
+    for path in sorted((run / "eval").glob("*/metrics.json")):
+        name = path.parent.name
+        evaluations[name] = json.loads(path.read_text("utf-8"))
+        _require_predictions(run, name, evaluations[name], labels)
+    return evaluations
+
+
+def _require_predictions(
+    run: Path, name: str, metrics: Mapping[str, Any], labels: Sequence[str]
+) -> None:
+    """Refuse an evaluation whose scores are not those of the predictions beside it."""
+    path = run / "eval" / name / "predictions.parquet"
+    bound = path.is_file() and metrics.get("predictions_sha256") == file_hash(path)
+    if bound:
+        table, ids = pq.read_table(path), {label: index for index, label in enumerate(labels)}
+        truth, predicted = (
+            np.array([ids[label] for label in table[column].to_pylist()])
+            for column in ("label", "predicted")
+        )
+        scores = headline(truth, predicted)
+        bound = all(math.isclose(metrics[key], scores[key], abs_tol=1e-9) for key in scores)
+    if not bound:
+        again = "" if name == "test" else f" --split {name}" if name in SPLITS else " --data FILE"
+        raise _incomplete(
+            "an evaluation with the predictions that its scores are of",
+            f"eval/{name}/metrics.json without them or with others",
+            f"smstune eval {run}{again}",
+        )
 
 
 def require_evaluation(
-    run: Path, manifest: Manifest, evaluations: Mapping[str, Mapping[str, Any]]
+    run: Path,
+    manifest: Manifest,
+    evaluations: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Refuse a run whose card would be incomplete.
 
@@ -96,7 +133,8 @@ def card_facts(run: Path, manifest: Manifest, name: str) -> dict[str, Any]:
     Raises:
         UserError: if the card would be incomplete.
     """
-    evaluations = load_evaluations(run)
+    evaluations = load_evaluations(run, manifest.labels)
+    export = load_export(run, manifest)
     require_evaluation(run, manifest, evaluations)
     metrics = evaluations.pop("test")
     baseline = metrics["baseline"]["macro_f1"]
@@ -116,8 +154,8 @@ def card_facts(run: Path, manifest: Manifest, name: str) -> dict[str, Any]:
         "other_evaluations": evaluations,
         "slices": [row for row in metrics["slices"] if row["n"] >= _LEAST_SLICE][:_WORST_SLICES],
         "evasion": evasion_rows(metrics.get("robustness")),
-        "onnx_file": onnx_file(run),
-        "exported": exported_speed(load_export(run, manifest)),
+        "onnx_file": onnx_file(export),
+        "exported": exported_speed(export),
         "raw_example": RAW_EXAMPLE,
         "read_example": preprocess(RAW_EXAMPLE, mask=manifest.text.mask_pii),
     }
@@ -223,12 +261,9 @@ def evasion_rows(suite: Mapping[str, Any] | None) -> dict[str, Any] | None:
     }
 
 
-def onnx_file(run: Path) -> str | None:
+def onnx_file(export: Export | None) -> str | None:
     """Return the graph that the card's code loads, the fp32 one first; ``None`` without export."""
-    if not (run / "onnx" / "export.json").is_file():
-        return None
-    names = sorted(path.name for path in (run / "onnx").glob("*.onnx"))
-    return f"onnx/{min(names, key=len)}" if names else None
+    return f"onnx/{min(export.files, key=len)}" if export and export.files else None
 
 
 def exported_speed(export: Export | None) -> list[dict[str, Any]]:

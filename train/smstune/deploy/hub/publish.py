@@ -24,7 +24,7 @@ from huggingface_hub.utils._http import default_client_factory
 from smstune import __version__
 from smstune.deploy.hub.card import ENGLISH
 from smstune.deploy.hub.folder import write_published_folder
-from smstune.deploy.hub.gates import check_folder, check_terms, list_files
+from smstune.deploy.hub.gates import check_folder, check_masked, check_terms, list_files
 from smstune.errors import UserError
 from smstune.inference.fetch import HUB_ERRORS, explain_hub_error, is_repo_id
 from smstune.inference.manifest import NAMED
@@ -35,20 +35,25 @@ _OFFICIAL = "https://huggingface.co"
 
 
 @contextmanager
-def staged(run: Path, repo_id: str, *, accept_terms: bool = False) -> Iterator[Path]:
+def staged(
+    run: Path, repo_id: str, *, accept_terms: bool = False, allow_unmasked: bool = False
+) -> Iterator[Path]:
     """Give the folder that would be sent as ``repo_id``, written and past all gates.
 
     Contacts nobody.
 
     Raises:
         UserError: if the id is none, the run was not evaluated as a card needs it, the data's
-            terms are in doubt and not accepted, or the folder is not safe to pass on.
+            terms are in doubt and not accepted, its messages were not masked and that is not
+            allowed, or the folder is not safe to pass on.
     """
     if not is_repo_id(repo_id):
         raise UserError(f"expected the repository as ORG/NAME, found {repo_id!r}")
     with TemporaryDirectory(prefix="smstune-") as scratch:
         folder = write_published_folder(run, Path(scratch) / "published", repo_id)
-        check_terms(check_folder(folder), accepted=accept_terms)
+        manifest = check_folder(folder)
+        check_terms(manifest, accepted=accept_terms)
+        check_masked(manifest, allowed=allow_unmasked)
         yield folder
 
 
