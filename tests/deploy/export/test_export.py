@@ -256,6 +256,66 @@ def change_of_initializer(monkeypatch, name, change):
     monkeypatch.setattr(onnxruntime.quantization, "quantize_dynamic", quantize_and_change)
 
 
+def test_each_form_stops_within_the_budget_by_thresholds_of_its_own(
+    evaluated_run, tmp_path, monkeypatch
+):
+    """A form whose scores for fraud are all higher: by the run's threshold it stops everything."""
+    path = shutil.copytree(evaluated_run, tmp_path / "run")
+    fraud = json.loads((path / "manifest.json").read_text("utf-8"))["labels"].index("bank_phishing")
+    change_of_initializer(monkeypatch, r"classifier\.bias$", lambda bias: bias + 5 * one_hot(fraud))
+    budgets = [f"export.max_{name}=1" for name in ("macro_f1_loss", "recall_loss", "ece_rise")]
+    assert run("export", path, *budgets, "--format", "onnx", "onnx-int8") == 0
+    thresholds = []
+    for backend in ("torch", "onnx"):
+        evaluate = ("eval", path, "--split", "validation", "evaluation.bootstrap_samples=0")
+        assert run(*evaluate, "--backend", backend) == 0
+        metrics = json.loads((path / "eval/validation/metrics.json").read_text("utf-8"))
+        (point,) = metrics["operating_points"]
+        assert point["observed"]["false_positive_bound"] <= 0.5
+        assert point["observed"]["recall"] > 0
+        thresholds.append(point["threshold"])
+    of_run, of_form = thresholds
+    assert of_form > of_run
+    calibration = read(path)["files"]["model_int8.onnx"]["calibration"]
+    assert calibration["operating_points"][0]["threshold"] == of_form
+    fp32 = read(path)["files"]["model.onnx"]["calibration"]["operating_points"][0]["threshold"]
+    assert fp32 == pytest.approx(of_run, abs=1e-3)
+    (point,) = load(path, backend="onnx").artifact.manifest.calibration.operating_points
+    assert point.threshold == of_form
+    assert f"{of_form:.3f}" in (path / "onnx/report.md").read_text("utf-8")
+
+
+def one_hot(position):
+    return np.eye(4, dtype=np.float32)[position]
+
+
+def test_a_form_that_stops_nothing_within_the_budget_does_not_pass(
+    evaluated_run, tmp_path, monkeypatch, capsys
+):
+    """Its scores tell nothing apart: no threshold would stop fraud and not the rest."""
+    path = shutil.copytree(evaluated_run, tmp_path / "run")
+    change_of_initializer(monkeypatch, r"classifier\.weight", lambda weight: 0 * weight)
+    budgets = [f"export.max_{name}=1" for name in ("macro_f1_loss", "ece_rise")]
+    assert run("export", path, *budgets, "--format", "onnx-int8") == 3
+    assert "recall of stop" in capsys.readouterr().err
+
+
+def test_forms_of_another_calibration_do_not_answer(evaluated_run, tmp_path, capsys):
+    path = shutil.copytree(evaluated_run, tmp_path / "run")
+    assert run("export", path, "--format", "onnx-int8") == 0
+    assert chosen(path) == ("onnx", "int8")
+    budget = "{labels: [fraud], max_false_positive_rate: 0.6, confidence: 0.5}"
+    point = f"evaluation.operating_points={{stop: {budget}}}"
+    capsys.readouterr()
+    assert run("eval", path, "--calibrate", point, "evaluation.bootstrap_samples=0") == 0
+    assert "onnx/model_int8.onnx were fitted under another calibration" in capsys.readouterr().err
+    assert chosen(path)[0] == "torch"
+    with pytest.raises(UserError, match=r"model_int8\.onnx of the run's calibration"):
+        load(path, backend="onnx", precision="int8")
+    assert run("export", path, "--format", "onnx-int8") == 0
+    assert chosen(path) == ("onnx", "int8")
+
+
 def contents(path):
     files = [file for file in path.rglob("*") if file.is_file() and "eval" not in file.parts]
     return {str(file.relative_to(path)) for file in files}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from smstune.config.choices import BackendChoice, DeviceChoice, PrecisionChoice
 from smstune.errors import UserError
-from smstune.inference.backends.exported import exported_file
+from smstune.inference.backends.exported import exported_form
 from smstune.inference.backends.onnx_backend import OnnxBackend
 from smstune.inference.backends.pick import pick_backend
 from smstune.inference.decision import Decision, biased_labels, decide, softmax
@@ -109,7 +109,9 @@ class SmsClassifier:
             from smstune.inference.backends.torch_backend import TorchBackend
 
             return cls(artifact, TorchBackend(artifact, place, number_format))
-        file = exported_file(path, manifest, number_format)
+        file, calibration = exported_form(path, manifest, number_format)
+        manifest = manifest.model_copy(update={"calibration": calibration})
+        artifact = artifact._replace(manifest=manifest)
         return cls(artifact, OnnxBackend(file, place, number_format))
 
     def with_manifest(self, manifest: Manifest) -> SmsClassifier:

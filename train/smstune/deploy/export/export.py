@@ -36,6 +36,7 @@ from smstune.inference.backends.onnx_backend import OnnxBackend
 from smstune.inference.backends.torch_backend import TorchBackend
 from smstune.inference.backends.torch_devices import machine_name, pick_precision
 from smstune.inference.classifier import SmsClassifier
+from smstune.inference.decision import Calibration
 from smstune.inference.manifest import (
     EXPORT,
     EXPORT_REPORT,
@@ -110,8 +111,10 @@ class _Exporter:
         if precision == "fp32":
             gate: dict[str, Any] = {"parity": self.parity}
             keep = []
+            calibration = self._own_calibration(file)
         else:
-            gate = {"quality": self._pass_quality(file, precision, keep)}
+            rows, calibration = self._pass_quality(file, precision, keep)
+            gate = {"quality": rows}
         self.forms[f"onnx {precision}"] = self._load(file, precision)
         return ExportedFile(
             format=format_,
@@ -122,6 +125,7 @@ class _Exporter:
             latency={},
             machine=machine_name(_CPU),
             versions={name: version(name) for name in _PACKAGES},
+            calibration=calibration,
         )
 
     def latency(self) -> dict[str, dict[str, float]]:
@@ -151,7 +155,7 @@ class _Exporter:
     @cached_property
     def quality(self) -> Quality:
         """What the run itself scores."""
-        return measure_quality(self.original, self.validation)
+        return measure_quality(self.original, self.validation, own_thresholds=False)
 
     def _kept(self) -> list[str]:
         keep = sorted({*self.section.keep_fp32})
@@ -165,10 +169,11 @@ class _Exporter:
 
     def _pass_quality(
         self, file: Path, precision: Precision, keep: list[str]
-    ) -> list[dict[str, Any]]:
-        rows = compare_quality(self.quality, self._quality(file, precision, keep), self.section)
+    ) -> tuple[list[dict[str, Any]], Calibration]:
+        quality = self._quality(file, precision, keep)
+        rows = compare_quality(self.quality, quality, self.section)
         if not broken(rows):
-            return rows
+            return rows, quality.calibration
         logger.info("the %s form does not pass: looking for layers to keep in fp32", precision)
         trial = self.scratch / "trial.onnx"
         others = [layer for layer in self.layers if not within(layer, [*keep, *self.fixed])]
@@ -185,7 +190,20 @@ class _Exporter:
 
     def _quality(self, file: Path, precision: Precision, keep: list[str]) -> Quality:
         convert(self.graph, file, precision, [*keep, *self.fixed])
-        return measure_quality(self._load(file, precision), self.validation)
+        return measure_quality(self._load(file, precision), self.validation, own_thresholds=True)
+
+    def _own_calibration(self, file: Path) -> Calibration | None:
+        """Return the calibration of the fp32 form; ``None``, the run's, without prepared data."""
+        points = self.original.artifact.manifest.calibration.operating_points
+        if not any(point.threshold is not None for point in points):
+            return None
+        try:
+            validation = self.validation
+        except UserError:
+            # As the parity of the sample has said already.
+            return None
+        form = self._load(file, "fp32")
+        return measure_quality(form, validation, own_thresholds=True).calibration
 
     def _load(self, file: Path, precision: Precision) -> SmsClassifier:
         return SmsClassifier(self.original.artifact, OnnxBackend(file, _CPU, precision))

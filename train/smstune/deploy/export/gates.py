@@ -10,12 +10,18 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from smstune.arrays import Floats
-from smstune.config.schema import ExportConfig
+from smstune.config.schema import ExportConfig, OperatingPointConfig
 from smstune.errors import GateError
-from smstune.evaluation.calibration.operating_points import observed_points
+from smstune.evaluation.calibration.operating_points import (
+    Scored,
+    choose_operating_point,
+    observed_points,
+)
 from smstune.evaluation.labelled import Labelled
 from smstune.evaluation.scores.metrics import compute_metrics
 from smstune.inference.classifier import SmsClassifier
+from smstune.inference.decision import Calibration, OperatingPoint, point_scores
+from smstune.inference.labels import LabelMap
 from smstune.inference.tokenization import data_collator, tokenize
 
 #: Largest difference of a logit in fp32.
@@ -83,17 +89,36 @@ def _answers(classifier: SmsClassifier, logits: Floats) -> NDArray[np.int64]:
 
 
 class Quality(NamedTuple):
-    """What a form scores on the validation split: ``numbers`` by name, and its logits."""
+    """What a form scores on the validation split: ``numbers`` by name, and its logits.
+
+    ``calibration`` has the thresholds that the numbers were measured with.
+    """
 
     numbers: dict[str, float]
     logits: Floats
+    calibration: Calibration
 
 
-def measure_quality(classifier: SmsClassifier, validation: Labelled) -> Quality:
-    """Return ``macro_f1``, ``ece`` and, by each operating point in force, ``recall of NAME``."""
-    calibration = classifier.artifact.manifest.calibration
+def measure_quality(
+    classifier: SmsClassifier, validation: Labelled, *, own_thresholds: bool
+) -> Quality:
+    """Return ``macro_f1``, ``ece`` and, by each operating point in force, ``recall of NAME``.
+
+    With ``own_thresholds`` the points are fitted to this form's scores, each within its budget:
+    under the run's thresholds a form that scores higher stops more messages than the budget allows.
+    """
+    manifest = classifier.artifact.manifest
+    calibration = manifest.calibration
     logits = classifier.logits(validation.texts)
     probabilities = softmax(logits / calibration.temperature, axis=-1)
+    if own_thresholds:
+        fitted = [
+            _fitted_again(point, probabilities, validation, classifier.labels)
+            for point in calibration.operating_points
+        ]
+        calibration = calibration.model_copy(update={"operating_points": fitted})
+        manifest = manifest.model_copy(update={"calibration": calibration})
+        classifier = classifier.with_manifest(manifest)
     scores = compute_metrics(
         probabilities, validation.truth, classifier.labels, label_bias=calibration.label_bias
     )
@@ -103,7 +128,26 @@ def measure_quality(classifier: SmsClassifier, validation: Labelled) -> Quality:
         for point in points
         if point["observed"].get("recall") is not None
     }
-    return Quality({"macro_f1": scores["macro_f1"], "ece": scores["ece"], **recalls}, logits)
+    numbers = {"macro_f1": scores["macro_f1"], "ece": scores["ece"], **recalls}
+    return Quality(numbers, logits, calibration)
+
+
+def _fitted_again(
+    point: OperatingPoint, probabilities: Floats, validation: Labelled, labels: LabelMap
+) -> OperatingPoint:
+    """Return a point of the run with the threshold that other probabilities ask for."""
+    if point.threshold is None:
+        return point
+    section = OperatingPointConfig(
+        labels=point.labels,
+        confidence=point.confidence,
+        # What the run's own band took is the most that another may.
+        review_share=point.validation.get("review_share") or 0.0,
+        **point.budget,
+    )
+    guarded = np.isin(validation.truth, labels.ids_of(point.labels, point.name))
+    scores = point_scores(probabilities, point, labels)
+    return choose_operating_point(point.name, section, Scored(scores, guarded, validation.groups))
 
 
 def compare_quality(
@@ -112,7 +156,8 @@ def compare_quality(
     """Return a row for each number: ``original``, ``exported``, the ``budget``, ``kept`` or not."""
     rows = []
     for name, before in original.numbers.items():
-        after = candidate.numbers[name]
+        # A point that finds no threshold within its budget stops nothing.
+        after = candidate.numbers.get(name, 0.0)
         budget, worse = {
             "macro_f1": (section.max_macro_f1_loss, before - after),
             "ece": (section.max_ece_rise, after - before),

@@ -12,6 +12,8 @@ from markupsafe import Markup
 
 from smstune.inference.backends.exported import Export, ExportedFile
 from smstune.inference.classifier import SmsClassifier
+from smstune.inference.decision import Calibration
+from smstune.reporting.format import show
 from smstune.reporting.html import Section, table
 from smstune.reporting.markdown import render_markdown
 
@@ -71,11 +73,26 @@ def _sections(name: str, file: ExportedFile) -> list[Section]:
          f"{row['messages_per_second']:,.0f}"]
         for form, row in file.latency.items()
     ]  # fmt: skip
+    tables = [_gate_table(file), *([_point_table(file.calibration)] if file.calibration else [])]
     head = ["", "p50, ms", "p95, ms", "p99, ms", f"messages/s at {_BATCH}"]
     return [
-        Section(name, facts + (half if file.format == "onnx-fp16" else ""), [_gate_table(file)]),
+        Section(name, facts + (half if file.format == "onnx-fp16" else ""), tables),
         Section(f"Speed of {name}", f"{file.machine}; text to answer.", [table(head, speed)]),
     ]
+
+
+def _point_table(calibration: Calibration) -> Markup:
+    head = ["operating point", "budget", "threshold of this form", "its bound on validation"]
+    rows = [
+        [
+            point.name,
+            ", ".join(f"{kind} {value:g}" for kind, value in point.budget.items()),
+            show(point.threshold),
+            show(point.validation.get("false_positive_bound")),
+        ]
+        for point in calibration.operating_points
+    ]
+    return table(head, rows)
 
 
 def _gate_table(file: ExportedFile) -> Markup:

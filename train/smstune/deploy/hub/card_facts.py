@@ -20,7 +20,8 @@ from smstune.errors import UserError
 from smstune.evaluation.report.report import headline_rows
 from smstune.evaluation.scores.metrics import headline
 from smstune.files import file_hash
-from smstune.inference.backends.exported import Export, load_export
+from smstune.inference.backends.exported import EXPORTED, Export, load_export
+from smstune.inference.decision import Calibration
 from smstune.inference.fetch import is_repo_id
 from smstune.inference.manifest import Manifest
 from smstune.text.normalize import preprocess
@@ -84,6 +85,7 @@ def require_evaluation(
     run: Path,
     manifest: Manifest,
     evaluations: Mapping[str, Mapping[str, Any]],
+    export: Export | None,
 ) -> None:
     """Refuse a run whose card would be incomplete.
 
@@ -96,7 +98,7 @@ def require_evaluation(
     if "test" not in evaluations:
         raise _incomplete("an evaluation of the test split", "none", command)
     metrics = evaluations["test"]
-    calibration = manifest.calibration.model_dump()
+    calibration = _in_force(manifest, metrics, export).model_dump()
     points = [
         {key: value for key, value in point.items() if key != "observed"}
         for point in metrics["operating_points"]
@@ -124,6 +126,15 @@ def require_evaluation(
         )
 
 
+def _in_force(manifest: Manifest, metrics: Mapping[str, Any], export: Export | None) -> Calibration:
+    """Return the calibration of what was evaluated: of the run, or of an exported form."""
+    computed_by = metrics["throughput"]
+    if export is None or computed_by["backend"] != "onnx":
+        return manifest.calibration
+    form = export.files.get(EXPORTED[computed_by["precision"]])
+    return (form and form.calibration) or manifest.calibration
+
+
 def card_facts(run: Path, manifest: Manifest, name: str) -> dict[str, Any]:
     """Return everything that the templates of the card fill in, in no language.
 
@@ -135,7 +146,7 @@ def card_facts(run: Path, manifest: Manifest, name: str) -> dict[str, Any]:
     """
     evaluations = load_evaluations(run, manifest.labels)
     export = load_export(run, manifest)
-    require_evaluation(run, manifest, evaluations)
+    require_evaluation(run, manifest, evaluations, export)
     metrics = evaluations.pop("test")
     baseline = metrics["baseline"]["macro_f1"]
     low, high = metrics["ci"]["macro_f1"]

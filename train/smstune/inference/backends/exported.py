@@ -11,6 +11,7 @@ from smstune.config.choices import Precision
 from smstune.config.wording import explain
 from smstune.errors import UserError
 from smstune.files import file_hash
+from smstune.inference.decision import Calibration
 from smstune.inference.manifest import EXPORT, WEIGHTS, Manifest, mismatch, run_file
 
 #: The number formats that a run is exported in, and the file of each.
@@ -36,6 +37,12 @@ class ExportedFile(BaseModel):
     latency: dict[str, dict[str, float]]
     machine: str
     versions: dict[str, str]
+    #: The run's calibration with thresholds fitted to this form's own scores; ``None``: the run's.
+    calibration: Calibration | None = None
+
+    def belongs_to(self, calibration: Calibration) -> bool:
+        """Return whether this form's thresholds were fitted under a run's ``calibration``."""
+        return self.calibration is None or _as_asked(self.calibration) == _as_asked(calibration)
 
 
 class Export(BaseModel):
@@ -67,8 +74,18 @@ def load_export(path: Path, manifest: Manifest) -> Export | None:
     return export
 
 
-def exported_file(path: Path, manifest: Manifest, precision: Precision) -> Path:
-    """Return the exported file of ``precision``.
+def _as_asked(calibration: Calibration) -> dict[str, Any]:
+    """Return what thresholds are fitted under: probabilities, and what was asked of each point."""
+    points = [
+        point.model_dump(include={"name", "labels", "budget", "confidence"})
+        for point in calibration.operating_points
+    ]
+    factors = calibration.model_dump(include={"temperature", "linear_weight", "label_bias"})
+    return {**factors, "operating_points": points}
+
+
+def exported_form(path: Path, manifest: Manifest, precision: Precision) -> tuple[Path, Calibration]:
+    """Return the exported file of ``precision`` and the calibration to answer by with it.
 
     Raises:
         UserError: if there is none, if it is of another run, or if its hash is not the one in the
@@ -83,7 +100,7 @@ def exported_file(path: Path, manifest: Manifest, precision: Precision) -> Path:
     checked = manifest.sha256.get(f"onnx/{name}") or file_hash(file)
     if checked != export.files[name].sha256:
         raise mismatch(path, f"onnx/{name} is not the file that {EXPORT} names")
-    return file
+    return file, export.files[name].calibration or manifest.calibration
 
 
 def how_to_export(precision: Precision) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -10,6 +11,8 @@ from smstune.config.choices import BackendChoice, Precision, PrecisionChoice
 from smstune.errors import UserError
 from smstune.inference.backends.exported import EXPORTED, how_to_export, load_export
 from smstune.inference.manifest import WEIGHTS, Manifest
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +40,15 @@ def pick_backend(
         UserError: if what is asked for is not there or does not go together.
     """
     export = load_export(path, manifest) if backend != "torch" else None
-    there = [one for one, name in EXPORTED.items() if export and name in export.files]
+    files = export.files if export else {}
+    stale = [name for name, file in files.items() if not file.belongs_to(manifest.calibration)]
+    there = [one for one, name in EXPORTED.items() if name in files and name not in stale]
+    if stale:
+        logger.warning(
+            "warning: the thresholds of onnx/%s were fitted under another calibration of the run, "
+            "so it is not used: export the run again",
+            ", onnx/".join(stale),
+        )
     if backend == "auto":
         backend = _automatic(path, there, device, precision)
     if backend == "torch":
@@ -54,7 +65,7 @@ def pick_backend(
         chosen = precision
     if chosen not in there:
         raise UserError(
-            f"expected onnx/{EXPORTED[chosen]} in the run folder {path}, found none: "
+            f"expected onnx/{EXPORTED[chosen]} of the run's calibration in {path}, found none: "
             f"{how_to_export(chosen)}"
         )
     return "onnx", chosen
