@@ -1,8 +1,10 @@
-"""scripts/serve.py as a process of its own, and what it was heard to say."""
+"""scripts/serve.py as a process of its own, what it was heard to say, and raw connections to it."""
 
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,8 +17,11 @@ from doors import ROOT
 
 #: The server's main, with a model that fails on a message with this mark, quoting the message.
 FAILS = "失败标记"
+#: A message takes half a second of the thread that scores or explains it for each of these marks.
+SLOW = "缓慢标记"
 _CODE = f"""
 import sys
+import time
 from doors import script
 from smstune.inference.classifier import SmsClassifier
 
@@ -27,7 +32,14 @@ def failing(self, texts):
         raise ValueError(texts)
     return predict(self, texts)
 
+preprocess = SmsClassifier.preprocess
+
+def sluggish(self, texts):
+    time.sleep(0.5 * sum(text.count({SLOW!r}) for text in texts))
+    return preprocess(self, texts)
+
 SmsClassifier.predict = failing
+SmsClassifier.preprocess = sluggish
 sys.exit(script("serve")(sys.argv[1:]))
 """
 
@@ -41,6 +53,18 @@ class Served:
     client: httpx2.Client
     said_in: tuple[Path, Path]
 
+    def connect(self) -> socket.socket:
+        """Return a connection to the server."""
+        url = httpx2.URL(self.address)
+        return socket.create_connection((url.host, url.port), timeout=20)
+
+    def wait_for_queue(self, messages: int) -> None:
+        """Wait until so many messages are taken and not yet answered."""
+        end = time.monotonic() + 20
+        while self.metric("smstune_queue_messages ") != messages:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
     @property
     def said(self) -> str:
         """All of stdout and stderr so far."""
@@ -52,17 +76,30 @@ class Served:
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 
-@contextmanager
-def serving(folder: Path, run: Path, *arguments: str, headers=None, **environment: str):
-    """Start a server on a free port, wait until it listens, and end it."""
+def start(folder: Path, run: Path, *arguments: str, shell: str = "exec", **environment: str):
+    """Start a server by ``sh``, which executes it after ``shell``; return process and outputs."""
     said_in = (folder / "stdout", folder / "stderr")
-    words = [sys.executable, "-c", _CODE, str(run), "--port", "0", "--precision", "fp32"]
+    words = [sys.executable, "-c", _CODE, str(run), "--precision", "fp32", *arguments]
     path = os.pathsep.join((str(ROOT / "train"), str(ROOT / "tests")))
     variables = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment}
     with said_in[0].open("w") as stdout, said_in[1].open("w") as stderr:
+        command = ["sh", "-c", f'{shell} "$@"', "sh", *words]
         child = subprocess.Popen(
-            [*words, *arguments], env=variables, stdout=stdout, stderr=stderr, cwd=folder
+            command,
+            env=variables,
+            stdout=stdout,
+            stderr=stderr,
+            cwd=folder,
+            # Where the tests run under nohup, the server would ignore SIGHUP.
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
+    return child, said_in
+
+
+@contextmanager
+def serving(folder: Path, run: Path, *arguments: str, headers=None, **options: str):
+    """Start a server on a free port, wait until it listens, and end it."""
+    child, said_in = start(folder, run, "--port", "0", *arguments, **options)
     try:
         end = time.monotonic() + 120
         while not (address := said_in[0].read_text("utf-8")):

@@ -21,13 +21,6 @@ def served(learned_run, tmp_path):
         yield found
 
 
-def wait_until_held(served, count):
-    end = time.monotonic() + 20
-    while served.metric("smstune_queue_messages ") != count:
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def classify(served, count):
     with httpx2.Client(base_url=served.address, timeout=60) as client:
         return client.post("/v1/classify", json={"texts": [f"第{n}条" for n in range(count)]})
@@ -42,11 +35,11 @@ def test_batches_full_queue_and_clients_that_leave(served):
         assert served.metric("smstune_batch_messages_count") < 4
 
         first = pool.submit(classify, served, 60)
-        wait_until_held(served, 60)
+        served.wait_for_queue(60)
         refused = classify(served, 5)
         assert refused.status_code == 503
         assert int(refused.headers["retry-after"]) >= 1
-        assert refused.json()["found"] == "60 before it"
+        assert refused.json()["found"] == "60 messages before it"
         assert classify(served, 4).status_code == 200
         assert first.result().status_code == 200
         assert served.metric('smstune_rejected_total{reason="busy or stopping"}') == 1
@@ -54,7 +47,7 @@ def test_batches_full_queue_and_clients_that_leave(served):
     with pytest.raises(httpx2.ReadTimeout):
         httpx2.post(f"{served.address}/v1/classify", json={"texts": ["a"] * 60}, timeout=0.3)
     messages = served.metric("smstune_messages_total")
-    wait_until_held(served, 0)
+    served.wait_for_queue(0)
     assert classify(served, 60).status_code == 200
     assert served.metric("smstune_messages_total") == messages + 60
     assert served.metric('smstune_requests_total{path="/v1/classify",status="499"}') == 1
@@ -70,7 +63,7 @@ def test_stop_finishes_what_was_taken(served, number):
     ):
         stalled.sendall(b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
         taken = pool.submit(classify, served, 8)
-        wait_until_held(served, 8)
+        served.wait_for_queue(8)
         served.child.send_signal(number)
         end = time.monotonic() + 5
         while (ready := served.client.get("/readyz")).status_code == 200:
@@ -92,7 +85,7 @@ def test_stop_within_its_bound(learned_run, tmp_path):
         texts = [f"{n}点com" * 200 for n in range(256)]
         body = {"texts": texts}
         taken = pool.submit(httpx2.post, f"{served.address}/v1/classify", json=body, timeout=60)
-        wait_until_held(served, 256)
+        served.wait_for_queue(256)
         served.child.send_signal(signal.SIGTERM)
         started = time.monotonic()
         assert taken.result().status_code == 503

@@ -179,10 +179,27 @@ class ServeConfig(Section):
     max_characters: int = Field(
         17_085, ge=1, description="Longest message; the default is the longest an SMS can be."
     )
+    max_connections: int = Field(512, ge=1, description="Most connections at a time; then 503.")
+    max_bytes_in_flight: int = Field(
+        67_108_864,
+        ge=1024,
+        description="Most bytes of bodies of requests that are not answered yet, at least "
+        "max_body_bytes; then 503.",
+    )
+    body_seconds: float = Field(
+        10.0, gt=0, le=3600, description="Longest time to send the body of a request; then 408."
+    )
+    max_wait_seconds: float = Field(
+        5.0,
+        gt=0,
+        le=3600,
+        description="Longest expected wait until a request is scored or explained; then 503.",
+    )
     queue_messages: int = Field(
         1024,
         ge=64,
-        description="Most messages that wait or are scored; then 503. An explanation counts as 64.",
+        description="Most messages that wait or are scored; then 503. Explanations have a queue of "
+        "their own, in which each counts as 64.",
     )
     batch_messages: int = Field(64, ge=1, description="Messages that are scored together.")
     batch_wait_ms: float = Field(

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from smstune.config.schema import ServeConfig
 from smstune.deploy.server.batcher import Batcher
 from smstune.deploy.server.metrics import Metrics
-from smstune.deploy.server.middleware import Door
+from smstune.deploy.server.middleware import BodyLimits, Door
 from smstune.deploy.server.responses import Problem, RefusedError, add_handlers
 from smstune.inference.decision import Decision
 from smstune.reporting.html import STYLE
@@ -43,7 +43,7 @@ _PAGE_HEADERS = {
     "Cache-Control": "no-cache",
 }
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem} for status in (401, 413, 422, 500, 503)
+    status: {"model": Problem} for status in (401, 408, 413, 422, 500, 503)
 }
 
 
@@ -131,11 +131,12 @@ def create_app(
     _add_scoring(app, batcher, section, with_key=bool(key))
     _add_health(app, batcher, metrics)
     _add_page(app, section, name, with_key=bool(key))
-    add_handlers(app, section.max_body_bytes)
+    add_handlers(app)
     paths = [route.path for route in app.routes]  # type: ignore[attr-defined]
-    app.add_middleware(
-        Door, metrics=metrics, paths=paths, max_body_bytes=section.max_body_bytes, key=key
-    )
+    # A configuration of before may allow a larger body than this default.
+    in_flight = max(section.max_bytes_in_flight, section.max_body_bytes)
+    limits = BodyLimits(section.max_body_bytes, in_flight, section.body_seconds)
+    app.add_middleware(Door, metrics=metrics, paths=paths, limits=limits, key=key)
     if section.cors_origins:
         # Outermost, as a browser asks without the key whether it may send it.
         app.add_middleware(

@@ -1,38 +1,55 @@
-"""What stands before every route of the server: the key, the size of the body, the counts."""
+"""What stands before every route of the server: the key, the limits of a body, the counts."""
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import time
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from smstune.deploy.server.metrics import Metrics
-from smstune.deploy.server.responses import RefusedError, body_too_large
+from smstune.deploy.server.responses import CLOSE, RefusedError, busy
 
-_REASONS = {401: "key", 413: "too large", 422: "invalid", 503: "busy or stopping"}
+_REASONS = {
+    401: "key",
+    408: "slow",
+    413: "too large",
+    422: "invalid",
+    503: "busy or stopping",
+}
 #: Whoever may reach the port may see these: they tell nothing of messages.
 _OPEN = {"/", "/page.css", "/page.js", "/healthz", "/readyz", "/openapi.json"}
 
 
+@dataclass(frozen=True)
+class BodyLimits:
+    """Bounds on bodies: bytes of one, bytes of all that are not answered yet, seconds to send."""
+
+    bytes: int
+    bytes_in_flight: int
+    seconds: float
+
+
 class Door:
-    """Turns away whoever lacks the key or brings too much, before the body is read; counts."""
+    """ASGI middleware: checks the key before the body is read, bounds the body, counts."""
 
     def __init__(
         self,
         app: ASGIApp,
         metrics: Metrics,
         paths: Collection[str],
-        max_body_bytes: int,
+        limits: BodyLimits,
         key: str | None,
     ) -> None:
         self.app = app
         self._metrics = metrics
         self._paths = frozenset(paths)
-        self._max_body_bytes = max_body_bytes
+        self._limits = limits
+        self._bytes_in_flight = 0
         self._key = key.encode() if key else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,7 +58,8 @@ class Door:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        status, size = 500, 0
+        deadline = asyncio.get_running_loop().time() + self._limits.seconds
+        status, size, complete = 500, 0, False
 
         async def noting_status(message: Message) -> None:
             nonlocal status
@@ -50,19 +68,31 @@ class Door:
             await send(message)
 
         async def bounded() -> Message:
+            nonlocal size, complete
+            if complete:
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise self._too_slow() from None
             # A body without Content-Length tells its size by growing.
-            nonlocal size
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size > self._max_body_bytes:
-                raise HTTPException(413)
+            body = message.get("body", b"")
+            size += len(body)
+            self._bytes_in_flight += len(body)
+            if size > self._limits.bytes:
+                raise self._too_large()
+            if self._bytes_in_flight > self._limits.bytes_in_flight:
+                raise self._too_many_bytes()
+            complete = not message.get("more_body", False)
             return message
 
         try:
-            refusal = self._refusal(scope["path"], Headers(scope=scope))
+            refusal = self._refusal(scope, Headers(scope=scope))
             answer = refusal.response() if refusal else self.app
             await answer(scope, bounded, noting_status)
         finally:
+            self._bytes_in_flight -= size
             # A path that is none of ours may hold anything.
             path = scope["path"] if scope["path"] in self._paths else "other"
             self._metrics.requests.labels(path, str(status)).inc()
@@ -70,18 +100,31 @@ class Door:
             if status in _REASONS:
                 self._metrics.rejected.labels(_REASONS[status]).inc()
 
-    def _refusal(self, path: str, headers: Headers) -> RefusedError | None:
-        if self._key and path not in _OPEN and not self._has_key(headers):
+    def _refusal(self, scope: Scope, headers: Headers) -> RefusedError | None:
+        if self._key and scope["path"] not in _OPEN and not self._has_key(headers):
             what = "send it as Authorization: Bearer KEY or X-API-Key: KEY"
             found = "none or another one"
             challenge = {"WWW-Authenticate": "Bearer"}
             return RefusedError(401, "the server's API key", found, what, challenge)
-        if int(headers.get("content-length", "0")) > self._max_body_bytes:
-            return body_too_large(self._max_body_bytes)
+        if int(headers.get("content-length", "0")) > self._limits.bytes:
+            return self._too_large()
         return None
+
+    def _too_large(self) -> RefusedError:
+        expected = f"a body of at most {self._limits.bytes} bytes"
+        return RefusedError(413, expected, "a larger one", "send fewer messages in a request")
+
+    def _too_slow(self) -> RefusedError:
+        expected = f"a whole body within {self._limits.seconds:g} s"
+        return RefusedError(408, expected, "a part of it", "send it faster", CLOSE)
+
+    def _too_many_bytes(self) -> RefusedError:
+        expected = f"at most {self._limits.bytes_in_flight} bytes of requests at a time"
+        # Closed, or clients that hold back the rest of their bodies would fill the connections.
+        return busy(expected, "more", 1, close=True)
 
     def _has_key(self, headers: Headers) -> bool:
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        given = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+        sent = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
         # Headers reach us as latin-1.
-        return hmac.compare_digest(given.encode("latin-1"), self._key or b"")
+        return hmac.compare_digest(sent.encode("latin-1"), self._key or b"")

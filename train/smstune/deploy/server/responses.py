@@ -13,6 +13,9 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+#: Ends the connection after an answer.
+CLOSE = {"Connection": "close"}
+
 
 class Problem(BaseModel):
     """Why a request was turned away."""
@@ -22,8 +25,11 @@ class Problem(BaseModel):
     what_to_do: str
 
 
-class RefusedError(Exception):
-    """A request that is turned away with ``status`` and a ``Problem``."""
+class RefusedError(StarletteHTTPException):
+    """A request that is turned away with a status and a ``Problem``.
+
+    An ``HTTPException``, as FastAPI makes a 400 of any other that is raised while it reads a body.
+    """
 
     def __init__(
         self,
@@ -33,14 +39,12 @@ class RefusedError(Exception):
         what_to_do: str,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(expected)
-        self.status = status
+        super().__init__(status, expected, headers)
         self.problem = Problem(expected=expected, found=found, what_to_do=what_to_do)
-        self.headers = headers
 
     def response(self) -> JSONResponse:
         """Return the answer."""
-        return JSONResponse(self.problem.model_dump(), self.status, self.headers)
+        return JSONResponse(self.problem.model_dump(), self.status_code, self.headers)
 
 
 def failed() -> RefusedError:
@@ -48,13 +52,13 @@ def failed() -> RefusedError:
     return RefusedError(500, "an answer", "an error of the server", "look into the server's log")
 
 
-def body_too_large(most: int) -> RefusedError:
-    """Return the answer to a body of more than ``most`` bytes."""
-    what = "send fewer messages in a request"
-    return RefusedError(413, f"a body of at most {most} bytes", "a larger one", what)
+def busy(expected: str, found: str, seconds: int, *, close: bool = False) -> RefusedError:
+    """Return the answer to a request that may be sent again in ``seconds``."""
+    headers = {"Retry-After": str(seconds), **(CLOSE if close else {})}
+    return RefusedError(503, expected, found, f"try again in {seconds} s", headers)
 
 
-def add_handlers(app: FastAPI, max_body_bytes: int) -> None:
+def add_handlers(app: FastAPI) -> None:
     """Let ``app`` answer every error with a ``Problem``."""
 
     async def refused(request: Request, error: RefusedError) -> JSONResponse:
@@ -64,8 +68,6 @@ def add_handlers(app: FastAPI, max_body_bytes: int) -> None:
         return _invalid(error).response()
 
     async def by_status(request: Request, error: HTTPException) -> JSONResponse:
-        if error.status_code == 413:
-            return body_too_large(max_body_bytes).response()
         found = f"{request.method} {request.url.path}: {error.detail}"
         what = "see /openapi.json for what there is"
         return RefusedError(

@@ -16,12 +16,17 @@ from smstune.config.schema import ServeConfig
 from smstune.deploy.server.app import create_app
 from smstune.deploy.server.batcher import Batcher
 from smstune.deploy.server.metrics import Metrics
+from smstune.deploy.server.protocol import Http11
 from smstune.deploy.server.responses import WithoutValues
 from smstune.errors import UserError
 from smstune.inference.classifier import SmsClassifier
 
 #: Seconds for the last answers to leave, once nothing is scored any more.
 _LAST_ANSWERS = 2
+#: Largest head of a request in bytes.
+_MAX_HEAD_BYTES = 16_384
+#: Seconds that an idle connection is kept for the next request.
+_KEEP_ALIVE_SECONDS = 5
 
 
 def bind(host: str, port: int, key: str | None) -> socket.socket:
@@ -77,10 +82,15 @@ def serve(
         log_config=None,
         access_log=False,
         server_header=False,
+        http=Http11,
+        # uvicorn refuses from this number on.
+        limit_concurrency=section.max_connections + 1,
+        h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_LAST_ANSWERS,
-        # Neither is needed, and both are taken up by themselves where they are installed.
+        # Others are taken up by themselves where they are installed.
         ws="none",
-        http="h11",
+        loop="asyncio",
     )
     server = _Server(config, batcher, section.stop_seconds, announce)
     # uvicorn raises the signal once more when it has stopped; that is no failure.
@@ -113,7 +123,7 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._batcher.stopping = True
         end = time.monotonic() + self._stop_seconds
-        while self._batcher.held and time.monotonic() < end and not self.force_exit:
+        while self._batcher.messages and time.monotonic() < end and not self.force_exit:
             await asyncio.sleep(0.02)
         await self._batcher.close()
         await super().shutdown(sockets)
