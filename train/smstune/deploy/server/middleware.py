@@ -15,6 +15,7 @@ from smstune.deploy.server.metrics import Metrics
 from smstune.deploy.server.responses import CLOSE, RefusedError, busy
 
 _REASONS = {
+    400: "malformed",
     401: "key",
     408: "slow",
     413: "too large",
@@ -35,7 +36,10 @@ class BodyLimits:
 
 
 class Door:
-    """ASGI middleware: checks the key before the body is read, bounds the body, counts."""
+    """ASGI middleware: checks key and framing before the body is read, bounds it, counts.
+
+    HEAD is answered as GET is; uvicorn leaves out the body.
+    """
 
     def __init__(
         self,
@@ -87,6 +91,8 @@ class Door:
             complete = not message.get("more_body", False)
             return message
 
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
         try:
             refusal = self._refusal(scope, Headers(scope=scope))
             answer = refusal.response() if refusal else self.app
@@ -101,6 +107,18 @@ class Door:
                 self._metrics.rejected.labels(_REASONS[status]).inc()
 
     def _refusal(self, scope: Scope, headers: Headers) -> RefusedError | None:
+        if "transfer-encoding" in headers and (
+            "content-length" in headers or scope["http_version"] == "1.0"
+        ):
+            # A proxy before us may see another end of this request (RFC 9112, 6.1): what follows
+            # on this connection may be the body of one and the request of another client.
+            return RefusedError(
+                400,
+                "one way to tell the end of the body",
+                "Transfer-Encoding beside Content-Length or in HTTP/1.0",
+                "send Content-Length alone",
+                CLOSE,
+            )
         if self._key and scope["path"] not in _OPEN and not self._has_key(headers):
             what = "send it as Authorization: Bearer KEY or X-API-Key: KEY"
             found = "none or another one"

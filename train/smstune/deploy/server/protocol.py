@@ -1,8 +1,9 @@
-"""HTTP/1.1 as uvicorn speaks it, but for connections that would do harm."""
+"""HTTP/1.1 as uvicorn speaks it, but for connections that it would let do harm or leave alone."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +16,8 @@ from smstune.deploy.server.responses import RefusedError, busy
 _HEAD_SECONDS = 10
 #: Seconds in which a client that was answered early may go on with its body.
 _REST_OF_BODY_SECONDS = 10
+#: Seconds after which a client that sends no more is asked whether it still listens, and how often.
+_PROBE_SECONDS = 0.2
 
 
 class Http11(H11Protocol):
@@ -22,13 +25,15 @@ class Http11(H11Protocol):
 
     Beyond ``limit_concurrency`` connections a new one is answered 503 and closed at once: uvicorn
     alone would keep it and answer 503 to every request of everybody, the health checks included. A
-    connection that asks nothing is closed.
+    connection that asks nothing is closed. A malformed request is answered with a ``Problem``. A
+    client that has closed its sending half is answered, as long as it listens.
     """
 
     cycle: RequestResponseCycle | None  # type: ignore[assignment]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
         super().__init__(*arguments, **options)
+        self._half_closed = False
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -46,25 +51,52 @@ class Http11(H11Protocol):
         self._unset_timer()
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Return whether to keep the connection: an answer to a whole request is still to come."""
+        cycle = self.cycle
+        in_head = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
+        in_body = self.conn.their_state is h11.SEND_BODY
+        if in_head or (in_body and cycle is not None and not cycle.response_started):
+            self.send_400_response("the connection was closed before the end of the request")
+        if self.transport.is_closing() or cycle is None or cycle.response_complete:
+            return False
+        # What remains is an answer on its way to a whole request, or to one that was refused early.
+        self._half_closed = True
+        # HTTP/1.0 has no answer that says nothing: such a client is answered, gone or not.
+        if self.scope["http_version"] == "1.1":
+            self._set_timer(_PROBE_SECONDS, self._probe, cycle)
+        return True
+
     def on_response_complete(self) -> None:
-        """Bound what a client may go on to send after an answer."""
+        """Close a connection of which nothing more is to come, and bound what does."""
         super().on_response_complete()
         cycle = self.cycle
         if self.transport.is_closing() or cycle is None or not cycle.response_complete:
             return
-        if self.conn.their_state is h11.SEND_BODY:
+        if self._half_closed:
+            self.transport.close()
+        elif self.conn.their_state is h11.SEND_BODY:
             self._set_timer(_REST_OF_BODY_SECONDS, self._close_if_still_sending, cycle)
 
+    def send_400_response(self, msg: str) -> None:
+        """Answer a malformed request in JSON, and close the connection."""
+        self._refuse(RefusedError(400, "a request of HTTP/1.1", msg, "send a well-formed request"))
+
     def _refuse(self, error: RefusedError) -> None:
-        response = error.response()
-        headers = [*response.raw_headers, (b"connection", b"close")]
-        reason = HTTPStatus(error.status_code).phrase.encode()
-        for event in (
-            h11.Response(status_code=error.status_code, headers=headers, reason=reason),
-            h11.Data(data=bytes(response.body)),
-            h11.EndOfMessage(),
-        ):
-            self.transport.write(self.conn.send(event) or b"")
+        if self.cycle is not None:
+            # Where the body was malformed, the application waits for the rest.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            response = error.response()
+            headers = [*response.raw_headers, (b"connection", b"close")]
+            reason = HTTPStatus(error.status_code).phrase.encode()
+            for event in (
+                h11.Response(status_code=error.status_code, headers=headers, reason=reason),
+                h11.Data(data=bytes(response.body)),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
     def _close_if_silent(self) -> None:
@@ -74,6 +106,21 @@ class Http11(H11Protocol):
     def _close_if_still_sending(self, cycle: RequestResponseCycle) -> None:
         if self.cycle is cycle and self.conn.their_state is h11.SEND_BODY:
             self.transport.close()
+
+    def _probe(self, cycle: RequestResponseCycle) -> None:
+        """Find out whether a client that sends no more has gone: only then a write is reset."""
+        if not cycle.response_started and not self.transport.is_closing():
+            event = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+            self.transport.write(self.conn.send(event) or b"")
+            self._set_timer(_PROBE_SECONDS, self._close_if_reset, cycle)
+
+    def _close_if_reset(self, cycle: RequestResponseCycle) -> None:
+        # asyncio no longer reads from the socket, so it does not see the reset by itself.
+        peer = self.transport.get_extra_info("socket")
+        if peer.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.transport.abort()
+        elif not cycle.response_complete:
+            self._set_timer(_PROBE_SECONDS, self._close_if_reset, cycle)
 
     def _set_timer(self, seconds: float, callback: Any, *arguments: Any) -> None:  # noqa: ANN401
         self._unset_timer()

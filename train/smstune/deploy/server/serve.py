@@ -82,6 +82,8 @@ def serve(
         log_config=None,
         access_log=False,
         server_header=False,
+        # What a client sends writes no line of the log.
+        log_level="error",
         http=Http11,
         # uvicorn refuses from this number on.
         limit_concurrency=section.max_connections + 1,
