@@ -53,7 +53,7 @@ def test_batches_full_queue_and_clients_that_leave(served):
     assert served.metric('smstune_requests_total{path="/v1/classify",status="499"}') == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_stop_finishes_what_was_taken(served, number):
     host, port = httpx2.URL(served.address).host, httpx2.URL(served.address).port
     with (

@@ -20,6 +20,7 @@ from smstune.errors import UserError, how_to_install
 @command
 def main(argv: Sequence[str] | None) -> None:
     """Parse, load, serve until a signal; print the address."""
+    _open_standard_streams()
     parser = command_parser("serve", __doc__)
     add_run_arguments(parser)
     parser.add_argument(
@@ -48,3 +49,16 @@ def main(argv: Sequence[str] | None) -> None:
         section = run_config(artifact.path, artifact.manifest, "serve", args.overrides).serve
         announce = functools.partial(print, flush=True)
         serve(classifier, section, listener, key=key, announce=announce)
+
+
+def _open_standard_streams() -> None:
+    """Let closed standard streams lead nowhere, so that no connection gets their numbers.
+
+    A library that writes its warnings to descriptor 2 would write them to a client.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free number is taken.
+            os.open(os.devnull, os.O_RDWR)

@@ -43,7 +43,7 @@ _PAGE_HEADERS = {
     "Cache-Control": "no-cache",
 }
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem} for status in (400, 401, 408, 413, 422, 500, 503)
+    status: {"model": Problem} for status in (400, 401, 408, 413, 422, 500, 501, 503)
 }
 
 

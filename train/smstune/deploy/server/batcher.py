@@ -18,6 +18,7 @@ from smstune.deploy.server.metrics import Metrics
 from smstune.deploy.server.responses import RefusedError, busy, failed
 from smstune.evaluation.mistakes.attribution import STEPS, Explanation, explain
 from smstune.inference.classifier import Prediction, SmsClassifier
+from smstune.inference.manifest import WEIGHTS
 
 logger = logging.getLogger(__name__)
 
@@ -165,10 +166,13 @@ class Batcher:
         self.stopping = False
         self._classifier = classifier
         path = classifier.artifact.path
-        # Not in_fp32, which may be the same object: a tokenizer is not made for two threads.
-        self._exact = SmsClassifier.from_pretrained(
-            path, backend="torch", device="cpu", precision="fp32"
-        )
+        self._exact: SmsClassifier | None = None
+        # An exported form answers without these weights, but has no gradients to explain by.
+        if (path / WEIGHTS).is_file():
+            # Not in_fp32, which may be the same object: a tokenizer is not made for two threads.
+            self._exact = SmsClassifier.from_pretrained(
+                path, backend="torch", device="cpu", precision="fp32"
+            )
         self._metrics = metrics
         metrics.queued.set_function(lambda: self.messages)
         lane = functools.partial(
@@ -198,7 +202,8 @@ class Batcher:
             UserError: if the model gives no finite scores.
         """
         self._scoring.warm(lambda text: self._classifier.predict([text]), 1)
-        self._explaining.warm(functools.partial(explain, self._exact), STEPS)
+        if self._exact is not None:
+            self._explaining.warm(functools.partial(explain, self._exact), STEPS)
 
     def start(self) -> None:
         """Begin to work."""
@@ -226,7 +231,14 @@ class Batcher:
         return answers
 
     async def explain(self, text: str) -> Explanation:
-        """Return what the answer for ``text`` rests on; raises as ``classify`` does."""
+        """Return what the answer for ``text`` rests on; raises as ``classify`` does.
+
+        Raises:
+            RefusedError: also 501 if the run folder has no weights to explain by.
+        """
+        if self._exact is None:
+            found = "a run that holds its exported form alone"
+            raise RefusedError(501, f"a run with {WEIGHTS}", found, "serve the whole run folder")
         answer: Explanation = await self._submit(self._explaining, [text], STEPS)
         return answer
 
@@ -243,7 +255,8 @@ class Batcher:
         return [[next(answers) for _ in job.texts] for job in batch]
 
     def _explained(self, batch: Sequence[_Job]) -> list[Any]:
-        return [explain(self._exact, job.texts[0]) for job in batch]
+        # Without the weights no explanation is taken.
+        return [explain(self._exact, job.texts[0]) for job in batch if self._exact is not None]
 
 
 def _stopping() -> RefusedError:

@@ -23,6 +23,8 @@ from smstune.inference.classifier import SmsClassifier
 
 #: Seconds for the last answers to leave, once nothing is scored any more.
 _LAST_ANSWERS = 2
+#: Connections that may wait for the model to be loaded, and after that to be accepted.
+_BACKLOG = 2048
 #: Largest head of a request in bytes.
 _MAX_HEAD_BYTES = 16_384
 #: Seconds that an idle connection is kept for the next request.
@@ -30,7 +32,7 @@ _KEEP_ALIVE_SECONDS = 5
 
 
 def bind(host: str, port: int, key: str | None) -> socket.socket:
-    """Return a socket bound to ``host`` and ``port`` (0: any that is free).
+    """Return a socket that listens on ``host`` and ``port`` (0: any that is free).
 
     Raises:
         UserError: if others could reach it and there is no ``key``, or it cannot be had.
@@ -47,6 +49,8 @@ def bind(host: str, port: int, key: str | None) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # getaddrinfo takes any number for a port.
         listener.bind((address[0], port, *address[2:]))
+        # Before the model is loaded: two sockets may be bound to a port, but only one listens.
+        listener.listen(_BACKLOG)
     except (OSError, OverflowError) as error:
         raise UserError(
             f"expected an address to listen on, found {host} port {port}: {error}: "
@@ -63,7 +67,7 @@ def serve(
     key: str | None,
     announce: Callable[[str], None],
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C; ``announce`` is told the address once it listens.
+    """Serve until SIGTERM, SIGHUP or Ctrl-C; ``announce`` gets the address once all is ready.
 
     Then nothing new is taken, and what was is answered, for ``stop_seconds`` at most; a second
     Ctrl-C ends at once.
@@ -90,14 +94,17 @@ def serve(
         h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_LAST_ANSWERS,
+        backlog=_BACKLOG,
         # Others are taken up by themselves where they are installed.
         ws="none",
         loop="asyncio",
     )
     server = _Server(config, batcher, section.stop_seconds, announce)
-    # uvicorn raises the signal once more when it has stopped; that is no failure.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+    # uvicorn takes the first two, and raises them once more when it has stopped: no failure.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # nohup has its process ignore SIGHUP: it is to outlive its terminal.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     server.run([listener])
 
 
