@@ -33,6 +33,19 @@ def test_training_of_each_way(config_file, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_a_server_under_load(finished_run, capsys):
+    assert run("benchmark", "server", finished_run, "--seconds", "1", "--bodies", "20") == 0
+    loads, memory, stops = re.split(r"(?=┏)", capsys.readouterr().out)[1:]
+    for load in ("16 clients, 32 messages", "256 clients, 4 messages", "20 explain"):
+        assert load in loads
+    (cells,) = [row.split("│")[1:-1] for row in memory.splitlines() if "│" in row]
+    assert cells[0].strip() == "20"
+    assert float(cells[2].replace(",", "")) > 0
+    assert "SIGTERM" in stops
+    assert "SIGHUP" in stops
+
+
+@pytest.mark.slow
 def test_scoring_of_each_way(finished_run, prepared, tmp_path):
     texts = pq.read_table(prepared / "test.parquet")["text"].to_pylist()
     rows = benchmark_inference(finished_run)

@@ -1,4 +1,4 @@
-"""Speed of this machine: grouping, training and inference beside their peers.
+"""Speed of this machine: grouping, training and inference beside their peers, a server under load.
 
 In: a configuration, a run or messages. Out: rows of a table.
 """

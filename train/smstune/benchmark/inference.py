@@ -51,7 +51,7 @@ def benchmark_inference(run: Path, data: Path | None = None) -> list[dict[str, A
         UserError: if there is no message, or the run or its data is not there.
     """
     manifest = load_manifest(run)
-    texts = _texts(manifest, data)
+    texts = benchmark_messages(manifest, data)
     distinct = list(dict.fromkeys(_preprocessed(manifest, texts)))
     ways = _ways(run, manifest, texts, distinct)
     rows: list[dict[str, Any]] = []
@@ -99,7 +99,12 @@ def _ways(
     return ways
 
 
-def _texts(manifest: Manifest, data: Path | None) -> list[str]:
+def benchmark_messages(manifest: Manifest, data: Path | None) -> list[str]:
+    """Return the messages of ``data``, else of the test split that the run was judged on.
+
+    Raises:
+        UserError: if there is no message, or the data is not there.
+    """
     if data is None:
         return list(load_split(Path(manifest.data["path"]), "test")["text"])
     texts = _read(data)

@@ -3,6 +3,7 @@
 Examples:
   smstune benchmark train fbs14 model.name_or_path=PATH
   smstune benchmark inference runs/fbs14
+  smstune benchmark server runs/fbs14
   smstune benchmark dedup fbs:FBS_SMS_Dataset nus:smsCorpus_zh_xml_2015.03.09.zip
 """
 
@@ -41,6 +42,22 @@ def main(argv: Sequence[str] | None) -> None:
         "--data", type=Path, metavar="FILE", help="messages to score (the run's test split)"
     )
     inference.set_defaults(measure=_inference)
+    server = subject.add_parser(
+        "server",
+        help="a server under load, with held bodies and when it is stopped",
+        allow_abbrev=False,
+    )
+    server.add_argument("run", type=Path, help="run folder")
+    server.add_argument(
+        "--data", type=Path, metavar="FILE", help="messages to send (the run's test split)"
+    )
+    server.add_argument(
+        "--seconds", type=float, default=20, metavar="S", help="length of each load (20)"
+    )
+    server.add_argument(
+        "--bodies", type=int, default=1500, metavar="N", help="bodies of 1 MiB to hold back (1500)"
+    )
+    server.set_defaults(measure=_server)
     dedup = subject.add_parser(
         "dedup", help="near-duplicate groups of mutated messages", allow_abbrev=False
     )
@@ -77,6 +94,16 @@ def _inference(args: Namespace) -> list[Rows]:
     from smstune.benchmark.inference import benchmark_inference
 
     return [benchmark_inference(args.run, args.data)]
+
+
+def _server(args: Namespace) -> list[Rows]:
+    from smstune.inference.manifest import load_manifest
+
+    load_manifest(args.run)
+    from smstune.benchmark.server import benchmark_server
+
+    tables = benchmark_server(args.run, args.data, seconds=args.seconds, bodies=args.bodies)
+    return list(tables)
 
 
 def _dedup(args: Namespace) -> list[Rows]:

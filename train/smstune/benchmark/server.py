@@ -1,0 +1,235 @@
+"""A server under load: waits beside many clients, memory beside held bodies, answers at its end."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from itertools import cycle, islice
+from pathlib import Path
+from socket import create_connection, socket
+from typing import Any
+
+import numpy as np
+
+from smstune.benchmark.inference import benchmark_messages
+from smstune.errors import UserError
+from smstune.inference.manifest import load_manifest
+
+_CLASSIFY = "/v1/classify"
+#: Longer than any wait that a server should leave a client with.
+_TIMEOUT = 180
+#: Seconds after which a client that was refused asks again.
+_PAUSE = 0.5
+_BODY_BYTES = 1_048_576
+_HEAD = (
+    "POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    f"Content-Length: {_BODY_BYTES}\r\n\r\n"
+).encode()
+_IN_FLIGHT = 12
+
+
+@dataclass(frozen=True)
+class _Load:
+    """Clients that each send a request of ``messages`` as soon as the last one is answered."""
+
+    clients: int
+    messages: int
+    explaining: int = 0
+
+    @property
+    def name(self) -> str:
+        clients = f"{self.clients} clients, {self.messages} messages each"
+        return f"{clients}, {self.explaining} explain" if self.explaining else clients
+
+
+_LOADS = (_Load(16, 32), _Load(16, 4), _Load(256, 4), _Load(16, 4, explaining=20))
+
+
+@dataclass(frozen=True)
+class _Server:
+    process: subprocess.Popen[str]
+    host: str
+    port: int
+
+    def request(self, connection: HTTPConnection, path: str, content: object) -> tuple[int, bytes]:
+        """Return status and body of the answer; status 0 if the connection was lost."""
+        headers = {"Content-Type": "application/json"}
+        method, body = ("GET", None) if content is None else ("POST", json.dumps(content))
+        try:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            return response.status, response.read()
+        except (OSError, HTTPException):
+            connection.close()
+            return 0, b""
+
+    def connection(self) -> HTTPConnection:
+        return HTTPConnection(self.host, self.port, timeout=_TIMEOUT)
+
+    def memory_mib(self) -> float:
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text("utf-8").split()[1])
+        return pages * resource.getpagesize() / 2**20
+
+
+def benchmark_server(
+    run: Path, data: Path | None = None, *, seconds: float = 20, bodies: int = 1500
+) -> list[list[dict[str, Any]]]:
+    """Return three tables of a server that is started on ``run`` with its defaults.
+
+    The messages are those of ``data``, else of the run's test split. The first table has a row for
+    each load of ``seconds``: requests by status (``lost``: the connection ended), the speed, and
+    the waits in seconds of those that were answered 200. A client that was refused asks again after
+    half a second. The second: the server's resident memory before, while and after ``bodies`` of
+    1 MiB are held back by their last byte. The third: what became of 12 requests that it had taken
+    when a signal came, and its exit status. Linux alone, as the memory is read from ``/proc``.
+
+    Raises:
+        UserError: if there is no message, the run is not there or the server does not start.
+    """
+    texts = benchmark_messages(load_manifest(run), data)
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
+    with _serving(run) as server:
+        loads = [_loaded(server, load, texts, seconds) for load in _LOADS]
+    with _serving(run) as server:
+        memory = [_with_held_bodies(server, bodies)]
+    stops = []
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        with _serving(run) as server:
+            stops.append(_stopped(server, number, texts))
+    return [loads, memory, stops]
+
+
+@contextmanager
+def _serving(run: Path) -> Iterator[_Server]:
+    words = [sys.executable, "-m", "smstune.commands", "serve", str(run), "--port", "0"]
+    variables = {name: text for name, text in os.environ.items() if name != "SMSTUNE_API_KEY"}
+    # Where this command runs under nohup, the server would ignore SIGHUP.
+    hang_up = functools.partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)
+    with subprocess.Popen(
+        words, env=variables, stdout=subprocess.PIPE, text=True, preexec_fn=hang_up
+    ) as process:
+        try:
+            address = process.stdout.readline().strip() if process.stdout else ""
+            if not address:
+                raise UserError(f"the server of {run} did not start: see its own message above")
+            host, _, port = address.removeprefix("http://").rpartition(":")
+            yield _Server(process, host, int(port))
+        finally:
+            process.kill()
+
+
+def _loaded(server: _Server, load: _Load, texts: Sequence[str], seconds: float) -> dict[str, Any]:
+    end = time.monotonic() + seconds
+    with ThreadPoolExecutor(load.clients + load.explaining) as pool:
+        explaining = [
+            pool.submit(
+                _ask, server, "/v1/explain", cycle([{"text": texts[number % len(texts)]}]), end
+            )
+            for number in range(load.explaining)
+        ]
+        classifying = [
+            pool.submit(_ask, server, _CLASSIFY, _requests(texts, number, load.messages), end)
+            for number in range(load.clients)
+        ]
+        started = time.monotonic()
+        answers = [answer for client in classifying for answer in client.result()]
+        passed = time.monotonic() - started
+        explained = [status for client in explaining for status, _ in client.result()]
+    waits = [wait for status, wait in answers if status == 200]
+    statuses = [status for status, _ in answers]
+    return {
+        "load": load.name,
+        "200": len(waits),
+        "503": statuses.count(503),
+        "lost": statuses.count(0),
+        "messages_per_second": len(waits) * load.messages / passed,
+        "median_s": float(np.median(waits)) if waits else float("nan"),
+        "p99_s": float(np.percentile(waits, 99)) if waits else float("nan"),
+        "explained": explained.count(200),
+    }
+
+
+def _requests(texts: Sequence[str], client: int, messages: int) -> Iterator[dict[str, Any]]:
+    """Yield bodies of ``messages`` texts each, other clients starting at other texts."""
+    stream = cycle(texts)
+    next(islice(stream, client * messages, None))
+    while True:
+        yield {"texts": list(islice(stream, messages))}
+
+
+def _ask(
+    server: _Server, path: str, requests: Iterator[dict[str, Any]], end: float
+) -> list[tuple[int, float]]:
+    """Return status and wait in seconds of requests, one after the other until ``end``."""
+    answers: list[tuple[int, float]] = []
+    connection = server.connection()
+    while (started := time.monotonic()) < end:
+        status, _ = server.request(connection, path, next(requests))
+        answers.append((status, time.monotonic() - started))
+        if status != 200:
+            time.sleep(_PAUSE)
+    connection.close()
+    return answers
+
+
+def _with_held_bodies(server: _Server, bodies: int) -> dict[str, Any]:
+    before = server.memory_mib()
+    with ThreadPoolExecutor(32) as pool:
+        connections = list(pool.map(lambda _: _hold(server), range(bodies)))
+        during = server.memory_mib()
+        # A client of good will meanwhile.
+        status, _ = server.request(server.connection(), "/healthz", None)
+    for connection in connections:
+        if connection is not None:
+            connection.close()
+    time.sleep(5)
+    return {
+        "bodies": bodies,
+        "sent": sum(connection is not None for connection in connections),
+        "before_mib": before,
+        "during_mib": during,
+        "after_mib": server.memory_mib(),
+        "healthz_meanwhile": status,
+    }
+
+
+def _hold(server: _Server) -> socket | None:
+    """Return a connection that has sent a body but for its last byte; ``None`` if it was lost."""
+    try:
+        connection = create_connection((server.host, server.port), timeout=10)
+        connection.sendall(_HEAD + b" " * (_BODY_BYTES - 1))
+    except OSError:
+        return None
+    return connection
+
+
+def _stopped(server: _Server, number: signal.Signals, texts: Sequence[str]) -> dict[str, Any]:
+    bodies = [next(_requests(texts, client, 32)) for client in range(_IN_FLIGHT)]
+    with ThreadPoolExecutor(_IN_FLIGHT) as pool:
+        in_flight = [
+            pool.submit(server.request, server.connection(), _CLASSIFY, body) for body in bodies
+        ]
+        # Long enough for all to be taken, too short for all to be answered.
+        time.sleep(_PAUSE)
+        server.process.send_signal(number)
+        statuses = [request.result()[0] for request in in_flight]
+    return {
+        "signal": number.name,
+        "in_flight": _IN_FLIGHT,
+        "200": statuses.count(200),
+        "503": statuses.count(503),
+        "lost": statuses.count(0),
+        "exit_status": server.process.wait(60),
+    }
