@@ -9,6 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from doors import run, write_csv
 
+from smstune.data import collect
+from smstune.text.normalize import preprocess
+
 FILES = {
     "train.parquet",
     "validation.parquet",
@@ -102,6 +105,21 @@ def test_hostile_bytes_are_rejected_or_cleaned_and_the_rest_is_prepared(tmp_path
     assert {"空字节的消息", "孤立的代理项", "标签是数字零", "=cmd()"} <= kept
     (rejected,) = (out / "rejected.jsonl").read_text("utf-8").splitlines()
     assert "longer than 17085 characters" in rejected
+
+
+def test_a_row_that_is_too_long_is_rejected_unread(tmp_path, messages, monkeypatch):
+    longest = 0
+
+    def noted(text, **options):
+        nonlocal longest
+        longest = max(longest, len(text))
+        return preprocess(text, **options)
+
+    monkeypatch.setattr(collect, "preprocess", noted)
+    bad = write_csv(tmp_path / "bad.csv", [("1 " * 9_000, "retail")], ("text", "label"))
+    assert run("prepare", messages, bad, "--output", tmp_path / "out") == 0
+    assert "found 18000" in (tmp_path / "out" / "rejected.jsonl").read_text("utf-8")
+    assert 0 < longest < 1_000
 
 
 def test_exact_copies_are_merged_and_counted(tmp_path, messages):

@@ -67,6 +67,20 @@ def test_examples(raw, clean):
     assert normalize(raw) == clean
 
 
+MARKS = st.text(
+    st.sampled_from(
+        "aé한\u0301\u0323\u0334\u0345\u035c\u0f71\u0f73\u0f74\u0344ﾞ가\u1100\u1161\u11a8"
+    ),
+    max_size=120,
+)
+
+
+@given(MARKS)
+def test_many_combining_marks_are_folded_as_few_are(text):
+    expected = unicodedata.normalize("NFKC", text)
+    assert normalize(text) == expected
+
+
 def test_clean_text_is_left_as_it_is():
     with SAMPLE.open(encoding="utf-8", newline="") as stream:
         texts = [row["text"] for row in csv.DictReader(stream) if row["label"] in GENUINE]

@@ -169,7 +169,9 @@ def _usable_rows(
     for (path, reader, source), fixed in inputs:
         before, lost = len(held.labels), rejected.total()
         for row in progress(reader(path, columns), f"reading {source}"):
-            text = "" if row.problem else preprocess(row.text or "", mask=mask)
+            # Before any work on the text: one that no SMS can be is rejected, whatever it costs.
+            unread = bool(row.problem) or len(row.text or "") > MAX_CHARACTERS
+            text = "" if unread else preprocess(row.text or "", mask=mask)
             label = row.label if labels is None else labels.resolve(source, row.label or "")
             problem, detail = _problem(row, text, label)
             if problem:

@@ -8,8 +8,9 @@ CHINESE_DIGITS = "〇零一二三四五六七八九幺壹贰貳叁參肆伍陆�
 TO_ARABIC = str.maketrans(CHINESE_DIGITS, "001234567891122334566789")
 CHINESE_UNITS = "两几十百千万亿拾佰仟萬億"
 
-#: At most one separator between two digits, with a blank on either side of it.
-SEPARATOR = r"[ ]?[-‐‑–—_.·•~*|]?[ ]?"
+#: At most one separator between two digits, with a blank on either side of it, or two blanks. Each
+#: text matches in one way only: two ways would be 2^n for a run of n digits.
+SEPARATOR = r"(?:[ ]?[-‐‑–—_.·•~*|][ ]?|[ ]{1,2})?"
 #: A further digit of a number.
 NEXT_DIGIT = f"{SEPARATOR}[0-9]"
 NOT_DIGITS = re.compile("[^0-9]+")

@@ -66,23 +66,48 @@ _TRIGGER = re.compile(
 # Where a find touches anything but plain Chinese, the rest may now read as something else.
 _NOT_PLAIN_CHINESE = f"(?:[^{BLANK}，。！？；：、（）【】“”一-鿿]|[{_CHINESE_NUMBER_SIGN}元块点])"
 _TOUCHED = re.compile(f"{_NOT_PLAIN_CHINESE}{BLANK}|{BLANK}{_NOT_PLAIN_CHINESE}")
+_NEIGHBOURS = re.compile(f"{_NOT_PLAIN_CHINESE}+")
+#: Real messages need at most two.
+_MOST_PASSES = 8
 
 
 def find_pii(text: str) -> list[PiiSpan]:
     """Return the personal information in ``text``, in order; placeholders are not touched.
 
-    The rules run until they find nothing more, so that masking what they found is final.
+    The rules run until they find nothing more, so that masking what they found is final. A text in
+    which every find uncovers another (二元二元…) was built to keep the search busy: after
+    ``_MOST_PASSES`` a find takes all the digits and letters beside it with it.
     """
     found: list[PiiSpan] = []
     if not _TRIGGER.search(text):
         return found
     rest = PLACEHOLDER.sub(lambda match: BLANK * len(match[0]), text) if "[" in text else text
-    while True:
+    for _ in range(_MOST_PASSES):
         spans, view = _scan(rest)
         found += spans
         if not (spans and _TOUCHED.search(view)):
             return sorted(found)
         rest = replace_spans(rest, sorted(spans), blank=True)
+    return _with_neighbours(rest, sorted(found))
+
+
+def _with_neighbours(rest: str, spans: list[PiiSpan]) -> list[PiiSpan]:
+    """Return ``spans``, blanked in ``rest``, with all that is not plain Chinese beside them."""
+    backwards = rest[::-1]
+    widened: list[PiiSpan] = []
+    previous_end = 0
+    for start, end, kind in spans:
+        start -= _neighbours(backwards, len(rest) - start)
+        end += _neighbours(rest, end)
+        widened.append(PiiSpan(max(start, previous_end), end, kind))
+        previous_end = end
+    return widened
+
+
+def _neighbours(text: str, position: int) -> int:
+    """Return how many characters from ``position`` on are not plain Chinese."""
+    match = _NEIGHBOURS.match(text, position)
+    return len(match[0]) if match else 0
 
 
 def _scan(text: str) -> tuple[list[PiiSpan], str]:

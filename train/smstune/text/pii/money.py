@@ -8,7 +8,7 @@ from smstune.text.pii.digits import CHINESE_DIGITS, CHINESE_UNITS
 from smstune.text.pii.rule import Rule
 
 # What may follow the first digit: groups of thousands, or digits with a fraction.
-_THOUSANDS = r"[0-9]{0,2}(?:[,，][0-9]{3})+(?:\.[0-9]{1,2})?"
+_THOUSANDS = r"[0-9]{0,2}(?:[,，][0-9]{3}){1,4}(?:\.[0-9]{1,2})?"
 _PLAIN = r"[0-9]{0,11}(?:\.[0-9]{1,4})?"
 _REST = f"(?:{_THOUSANDS}|{_PLAIN})"
 #: 元, but not in 元旦, 元宵, 元老 and other words.
