@@ -143,8 +143,7 @@ def test_masking_reads_through_what_it_can():
     words = {preprocess(evade(text, "digit_words", 1.0, seed), mask=True) for seed in range(40)}
     assert text in words
     hidden = {preprocess(evade(text, "contacts", 1.0, seed), mask=True) for seed in range(40)}
-    assert text in hidden
-    assert len(hidden) > 1
+    assert hidden == {text}
 
 
 def test_tables_hold_what_they_claim():

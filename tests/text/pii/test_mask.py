@@ -1,4 +1,5 @@
 import json
+import sys
 import unicodedata
 from collections import Counter
 from itertools import pairwise
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smstune.data.readers.fbs import map_fbs_placeholders
+from smstune.text.normalize import preprocess
 from smstune.text.pii.find import find_pii
 from smstune.text.pii.mask import mask_pii
 from smstune.text.pii.placeholders import PLACEHOLDERS, PiiSpan
@@ -119,6 +121,37 @@ PIECES = st.sampled_from(
         ),
         *".-:：/,，。（）()[]@#+aZ1é①\u0301\u200b\ufe0f\u20e3\n ",
         *("[PHONE]", "[NUM]", "[URL]", "[CODE", "[[QQ]"),
+        *(
+            "lx",
+            "v",
+            "扣扣",
+            "企鹅",
+            "群",
+            "我的",
+            "订单号",
+            "额度",
+            "输入",
+            "k e f u 8 8",
+            "❤",
+            "•",
+        ),
+        *(
+            "(1)",
+            "【130】",
+            "加",
+            "爱",
+            "l",
+            "O",
+            "壹",
+            "①",
+            "、",
+            "→",
+            "=",
+            "和",
+            "或",
+            "艾特",
+            "圆",
+        ),
     ]
 )
 MESSAGES = st.one_of(st.lists(PIECES, max_size=12).map("".join), st.text(max_size=60))
@@ -187,6 +220,50 @@ class TestCheckDigits:
         found = [kinds(f"卡号622200000000000000{digit}")[0][0] for digit in range(10)]
         assert found.count("CARD") == 1
         assert found.count("NUM") == 9
+
+
+DECIMAL_SCRIPTS = [
+    "".join(chr(zero + digit) for digit in range(10))
+    for zero in range(sys.maxunicode)
+    if unicodedata.category(chr(zero)) == "Nd" and unicodedata.numeric(chr(zero)) == 0
+]
+# Digits that are no decimal numbers to Unicode, with a zero where they have one.
+OTHER_DIGITS = [
+    "0⑴⑵⑶⑷⑸⑹⑺⑻⑼",
+    "0⓵⓶⓷⓸⓹⓺⓻⓼⓽",
+    "⓪①②③④⑤⑥⑦⑧⑨",
+    "⓿❶❷❸❹❺❻❼❽❾",
+    "0➀➁➂➃➄➅➆➇➈",
+    "0➊➋➌➍➎➏➐➑➒",
+    "0⒈⒉⒊⒋⒌⒍⒎⒏⒐",
+    "🄁🄂🄃🄄🄅🄆🄇🄈🄉🄊",
+    "0㈠㈡㈢㈣㈤㈥㈦㈧㈨",
+    "0㊀㊁㊂㊃㊄㊅㊆㊇㊈",
+    "〇〡〢〣〤〥〦〧〨〩",
+    "⁰¹²³⁴⁵⁶⁷⁸⁹",
+    "₀₁₂₃₄₅₆₇₈₉",
+    "零壹貳參肆伍陸柒捌玖",
+    "零壹贰叁肆伍陆柒捌玖",
+]
+
+
+class TestDigits:
+    def test_unicode_knows_scripts_with_digits(self):
+        assert len(DECIMAL_SCRIPTS) > 60
+
+    @pytest.mark.parametrize("digits", DECIMAL_SCRIPTS + OTHER_DIGITS)
+    @pytest.mark.parametrize(
+        ("number", "kind"), [("13000001234", "PHONE"), ("01062005678", "LANDLINE")]
+    )
+    def test_numbers_in_every_script_are_masked_raw_and_normalised(self, digits, number, kind):
+        text = f"电话{number.translate(str.maketrans('0123456789', digits))}，谢谢"
+        for masked in (mask_pii(text), preprocess(text, mask=True)):
+            assert f"[{kind}]" in masked, masked
+            assert not any(unicodedata.numeric(sign, -1) in range(10) for sign in masked), masked
+
+    @pytest.mark.parametrize("text", ["陆参加了活动", "十几个人", "二〇二四年", "第Ⅳ章", "㎡和½杯"])
+    def test_words_and_single_numbers_are_left(self, text):
+        assert mask_pii(text) == text
 
 
 class TestObfuscation:

@@ -14,9 +14,9 @@ _LINKED = "(?:(?<=[:：=号是为搜])|(?<=[:：=号是为搜][ ]))"
 # The alternatives follow a first character, which the look-behinds name.
 _FIRST = "[加微威薇徽维卫唯vw]"
 _ADD = "(?<=加)(?P<add>[ ]?(?:我|下)?[ ]?(?:vx?|微|薇|威|卫)(?!ip)[ ]?信?)"
-_WRITTEN_OUT = "(?<![加w])[ ._❤♥-]?信|(?<=卫)星(?=[:：])|(?<=[微薇威])(?=[ ]?[:：])"
+_WRITTEN_OUT = "(?<![加w])[ ._•-]?信|(?<=卫)星(?=[:：])|(?<=[微薇威])(?=[ ]?[:：])"
 _LATIN = "(?<![a-z].)(?:(?<=v)(?:x|(?=[ ]?[:：是]))|(?<=w)(?:x|eixin|echat))"
-_BETWEEN = "[公众帐账群号码是为搜 :：=]{0,5}"
+_BETWEEN = "[公众帐账群号码是为搜 :：=•]{0,5}"
 _NO_ACCOUNT = "(?!wechat|weixin|iphone|android|http|www)"
 # Behind 加微 a name needs no link; elsewhere one that looks like an account needs none either.
 _MAY_BEGIN = rf"(?(add)|(?:{_LINKED}|(?=[a-z]{{1,19}}[0-9_-])))"

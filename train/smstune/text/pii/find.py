@@ -22,18 +22,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
 
 from smstune.text.pii import accounts, addresses, codes, money, numbers
-from smstune.text.pii.digits import (
-    CHINESE_DIGITS,
-    CHINESE_RUN,
-    CHINESE_UNITS,
-    FOLD,
-    FOLDED,
-    INVISIBLE,
-    TO_ARABIC,
-)
+from smstune.text.pii.digits import CHINESE_UNITS, SPELT_DIGITS
+from smstune.text.pii.folding import FOLDED, SPREAD_DIGITS, folded
 from smstune.text.pii.placeholders import BLANK, PLACEHOLDER, PiiSpan, replace_spans
 from smstune.text.pii.rule import Rule
 
@@ -58,10 +50,11 @@ RULES: tuple[Rule, ...] = (
     numbers.LONG_NUMBER,
 )
 
-_CHINESE_NUMBER_SIGN = f"{CHINESE_DIGITS}{CHINESE_UNITS}"
+_CHINESE_NUMBER_SIGN = f"{SPELT_DIGITS}{CHINESE_UNITS}"
 #: Without one of these a text holds nothing that a rule finds.
 _TRIGGER = re.compile(
-    rf"[0-9a-z]|[{_CHINESE_NUMBER_SIGN}][{_CHINESE_NUMBER_SIGN} 元块.-]|{FOLDED.pattern}"
+    rf"[0-9a-z]|[{_CHINESE_NUMBER_SIGN}][{_CHINESE_NUMBER_SIGN} 元块.-]|{SPREAD_DIGITS}"
+    f"|{FOLDED.pattern}"
 )
 # Where a find touches anything but plain Chinese, the rest may now read as something else.
 _NOT_PLAIN_CHINESE = f"(?:[^{BLANK}，。！？；：、（）【】“”一-鿿]|[{_CHINESE_NUMBER_SIGN}元块点])"
@@ -112,7 +105,7 @@ def _neighbours(text: str, position: int) -> int:
 
 def _scan(text: str) -> tuple[list[PiiSpan], str]:
     """Return what one pass of all rules finds in ``text``, and the folded text without it."""
-    view, origin = _folded(text)
+    view, origin = folded(text)
     found: list[PiiSpan] = []
     for rule in RULES:
         spans = list(rule.spans(view))
@@ -122,18 +115,6 @@ def _scan(text: str) -> tuple[list[PiiSpan], str]:
         PiiSpan(origin[start], _end_of_character(text, origin[end - 1] + 1), kind)
         for start, end, kind in found
     ], view
-
-
-def _folded(text: str) -> tuple[str, Sequence[int]]:
-    """Return ``text`` as the rules read it, and where in ``text`` each character of that is."""
-    view = text
-    origin: Sequence[int] = range(len(text))
-    if INVISIBLE.search(text):
-        origin = [index for index in origin if not INVISIBLE.match(text[index])]
-        view = "".join(text[index] for index in origin)
-    if FOLDED.search(view):
-        view = view.translate(FOLD)
-    return CHINESE_RUN.sub(lambda match: match[0].translate(TO_ARABIC), view), origin
 
 
 def _end_of_character(text: str, end: int) -> int:
