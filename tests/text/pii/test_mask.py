@@ -288,6 +288,10 @@ class TestObfuscation:
     def test_is_found_to_the_character(self, text, kind, value):
         assert kinds(text) == ([(kind, value)] if kind else [])
 
+    @pytest.mark.parametrize("amount", ["5,956.82元", "956.82元", "1,955.88元", "95,588元"])
+    def test_an_amount_is_no_hotline_in_groups(self, amount):
+        assert kinds(f"退款{amount}预计到账") == [("MONEY", amount)]
+
     def test_message_with_several_types(self):
         text = "加微信abc_123或电13000000012，客服95588，验证码482910，5元"
         assert mask_pii(text) == "加微信[WECHAT]或电[PHONE]，客服[SERVICE]，验证码[CODE]，[MONEY]"

@@ -22,7 +22,9 @@ _PATH = r"[/?#][a-z0-9\-._~:/?#@!$&'()*+,;=%]*(?<![.,;:!?'()])"
 _PORT = "(?::[0-9]{1,5})?"
 _HOST_ENDS = rf"(?![a-z0-9-]){_PORT}(?:{_PATH})?"
 _LABEL = "[a-z0-9][a-z0-9-]{0,62}"
-_SPELT_DOT = r"[ ]?(?:[。·点]|\[\.\]|\(\.\)|（\.）|[（(\[【]点[)）\]】])[ ]?"
+_SPELT_DOT = (
+    r"[ ]?(?:[。·点]|\[\.\]|\(\.\)|（\.）|[（(\[【](?:点|dot)[)）\]】]|(?<=[ ])dot(?=[ ]))[ ]?"
+)
 _DOT = rf"(?:\.|{_SPELT_DOT}|[ ]\.[ ])"
 
 # An address begins with a letter or digit of its own. The alternatives follow that first character.
@@ -50,15 +52,19 @@ URL = Rule(
 )
 
 _MAIL_NAME = r"(?<![a-z0-9._%+-])[a-z0-9][a-z0-9._%+-]{0,63}"
-_AT = r"[ ]?(?:@|\[at\]|\(at\)|（at）|艾特)[ ]?"
+_AT = r"[ •]?(?:@{1,2}|[\[(（【]at[\])）】]|[艾爱]特|圈a|\(a\))[ •]?"
+# The word at alone is believed before a known ending only.
+_SPELT_AT = rf"[ ]at[ ](?=(?:{_LABEL}{_DOT}){{1,4}}(?:{_COMMON_ENDING})(?![a-z0-9]))"
+_PROVIDER = "(?:qq|163|126|sina|gmail|hotmail|foxmail|outlook)(?![a-z0-9.])"
 # Written around a filter: name#host.com.
-_HASH_FOR_AT = r"#(?=[a-z0-9-]{1,63}\.com)"
+_HASH_FOR_AT = rf"#(?=(?:[a-z0-9-]{{1,63}}\.){{1,3}}(?:{_COMMON_ENDING})(?![a-z0-9]))"
 
 EMAIL = Rule(
     "EMAIL",
-    re.compile(r"[@#]|at[\])）]|艾特"),
+    re.compile(r"[@#]|at[\])）】 ]|[艾爱]特|圈a|\(a\)"),
     re.compile(
-        rf"{_MAIL_NAME}(?:{_AT}|{_HASH_FOR_AT})(?:{_LABEL}{_DOT}){{1,4}}[a-z]{{2,10}}(?![a-z0-9])"
+        rf"{_MAIL_NAME}(?:{_AT}|{_SPELT_AT}|{_HASH_FOR_AT})"
+        rf"(?:(?:{_LABEL}{_DOT}){{1,4}}[a-z]{{2,10}}(?![a-z0-9])|{_PROVIDER})"
     ),
     finds=(
         ("请发至li.ming@mail.example", "li.ming@mail.example"),

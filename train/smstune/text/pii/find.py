@@ -39,6 +39,8 @@ RULES: tuple[Rule, ...] = (
     money.SIGNED_AMOUNT,
     money.AMOUNT,
     money.CHINESE_AMOUNT,
+    money.NAMED_AMOUNT,
+    numbers.ORDER_NUMBER,
     numbers.IDENTITY,
     numbers.CARD,
     numbers.PHONE,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from smstune.text.pii.digits import (
     NOT_DIGITS,
+    ONE_SEPARATOR,
     SEPARATOR,
     SPELT_DIGITS,
     TO_ARABIC,
@@ -168,11 +169,11 @@ def _groups_joined(match: re.Match[str]) -> str:
     return match[0] if is_list else _joined_if_contact(match)
 
 
-# 130/0000/0001, 130，0000，0001.
-_ODD_SEPARATOR = rf"[ ]?[^\w\s{BLANK}]{{1,3}}[ ]?"
+# 130/0000/0001, 130，0000，0001; what the rules read between digits is left to them: 5,956.82元.
+_ODD_SEPARATOR = rf"(?!{ONE_SEPARATOR}[0-9])[ ]?[^\w\s{BLANK}]{{1,3}}[ ]?"
 _IN_ODD_GROUPS = re.compile(
-    rf"(?<![0-9])[0-9]{{3,6}}(?P<odd>{_ODD_SEPARATOR}|[一-鿿]{{1,2}})[0-9]{{2,8}}"
-    rf"(?:(?P=odd)[0-9]{{1,8}}){{0,3}}(?![0-9])"
+    rf"(?<![0-9])(?<![0-9][.,])[0-9]{{3,6}}(?P<odd>{_ODD_SEPARATOR}|[一-鿿]{{1,2}})[0-9]{{2,8}}"
+    rf"(?:(?P=odd)[0-9]{{1,8}}){{0,3}}(?![0-9元块%])"
 )
 
 # 1a3b0c.

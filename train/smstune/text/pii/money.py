@@ -19,11 +19,14 @@ _RANGE = rf"(?:[百千万亿]?[ ]?[-~～至到—–][ ]?[0-9]{_REST})?"
 _MAGNITUDE = "[ ]?[十百千万亿wk]{0,3}[多余来]?[ ]?"
 # 块, but not in 块砖, 块地 and other things that come by the piece.
 _KUAI = "块(?:钱|[0-9](?![0-9]))?(?![砖地肉糖巧蛋表屏板腹石牌拼电])"
-_CURRENCY = rf"{YUAN}|人民币|[美港欧日]元|美金|港币|{_KUAI}|(?:rmb|cny|usd)(?![a-z])"
+_CURRENCY = (
+    rf"{YUAN}|[圆圓]整?|人民币|[美港欧日]元|[美刀](?=[，。,. ]|$)|美金|港币|大洋|块[ ]钱|{_KUAI}"
+    "|(?:rmb|cny|usd|yuan)(?![a-z])"
+)
 
 AMOUNT = Rule(
     "MONEY",
-    re.compile("[元块币金]|rmb|cny|usd"),
+    re.compile("[元块币金圆圓刀美]|大洋|rmb|cny|usd|yuan"),
     re.compile(rf"[0-9](?<![0-9.][0-9]){_REST}{_RANGE}{_MAGNITUDE}(?:{_CURRENCY})"),
     finds=(("到账1,250.00元", "1,250.00元"), ("借款5万-20万元", "5万-20万元")),
     leaves=("2024元旦快乐", "第3块屏幕"),
@@ -39,15 +42,37 @@ SIGNED_AMOUNT = Rule(
     leaves=("人民币升值", "$符号"),
 )
 
+# 额度5万, 工资6500: an amount by the word in front of it.
+_MONEY_WORD = (
+    "(?:额度|贷款?|借款?|奖金|红包|佣金|收益|收入|[工月日年]薪|工资|利润|赔付?|罚款|补贴|现金|彩金"
+    "|押金|定金|[售原现特]价|低至|高达|最高)"
+)
+_MONEY_LINK = "[为约达至可贷借得了:： ]{0,3}"
+_NOT_MONEY = (
+    "(?![0-9a-z%％]|[.,:/-][0-9]|[ ]?[人个名位份套件平米步条次张公用粉积年月天号点折倍度℃°级层楼])"
+)
+
+NAMED_AMOUNT = Rule(
+    "MONEY",
+    re.compile("[0-9][0-9.百千万wk]"),
+    re.compile(
+        rf"{_MONEY_WORD}{_MONEY_LINK}"
+        rf"([0-9]{{2,7}}(?:\.[0-9]{{1,2}})?[十百千万wkr]{{0,2}}|[0-9](?:\.[0-9])?[百千万wk])"
+        rf"{_NOT_MONEY}"
+    ),
+    finds=(("额度5万秒批", "5万"), ("发工资了6500，请你吃饭", "6500")),
+    leaves=("最高38名用户", "利润3成"),
+)
+
 _CHINESE_NUMBER = (
     rf"[{CHINESE_DIGITS}两几十](?<![{CHINESE_DIGITS}{CHINESE_UNITS}].)"
     rf"[{CHINESE_DIGITS}{CHINESE_UNITS}多余]{{0,12}}"
 )
-_CHINESE_CURRENCY = rf"{YUAN}整?|圆整?|块钱|(?<=[十百千万多])块|块[二三四五六七八九](?![块个])"
+_CHINESE_CURRENCY = rf"{YUAN}整?|[圆圓]整?|块钱|(?<=[十百千万多])块|块[二三四五六七八九](?![块个])"
 
 CHINESE_AMOUNT = Rule(
     "MONEY",
-    re.compile("[元块圆]"),
+    re.compile("[元块圆圓]"),
     re.compile(f"{_CHINESE_NUMBER}(?:{_CHINESE_CURRENCY})"),
     finds=(("转账三千五百元整", "三千五百元整"), ("花了二十块钱", "二十块钱")),
     leaves=("三元里站", "一块去吃饭"),

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import re
-from datetime import date
 
-from smstune.text.pii.digits import FIVE_DIGITS, NEXT_DIGIT, NOT_DIGITS, SEPARATOR
+from smstune.text.pii.digits import (
+    FIVE_DIGITS,
+    NEXT_DIGIT,
+    NOT_DIGITS,
+    ONE_SEPARATOR,
+    SEPARATOR,
+    is_identity_number,
+    passes_luhn,
+)
 from smstune.text.pii.rule import Rule, alone
 
 #: A mobile number without separators.
@@ -40,21 +47,13 @@ def _is_regular(match: re.Match[str]) -> bool:
 
 
 def _is_identity(match: re.Match[str]) -> bool:
-    """Say whether date and check character (MOD 11-2, ISO 7064) hold, as in GB 11643-1999."""
-    digits = re.sub("[^0-9x]", "", match["n"])
-    try:
-        date(int(digits[6:10]), int(digits[10:12]), int(digits[12:14]))
-    except ValueError:
-        return False
-    total = sum(int(digit) * (2 ** (17 - i) % 11) for i, digit in enumerate(digits[:17]))
-    return digits[6:8] in {"18", "19", "20"} and digits[17] == "10x98765432"[total % 11]
+    return is_identity_number(re.sub("[^0-9x]", "", match["n"]))
 
 
 def _is_card(match: re.Match[str]) -> bool:
-    """Say whether the Luhn sum ends in 0 (ISO/IEC 7812-1, annex B)."""
-    digits = [int(digit) for digit in NOT_DIGITS.sub("", match["n"])][::-1]
-    doubled = [digit * 2 - 9 * (digit > 4) for digit in digits[1::2]]
-    return sum(digits[::2] + doubled) % 10 == 0
+    first, *others = NOT_DIGITS.split(match["n"])
+    is_regular = len(first) >= 4 or (len(first) == 1 and set(map(len, others)) == {1})
+    return is_regular and passes_luhn(NOT_DIGITS.sub("", match["n"]))
 
 
 def _is_plain(match: re.Match[str]) -> bool:
@@ -63,11 +62,40 @@ def _is_plain(match: re.Match[str]) -> bool:
     return named or not _UNIT.match(match.string, match.end("n"))
 
 
+def _is_long(match: re.Match[str]) -> bool:
+    return len(NOT_DIGITS.sub("", match["n"])) >= 5 and _is_plain(match)
+
+
 def _is_called(match: re.Match[str]) -> bool:
     """Say whether a word in front of the number says that one can call it."""
     start = max(0, match.start() - _CALL_REACH)
     return bool(_CALLED.search(match.string, start, match.start()))
 
+
+# Words in front of a number that is neither called nor paid to, whatever it looks like.
+_ORDER_WORD = (
+    "(?:订单|运单|单号|流水|编号|序列|合同|案号|学号|工号|病历|准考证|发票|股票|代码|期号|票号)"
+    "(?:编?号)?码?"
+)
+_ORDER_LINK = '[是为]?[ :：#=•>(（【“"-]{0,3}'
+_NO_DATE = "(?!20[0-9]{2}[-/.][0-9]{1,2}[-/.][0-9]{1,2}(?![0-9]))"
+_HAS_FIVE_DIGITS = "(?=[0-9a-z](?:[^0-9]{0,4}[0-9]){4})"
+_ORDER_SEPARATOR = r"(?:[ ]?[-/·•_.*~|=+]{1,2}[ ]?|[ ]{1,2})"
+_ORDER_GROUP = f"-[0-9a-z]{{5,24}}|{_ORDER_SEPARATOR}[0-9a-z]{{1,4}}(?![0-9a-z元年月])"
+_ORDER_SIGNS = f"[0-9a-z]{{1,24}}(?:{_ORDER_GROUP}){{0,24}}"
+_ORDER_IN_GROUPS = "[0-9]{3,4}(?:[，、,][0-9]{1,4}(?![0-9])){1,4}"
+
+ORDER_NUMBER = Rule(
+    "NUM",
+    re.compile(_ORDER_WORD),
+    re.compile(
+        f"{_ORDER_WORD}{_ORDER_LINK}{_NO_DATE}{_HAS_FIVE_DIGITS}"
+        f"(?P<n>{_ORDER_IN_GROUPS}|{_ORDER_SIGNS})(?![0-9])"
+    ),
+    finds=(("订单号13000001234已发货", "13000001234"), ("运单：sf12 3456 78", "sf12 3456 78")),
+    leaves=("订单已发货", "编号1203"),
+    check=_is_long,
+)
 
 IDENTITY = Rule(
     "ID",
@@ -81,14 +109,10 @@ IDENTITY = Rule(
     check=_is_identity,
 )
 
-_CARD_RUN = "[3-6][0-9]{15,18}"
-_CARD_AFTER_SIX = "[3-6][0-9]{5}[ -][0-9]{10,13}"
-_CARD_IN_FOURS = r"[3-6][0-9]{3}(?P<s>[ -])(?:[0-9]{4}(?P=s)){2}[0-9]{4}(?:(?P=s)[0-9]{1,3})?"
-
 CARD = Rule(
     "CARD",
     _FIVE,
-    alone(rf"(?P<n>{_CARD_RUN}|{_CARD_AFTER_SIX}|{_CARD_IN_FOURS})"),
+    alone(rf"(?P<n>[3-6](?:{NEXT_DIGIT}){{15,18}})"),
     finds=(
         ("卡号4111111111111111", "4111111111111111"),
         ("转入4111 1111 1111 1111", "4111 1111 1111 1111"),
@@ -118,26 +142,45 @@ FREE_NUMBER = Rule(
 )
 
 _PORT_106 = "106(?:-?[0-9]){5,17}"
-_BANKS_95 = rf"95[0-9]{{3,4}}|9{SEPARATOR}5(?:{NEXT_DIGIT}){{3}}"
-_GOVERNMENT = "96110|12[13][0-9]{2}"
+
+
+def _spelt(*digits: str) -> str:
+    return SEPARATOR.join(digits)
+
+
+_BANKS_95 = f"95[0-9]{{3,4}}|{_spelt('9', '5', *['[0-9]'] * 3)}"
+_GOVERNMENT = f"{_spelt('9', '6', '1', '1', '0')}|{_spelt('1', '2', '[13]', '[0-9]', '[0-9]')}"
 _CARRIERS = (
     "100(?:01|1[0-9]|50|60|8[0-9]{1,4}|99)"
-    rf"|1{SEPARATOR}0{SEPARATOR}0{SEPARATOR}(?:1{SEPARATOR}0|8{SEPARATOR}6)"
+    f"|{_spelt('1', '0', '0', '1', '0')}|{_spelt('1', '0', '0', '8', '6')}"
 )
+_HOTLINE = f"{_PORT_106}|{_BANKS_95}|{_GOVERNMENT}|{_CARRIERS}"
+
+
+def _is_hotline(match: re.Match[str]) -> bool:
+    """Say whether it is one number, no date and no counting: 12.3.15, 1 2 3 4 5."""
+    sizes = [len(group) for group in NOT_DIGITS.split(match["n"])]
+    is_whole = len(sizes) == 1 or sizes[0] >= 3 or match["n"].startswith("106")
+    is_spelt = set(sizes) == {1} and NOT_DIGITS.sub("", match["n"]) != "12345"
+    return (is_whole or is_spelt) and _is_plain(match)
+
 
 HOTLINE = Rule(
     "SERVICE",
     _FIVE,
-    alone(
-        rf"(?<![0-9\0][-.,:/])(?<![a-z])(?P<n>{_PORT_106}|{_BANKS_95}|{_GOVERNMENT}|{_CARRIERS})"
-    ),
+    alone(rf"(?<![0-9\0][-.,:/])(?<![a-z])(?P<n>{_HOTLINE})"),
     finds=(("请拨打95588查询", "95588"), ("发送至10086", "10086")),
-    leaves=("跑了10086米", "型号a95588"),
-    check=_is_plain,
+    leaves=("跑了10086米", "型号a95588", "日期12.3.15", "数1 2 3 4 5"),
+    check=_is_hotline,
+    further=re.compile(f"[ ]?[、/,，或和及][ ]?({_HOTLINE})(?![0-9])"),
 )
 
-_AREA_CODE = r"0(?:10|2[0-9]|[3-9][0-9]{2}| 1 0| 2 [0-9]| [3-9] [0-9] [0-9])"
-_AREA = rf"[(（]?{_AREA_CODE}[)）]?{SEPARATOR}"
+_AREA_CODE = "0(?:10|2[0-9]|[3-9][0-9]{2})"
+_AREA_CODE_APART = (
+    rf"0(?P<apart>{ONE_SEPARATOR})"
+    "(?:1(?P=apart)0|2(?P=apart)[0-9]|[3-9](?P=apart)[0-9](?P=apart)[0-9])"
+)
+_AREA = rf"[(（]?(?:{_AREA_CODE}|{_AREA_CODE_APART})[)）]?{SEPARATOR}"
 _EXTENSION = "(?![0-9])(?:[ ]?(?:转[ ]?|-)[0-9]{1,5})?"
 
 LANDLINE = Rule(
@@ -174,7 +217,7 @@ _IN_GROUPS = "[0-9]{4,}(?P<s>[ -])(?:[0-9]{4,}(?P=s))+[0-9]+"
 
 LONG_NUMBER = Rule(
     "NUM",
-    re.compile("[0-9]{6}|[0-9]{4}[ -][0-9]{4}"),
+    re.compile("[0-9]{4}(?:[0-9]{2}|[ -][0-9]{4})"),
     alone(
         rf"{_GLUED_IN_FRONT}{_NO_DECIMAL}(?P<n>[0-9]{{6,}}|{_IN_GROUPS})(?![0-9])[0-9a-z]{{0,12}}"
     ),

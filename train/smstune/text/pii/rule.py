@@ -18,9 +18,9 @@ class Rule:
     """What one kind of information looks like in folded text.
 
     ``hint`` is a pattern that is fast to look for and without which there is no find. The last
-    group of ``pattern``, or the whole where it has none, is the find, if ``check`` says so.
-    ``finds`` pairs messages with what the rule finds in them, ``leaves`` are messages in which it
-    finds nothing.
+    group of ``pattern``, or the whole where it has none, is the find, if ``check`` says so. The
+    last group of ``further`` is one more find, directly behind another. ``finds`` pairs messages
+    with what the rule finds in them, ``leaves`` are messages in which it finds nothing.
     """
 
     kind: str
@@ -29,13 +29,23 @@ class Rule:
     finds: tuple[tuple[str, str], ...]
     leaves: tuple[str, ...]
     check: Callable[[re.Match[str]], bool] = _always
+    further: re.Pattern[str] | None = None
 
     def spans(self, text: str) -> Iterator[PiiSpan]:
         """Yield what the rule finds in folded ``text``, in its order."""
-        if self.hint.search(text):
-            for match in self.pattern.finditer(text):
-                if self.check(match):
-                    yield PiiSpan(*match.span(match.lastindex or 0), self.kind)
+        if not self.hint.search(text):
+            return
+        position = 0
+        while match := self.pattern.search(text, position):
+            position = match.end()
+            if not self.check(match):
+                continue
+            # Words behind the find may be those in front of the next one: 1234是验证码5678.
+            start, position = match.span(match.lastindex or 0)
+            yield PiiSpan(start, position, self.kind)
+            while self.further and (match := self.further.match(text, position)):
+                start, position = match.span(match.lastindex or 0)
+                yield PiiSpan(start, position, self.kind)
 
 
 def alone(pattern: str) -> re.Pattern[str]:
