@@ -61,6 +61,8 @@ def training_arguments(
         greater_is_better=True,
         logging_steps=section.logging_steps,
         logging_first_step=True,
+        # It would hide a loss that is not finite; SmsTrainer stops there instead.
+        logging_nan_inf_filter=False,
         # Trackers come as callbacks (tracking.py); they name a run after its folder.
         report_to="none",
         # The terminal is ours (terminal.py).

@@ -54,7 +54,7 @@ from smstune.training.arguments import training_arguments
 from smstune.training.augment import AugmentedRows, EpochRows
 from smstune.training.epoch_order import EpochOrder
 from smstune.training.tracking import tracking_callbacks
-from smstune.training.trainer import Objective, SmsTrainer
+from smstune.training.trainer import Objective, SmsTrainer, diverged
 
 logger = logging.getLogger(__name__)
 
@@ -262,4 +262,7 @@ def _compute_metrics(
     logits, truth = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
     # The trainer's own mean loss counts what several processes fill their last batch with.
     losses = loss(torch.tensor(logits, device=device).float(), torch.tensor(truth, device=device))
+    # Before the checkpoint of these weights is written.
+    if not torch.isfinite(losses).all():
+        raise diverged("the validation")
     return {**headline(truth, logits.argmax(axis=-1)), "loss": float(losses.mean())}

@@ -21,6 +21,7 @@ from transformers.trainer_utils import TrainOutput
 from smstune.config.loading import dump_config
 from smstune.config.schema import Config
 from smstune.data.prepared import provenance
+from smstune.errors import UserError
 from smstune.evaluation.calibration.fit import calibrate_run
 from smstune.inference.backends.torch_backend import TorchBackend
 from smstune.inference.backends.torch_devices import pick_precision
@@ -72,6 +73,9 @@ def finetune(config: Config) -> Path:
         with redirect_stdout(sys.stderr), interruption, TerminalReport() as report:
             parts.trainer.add_callback(report)
             output = parts.trainer.train(resume_from_checkpoint=checkpoint)
+    except UserError:
+        # The training diverged: going on would end as it did.
+        raise
     except BaseException:
         logger.error(how_to_resume(run))
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 from transformers import Trainer
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from smstune.errors import UserError
 from smstune.modeling.losses import Loss
 from smstune.training.regularisers import (
     gradient_kept,
@@ -97,6 +99,24 @@ class SmsTrainer(Trainer):
         with moved(words, kept[0], self.objective.fgm):
             return loss + super().training_step(model, inputs, *args, **kwargs)
 
+    def _get_grad_norm(
+        self, model: nn.Module, grad_norm: torch.Tensor | float | None = None
+    ) -> torch.Tensor | float:
+        """Return the norm of the gradient; called once a step, before the weights are changed.
+
+        Both are read at once: a GPU is waited for once a step, where transformers' filter of
+        losses, which is off, waits twice a batch.
+
+        Raises:
+            UserError: if the loss or the gradient is not finite.
+        """
+        norm: torch.Tensor | float = super()._get_grad_norm(model, grad_norm=grad_norm)
+        # In fp16 the scaler leaves out steps whose gradient overflows and lowers its scale.
+        numbers = [self._tr_loss] if self.args.fp16 else [self._tr_loss, norm]
+        if not all(math.isfinite(number) for number in numbers):
+            raise diverged(f"step {self.state.global_step + 1}")
+        return norm
+
     def _averaged_loss(
         self,
         outputs: SequenceClassifierOutput,
@@ -122,3 +142,12 @@ class SmsTrainer(Trainer):
     def _twice(self) -> bool:
         """Whether every message is passed twice: in training with R-Drop."""
         return bool(self.objective.r_drop) and cast(nn.Module, self.model).training
+
+
+def diverged(moment: str) -> UserError:
+    """Return the error of a training whose numbers are no longer finite at ``moment``."""
+    return UserError(
+        f"expected a finite loss and gradient, found NaN or infinity at {moment}: the training "
+        "diverged: lower training.learning_rate and choose another training.output_dir (the "
+        "checkpoints of this one were made before)"
+    )
