@@ -22,12 +22,13 @@ from smstune.config.loading import dump_config
 from smstune.config.schema import Config
 from smstune.data.prepared import provenance
 from smstune.errors import UserError
-from smstune.evaluation.calibration.fit import calibrate_run
+from smstune.evaluation.calibration.fit import fit_run
 from smstune.inference.backends.torch_backend import TorchBackend
 from smstune.inference.backends.torch_devices import pick_precision
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.linear import LinearModel, fit_linear
 from smstune.inference.manifest import Manifest, TextOptions
+from smstune.inference.run import Artifact
 from smstune.modeling.lora import merge_lora
 from smstune.training.assemble import Assembled, assemble
 from smstune.training.interrupt import Interruption
@@ -83,24 +84,22 @@ def finetune(config: Config) -> Path:
     if parts.trainer.is_world_process_zero():
         manifest = _manifest(config, parts, output, time.perf_counter() - started)
         model = merge_lora(parts.model)
-        artifact = save_artifact(
-            run,
-            model,
-            parts.tokenizer,
-            parts.labels,
-            manifest,
-            dump_config(config),
-            weights,
-            linear,
-        )
-        parts.trainer.state.save_to_json(str(run / "trainer_state.json"))
-        device = parts.place.device
-        trained = model.state_dict() if weights is None else weights
-        backend = TorchBackend(artifact, device, pick_precision(device), trained)
-        calibrate_run(SmsClassifier(artifact, backend), config.evaluation)
+        artifact = Artifact(run, manifest, parts.labels, model.config, parts.tokenizer, linear)
+        artifact = _calibrated(artifact, config, parts.place.device, weights or model.state_dict())
+        save_artifact(artifact, model, parts.trainer.state, dump_config(config), weights)
         logger.info("%s", describe_kept(parts.trainer.state))
         logger.info("next: smstune eval %s", shlex.quote(str(run)))
     return run
+
+
+def _calibrated(
+    artifact: Artifact, config: Config, device: torch.device, weights: dict[str, torch.Tensor]
+) -> Artifact:
+    """Return a run that lies on no disk yet with the calibration that its ``weights`` need."""
+    backend = TorchBackend(artifact, device, pick_precision(device), weights)
+    calibration = fit_run(SmsClassifier(artifact, backend), config.evaluation)
+    manifest = artifact.manifest.model_copy(update={"calibration": calibration})
+    return artifact._replace(manifest=manifest)
 
 
 def _with_absolute_data(config: Config) -> Config:

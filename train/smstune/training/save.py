@@ -3,45 +3,44 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from shutil import rmtree
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, TrainerState
 
-from smstune.files import folder_written_whole
-from smstune.inference.labels import LabelMap
-from smstune.inference.linear import LINEAR, LinearModel
-from smstune.inference.manifest import Manifest, write_manifest
+from smstune.inference.linear import LINEAR
+from smstune.inference.manifest import write_manifest
 from smstune.inference.run import Artifact
 
 
 def save_artifact(
-    path: Path,
+    artifact: Artifact,
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    labels: LabelMap,
-    manifest: Manifest,
+    state: TrainerState,
     config_yaml: str,
     weights: dict[str, torch.Tensor] | None = None,
-    linear: LinearModel | None = None,
-) -> Artifact:
-    """Write the model's files into the run folder, the manifest last, and return them as loaded.
+) -> None:
+    """Write the files of a run, calibrated already, into its folder, the manifest last.
 
     A folder without a manifest is an unfinished run: a crash at any moment leaves either the
-    unfinished run or the whole one. ``weights`` are the model's, where it holds a shard of them;
-    ``linear`` is joined to it.
+    unfinished run, which can be resumed, or the whole one. ``weights`` are the model's, where it
+    holds a shard of them.
     """
-    path.mkdir(parents=True, exist_ok=True)
-    with folder_written_whole(path / ".artifact") as scratch:
+    run, linear = artifact.path, artifact.linear
+    scratch = run / ".artifact"
+    # Left by a process that was killed while it saved.
+    rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
         model.save_pretrained(scratch, state_dict=weights)
-        tokenizer.save_pretrained(scratch)
-        labels.save(scratch / "labels.json")
+        artifact.tokenizer.save_pretrained(scratch)
+        artifact.labels.save(scratch / "labels.json")
         (scratch / "config.yaml").write_text(config_yaml, "utf-8")
+        state.save_to_json(str(scratch / "trainer_state.json"))
         if linear is not None:
             linear.save(scratch / LINEAR)
-        whole = write_manifest(scratch, manifest)
-    names = sorted(os.listdir(path / ".artifact"), key=lambda name: name == "manifest.json")
-    for name in names:
-        (path / ".artifact" / name).replace(path / name)
-    (path / ".artifact").rmdir()
-    return Artifact(path, whole, labels, model.config, tokenizer, linear)
+        write_manifest(scratch, artifact.manifest)
+        for name in sorted(os.listdir(scratch), key=lambda name: name == "manifest.json"):
+            (scratch / name).replace(run / name)
+    finally:
+        rmtree(scratch, ignore_errors=True)

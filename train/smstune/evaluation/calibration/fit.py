@@ -37,10 +37,20 @@ logger = logging.getLogger(__name__)
 
 
 def calibrate_run(classifier: SmsClassifier, section: EvaluationConfig) -> Manifest:
-    """Fit a run's calibration on the validation split of its data, store it in the run folder.
+    """Fit a run's calibration (``fit_run``), store it in the run folder; return the new manifest.
+
+    Raises:
+        UserError: as ``fit_run``.
+    """
+    artifact = classifier.artifact
+    return store_calibration(artifact.path, artifact.manifest, fit_run(classifier, section))
+
+
+def fit_run(classifier: SmsClassifier, section: EvaluationConfig) -> Calibration:
+    """Return a run's calibration, fitted on the validation split of its data.
 
     The backend must be torch: every form that is exported of the weights answers by their
-    calibration. Returns the new manifest.
+    calibration. Nothing of the run folder is read or written.
 
     Raises:
         UserError: if the run, its data or the section do not fit, or the scores are not finite.
@@ -51,11 +61,10 @@ def calibrate_run(classifier: SmsClassifier, section: EvaluationConfig) -> Manif
     logits, linear = classifier.parts(validation.texts)
     joined = linear if classifier.artifact.linear is not None else None
     calibration = fit_calibration(logits, validation, classifier.labels, section, joined)
-    stored = store_calibration(classifier.artifact.path, manifest, calibration)
     for point in calibration.operating_points:
         if point.reason is not None:
             logger.warning("warning: operating point %s: %s", point.name, point.reason)
-    return stored
+    return calibration
 
 
 def check_section(section: EvaluationConfig, labels: LabelMap) -> None:
