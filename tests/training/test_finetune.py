@@ -10,11 +10,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
-from doors import ROOT, TINY_OVERRIDES, run
+from doors import ROOT, TINY_OVERRIDES, change_json, run
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback
 
 from smstune.config.loading import load_config
+from smstune.files import file_hash
 from smstune.training import assemble as stage
 from smstune.training.finetune import finetune
 
@@ -214,6 +215,9 @@ def test_label_that_train_lacks_is_told(config_file, prepared, tmp_path, capsys,
         validation = pq.read_table(folder / "validation.parquet")
         kept = pc.not_equal(validation["label"], "gambling")
         pq.write_table(validation.filter(kept), folder / "validation.parquet")
+    names = [f"{name}.parquet" for name in ("train", "validation", "test")]
+    hashes = {name: file_hash(folder / name) for name in names}
+    change_json(folder / "manifest.json", lambda manifest: manifest.update(sha256=hashes))
     status, error = call(config_file, capsys, f"data.path={folder}")
     assert status == 2
     assert f"found gambling only in {split}" in error

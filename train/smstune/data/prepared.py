@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from smstune.errors import UserError
+from smstune.files import file_hash
 from smstune.inference.labels import LabelMap
 from smstune.text.normalize import NORMALIZER_VERSION
 
@@ -69,6 +70,21 @@ def load_preparation(folder: Path) -> dict[str, Any]:
             f"{folder}: prepare again"
         )
     return manifest
+
+
+def check_prepared_files(folder: Path, preparation: dict[str, Any]) -> None:
+    """Compare the files of a prepared folder with the hashes in its manifest, ``preparation``.
+
+    Raises:
+        UserError: naming a file that is missing or another.
+    """
+    for name, expected in preparation["sha256"].items():
+        path = folder / name
+        if not path.is_file() or file_hash(path) != expected:
+            raise UserError(
+                f"{path}: expected the file that manifest.json names, found "
+                f"{'another' if path.is_file() else 'none'}: prepare again"
+            )
 
 
 def require_prepared(folder: Path, labels: LabelMap | None, how_to_prepare: str) -> None:

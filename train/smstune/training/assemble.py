@@ -23,7 +23,7 @@ from transformers import (
 
 from smstune.config.choices import Attention, Precision
 from smstune.config.schema import LOSS_KEYS, Config, LossConfig
-from smstune.data.prepared import load_preparation, load_split
+from smstune.data.prepared import check_prepared_files, load_preparation, load_split
 from smstune.data.splits.methods import SPLITS
 from smstune.errors import UserError
 from smstune.evaluation.calibration.fit import check_section
@@ -91,6 +91,7 @@ def assemble(config: Config) -> Assembled:
     disable_progress_bars()
     folder = config.data.path
     preparation = load_preparation(folder)
+    check_prepared_files(folder, preparation)
     labels = LabelMap.load(folder / "labels.json")
     check_section(config.evaluation, labels)
     splits = {name: load_split(folder, name) for name in SPLITS}

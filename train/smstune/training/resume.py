@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from shutil import rmtree
 
@@ -12,9 +13,11 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_utils import rotate_checkpoints
 
 from smstune.errors import UserError
-from smstune.files import write_json
+from smstune.files import file_hash, write_json
 from smstune.training.interrupt import epoch_ends
 
+#: Written into a checkpoint: the SHA-256 of every other file, which a resumed run compares.
+_HASHES = "sha256.json"
 #: Written into a checkpoint when all else is there: the name and size in bytes of every file.
 _MARK = "complete.json"
 
@@ -57,6 +60,7 @@ class CompleteCheckpoints(TrainerCallback):
             return
         checkpoints = Path(str(args.output_dir))
         folder = checkpoints / f"checkpoint-{state.global_step}"
+        write_json(folder / _HASHES, _hashes(folder))
         write_json(folder / _MARK, _sizes(folder))
         for other in checkpoints.glob("checkpoint-*"):
             if not _is_whole(other):
@@ -64,28 +68,51 @@ class CompleteCheckpoints(TrainerCallback):
         rotate_checkpoints(str(checkpoints), self._save_total_limit, state.best_model_checkpoint)
 
 
-def _sizes(folder: Path) -> dict[str, int]:
+def _files(folder: Path, without: Collection[str]) -> dict[str, Path]:
     return {
-        str(path.relative_to(folder)): path.stat().st_size
+        str(path.relative_to(folder)): path
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != _MARK
+        if path.is_file() and path.name not in without
     }
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {name: path.stat().st_size for name, path in _files(folder, {_MARK}).items()}
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {name: file_hash(path) for name, path in _files(folder, {_MARK, _HASHES}).items()}
 
 
 def _is_whole(folder: Path) -> bool:
     mark = folder / _MARK
-    return mark.is_file() and json.loads(mark.read_text("utf-8")) == _sizes(folder)
+    return mark.is_file() and _holds(mark, _sizes(folder))
 
 
 def _whole_checkpoints(run: Path) -> list[Path]:
     return [folder for folder in run.glob("checkpoints/checkpoint-*") if _is_whole(folder)]
 
 
+def _is_unchanged(folder: Path) -> bool:
+    # Earlier versions wrote no hashes.
+    hashes = folder / _HASHES
+    return not hashes.is_file() or _holds(hashes, _hashes(folder))
+
+
+def _holds(file: Path, expected: Mapping[str, int | str]) -> bool:
+    """Say whether a JSON file has this content; one that is damaged has not."""
+    try:
+        return bool(json.loads(file.read_text("utf-8")) == expected)
+    except ValueError:
+        return False
+
+
 def checkpoint_to_resume(run: Path, *, resume: bool) -> str | None:
     """Return the last whole checkpoint of ``run``, or ``None`` for a fresh start.
 
     Raises:
-        UserError: if the folder holds a finished run, or an unfinished one and ``resume`` is off.
+        UserError: if the folder holds a finished run, or an unfinished one and ``resume`` is off,
+            or if the content of a checkpoint is not what was written.
     """
     if (run / "manifest.json").exists():
         raise UserError(
@@ -102,6 +129,13 @@ def checkpoint_to_resume(run: Path, *, resume: bool) -> str | None:
             f"expected a new run folder, found checkpoints of an unfinished run in {run}: add "
             "training.resume_from_checkpoint=true to go on, choose another training.output_dir, "
             "or remove it"
+        )
+    changed = [folder.name for folder in whole if not _is_unchanged(folder)]
+    if changed:
+        raise UserError(
+            f"expected checkpoints as they were written, found other content in "
+            f"{', '.join(changed)} of {run}: restore or remove what was changed, or choose another "
+            "training.output_dir"
         )
     return str(max(whole, key=lambda folder: int(folder.name.rpartition("-")[2])))
 
