@@ -8,7 +8,7 @@ from collections import Counter
 import pyarrow.parquet as pq
 import pytest
 from doors import TINY_OVERRIDES, run
-from transformers import AutoModelForSequenceClassification
+from transformers import BertForSequenceClassification
 
 from smstune.inference.manifest import Manifest
 
@@ -28,7 +28,7 @@ def reads(monkeypatch):
         monkeypatch.setattr(owner, name, wrapper)
 
     counted(Manifest, "model_validate_json", lambda *args: "manifest")
-    counted(AutoModelForSequenceClassification, "from_pretrained", lambda *args: "model")
+    counted(BertForSequenceClassification, "from_pretrained", lambda *args: "model")
     counted(pq, "read_table", lambda path, *args: path.name)
     return counts
 

@@ -7,7 +7,11 @@ import copy
 import pytest
 import torch
 from doors import TINY_OVERRIDES, run
-from transformers import AutoModelForSequenceClassification, ElectraConfig
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    ElectraConfig,
+)
 from transformers import ElectraForSequenceClassification as Electra
 
 from smstune.errors import UserError
@@ -65,6 +69,13 @@ def test_other_encoders_are_told_or_left_alone():
     assert electra(torch.tensor([[1, 2]])).logits.shape == (1, 2)
     with pytest.raises(UserError, match=r"model.pooling=cls"):
         append_mean_layer(electra)
+
+
+def test_a_head_that_reads_every_token_gets_every_token(checkpoint):
+    model = AutoModelForTokenClassification.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    expected = model(IDS, attention_mask=MASK).logits
+    use_first_token_layer(model)
+    assert torch.equal(model(IDS, attention_mask=MASK).logits, expected)
 
 
 def test_plain_transformers_answers_as_a_run_trained_by_mean_pooling(config_file, tmp_path):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
 from doors import TINY_OVERRIDES, run
 from torch.nn import functional
+from transformers import AutoModel, EuroBertConfig
 
 from smstune.config.loading import load_config
 from smstune.training.assemble import assemble
@@ -145,6 +147,23 @@ def test_rates_fall_layer_by_layer(trainer):
     assert rates["bert.encoder.layer.1.output.dense.weight"] == 1e-3
     assert rates["bert.encoder.layer.0.output.dense.weight"] == 5e-4
     assert rates["bert.embeddings.word_embeddings.weight"] == 2.5e-4
+
+
+def test_input_embeddings_learn_slowest_whatever_their_name(config_file, checkpoint, tmp_path):
+    folder = tmp_path / "eurobert"
+    shutil.copytree(checkpoint, folder, ignore=shutil.ignore_patterns("model*", "config.json"))
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = EuroBertConfig(vocab_size=600, intermediate_size=16, pad_token_id=0, **sizes)
+    AutoModel.from_config(config).save_pretrained(folder)
+    overrides = (f"model.name_or_path={folder}", "training.layerwise_lr_decay=0.5")
+    parts = assemble(load_config(config_file, [*TINY_OVERRIDES, *overrides]))
+    (words,) = parts.model.get_input_embeddings().parameters()
+    (rate,) = (
+        group["lr"]
+        for group in parts.trainer.create_optimizer().param_groups
+        if any(weight is words for weight in group["params"])
+    )
+    assert rate == 2.5e-4
 
 
 @pytest.mark.parametrize("name", [*LOSSES, "all regularisers"])

@@ -122,7 +122,8 @@ def setup_logging() -> None:
 
 def set_verbosity(*, quiet: bool = False, verbose: bool = False) -> None:
     """Choose what the log holds: our progress and warnings, warnings alone, or all of everybody."""
-    logging.getLogger("smstune").setLevel(logging.WARNING if quiet else logging.INFO)
+    ours = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    logging.getLogger("smstune").setLevel(ours)
     logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
     # What libraries tell a developer by the module `warnings` is nothing that a user can act on.
     logging.getLogger("py.warnings").setLevel(logging.INFO if verbose else logging.ERROR)

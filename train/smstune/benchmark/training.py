@@ -111,7 +111,10 @@ def _stock_trainer(config: Config, messages: int, *, tuned: bool) -> dict[str, f
             batched=True,
         )
     model = AutoModelForSequenceClassification.from_pretrained(
-        config.model.name_or_path, num_labels=len(labels.names), dtype=torch.float32
+        config.model.name_or_path,
+        num_labels=len(labels.names),
+        dtype=torch.float32,
+        trust_remote_code=False,
     )
     model.resize_token_embeddings(len(tokenizer))
     with TemporaryDirectory() as folder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -280,7 +280,6 @@ class ModelConfig(Section):
 
     name_or_path: str = Field("hfl/chinese-macbert-base", description="Hub id or local folder.")
     revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
-    trust_remote_code: bool = Field(False, description="Run code that comes with the checkpoint.")
     from_scratch: FromScratchConfig | None = Field(
         None, description="Build a new BERT of this size instead of loading name_or_path."
     )
@@ -299,6 +298,14 @@ class ModelConfig(Section):
         None,
         description="Train low-rank adapters instead of all weights; they are merged at the end.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_remote_code(cls, values: Any) -> Any:  # noqa: ANN401
+        # A key of earlier versions, which every run of theirs has in its config.yaml.
+        if isinstance(values, dict) and values.get("trust_remote_code") is False:
+            return {name: value for name, value in values.items() if name != "trust_remote_code"}
+        return values
 
 
 class TrainingConfig(Section):

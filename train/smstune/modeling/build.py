@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import logging
+from collections.abc import Collection, Mapping
+from importlib.metadata import version
+from typing import Any, cast
 
 import torch
+from torch import nn
 from transformers import (
+    CONFIG_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
     AutoModelForSequenceClassification,
     BertConfig,
@@ -18,7 +23,64 @@ from transformers.configuration_utils import PreTrainedConfig
 from smstune.config.choices import Attention
 from smstune.errors import UserError
 from smstune.inference.labels import LabelMap
-from smstune.modeling.tokenization import unreachable_message
+from smstune.inference.tokenization import data_collator, tokenize
+from smstune.modeling.tokenization import first_words, load_error
+
+logger = logging.getLogger(__name__)
+
+#: The names under which architectures keep what our keys of dropout set.
+_DROPOUTS = {
+    "hidden_dropout": ("hidden_dropout_prob", "dropout", "embedding_dropout", "mlp_dropout"),
+    "attention_dropout": ("attention_probs_dropout_prob", "attention_dropout"),
+    "classifier_dropout": (
+        "classifier_dropout",
+        "classifier_dropout_prob",
+        "seq_classif_dropout",
+        "summary_last_dropout",
+    ),
+}
+
+
+def load_encoder_config(name_or_path: str, *, revision: str | None = None) -> PreTrainedConfig:
+    """Return the configuration of a checkpoint of which transformers' own code makes an encoder.
+
+    Raises:
+        UserError: if the checkpoint cannot be reached, brings code of its own, or is no encoder.
+    """
+    try:
+        values, _ = PreTrainedConfig.get_config_dict(name_or_path, revision=revision)
+        _check_stock(values, name_or_path)
+        config: PreTrainedConfig = AutoConfig.from_pretrained(
+            name_or_path, revision=revision, trust_remote_code=False
+        )
+    except UserError:
+        raise
+    except Exception as error:
+        raise load_error("configuration of an encoder", name_or_path, error) from error
+    if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING or config.is_encoder_decoder:
+        kind = "an encoder with a decoder" if config.is_encoder_decoder else "no classifier"
+        raise UserError(
+            f"model.name_or_path: expected an encoder such as BERT, found {config.model_type}, "
+            f"{kind}, in {name_or_path}: choose another checkpoint"
+        )
+    return config
+
+
+def _check_stock(values: dict[str, Any], name_or_path: str) -> None:
+    """Refuse a configuration that transformers reads by code of the checkpoint, or by no code."""
+    model_type = values.get("model_type")
+    if "auto_map" in values:
+        reason = "one that brings its own code (auto_map in config.json), which is never run"
+    elif model_type is None:
+        reason = "no model_type in config.json: write the architecture there, such as bert"
+    elif model_type not in CONFIG_MAPPING:
+        reason = f"model_type {model_type} in config.json, which it does not know"
+    else:
+        return
+    raise UserError(
+        f"model.name_or_path: expected a checkpoint that transformers {version('transformers')} "
+        f"reads by itself, found in {name_or_path} {reason}"
+    )
 
 
 def load_pretrained_model(
@@ -29,34 +91,94 @@ def load_pretrained_model(
     attention: Attention,
     dropouts: Mapping[str, float] | None = None,
     revision: str | None = None,
-    trust_remote_code: bool = False,
 ) -> PreTrainedModel:
     """Return the checkpoint as a sequence classifier with a fresh head for ``labels``, in fp32.
 
     A checkpoint stored in fp16 is widened: training in fp16 weights loses small updates. The
-    vocabulary grows to the tokenizer's. ``dropouts`` are configuration keys to override.
+    vocabulary grows to the tokenizer's. ``dropouts`` are our keys of dropout and their rates.
 
     Raises:
-        UserError: if the checkpoint cannot be reached or is no encoder.
+        UserError: if the checkpoint cannot be reached, is no encoder, or lacks weights of it.
     """
-    place = {"revision": revision, "trust_remote_code": trust_remote_code}
+    config = load_encoder_config(name_or_path, revision=revision)
+    _adapt(config, labels, dropouts)
     try:
-        config = AutoConfig.from_pretrained(name_or_path, **place)
-        _adapt(config, labels, dropouts)
-        model = AutoModelForSequenceClassification.from_pretrained(
+        model, keys = AutoModelForSequenceClassification.from_pretrained(
             name_or_path,
             config=config,
             dtype=torch.float32,
             attn_implementation=attention,
             # A checkpoint that already is a classifier has a head for other labels.
             ignore_mismatched_sizes=True,
-            **place,
+            revision=revision,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
-    except (OSError, ValueError) as error:
-        raise UserError(unreachable_message("encoder", name_or_path, error)) from error
+    except Exception as error:
+        raise load_error("encoder", name_or_path, error) from error
+    _check_weights(model, keys, name_or_path)
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer))
-    return model
+    return cast("PreTrainedModel", model)
+
+
+def _check_weights(
+    model: PreTrainedModel, keys: Mapping[str, Collection[Any]], name_or_path: str
+) -> None:
+    """Refuse an encoder of which weights are missing; a head and a pooler may be new."""
+    absent = {*keys["missing_keys"], *(name for name, *_ in keys["mismatched_keys"])}
+    every = [name for name in model.state_dict() if _is_of_encoder(name, model)]
+    missing = [name for name in every if name in absent]
+    if missing:
+        raise UserError(
+            f"model.name_or_path: expected every weight of the encoder {model.config.model_type} "
+            f"in {name_or_path}, found {len(missing)} of {len(every)} missing or of another shape, "
+            f"such as {missing[0]}: its config.json is not that of its weights"
+        )
+    if keys["unexpected_keys"]:
+        logger.debug("%d weights of the checkpoint are not used", len(keys["unexpected_keys"]))
+
+
+def _is_of_encoder(name: str, model: PreTrainedModel) -> bool:
+    return name.startswith(f"{model.base_model_prefix}.") and "pooler" not in name.split(".")
+
+
+def usable_positions(model: PreTrainedModel) -> int | None:
+    """Return the most tokens that a message may have; ``None`` where the model has no limit."""
+    positions: int = getattr(model.config, "max_position_embeddings", None) or -1
+    for module in model.modules():
+        table = getattr(module, "position_embeddings", None)
+        # RoBERTa and its kin count positions from behind the padding's.
+        if isinstance(table, nn.Embedding) and table.padding_idx is not None:
+            positions = table.num_embeddings - table.padding_idx - 1
+    # XLNet, whose positions are relative, says -1.
+    return positions if positions > 0 else None
+
+
+@torch.no_grad()
+def check_answers(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> None:
+    """Let the model answer a short message and the longest there can be, as training will.
+
+    Raises:
+        UserError: if it cannot, or answers with anything but a finite logit for each label.
+    """
+    training = model.training
+    try:
+        ids = tokenize(["测" * max_length, "测"], tokenizer, max_length)
+        batch = data_collator(tokenizer, "cpu")([{"input_ids": row} for row in ids])
+        logits = model.eval()(**batch).logits
+        if logits.shape != (2, model.config.num_labels) or not logits.isfinite().all():
+            raise ValueError(f"logits of shape {tuple(logits.shape)}, or NaN or infinity in them")
+    # Architectures fail in ways of their own.
+    except Exception as error:
+        raise UserError(
+            f"model.name_or_path: expected an encoder that answers a message of {max_length} "
+            f"tokens, found that {model.config.model_type} fails ({first_words(error)}): choose "
+            "another checkpoint or lower data.max_length"
+        ) from error
+    model.train(training)
 
 
 def build_new_model(
@@ -68,7 +190,10 @@ def build_new_model(
     max_length: int,
     dropouts: Mapping[str, float] | None = None,
 ) -> PreTrainedModel:
-    """Return a BERT classifier with random weights; ``size`` names BertConfig's dimensions."""
+    """Return a BERT classifier with random weights.
+
+    ``size`` names BertConfig's dimensions; ``dropouts`` are our keys of dropout and their rates.
+    """
     config = BertConfig(
         **dict[str, Any](size),
         vocab_size=len(tokenizer),
@@ -86,5 +211,13 @@ def _adapt(
 ) -> None:
     config.id2label = labels.id2label
     config.label2id = labels.label2id
-    for name, value in (dropouts or {}).items():
-        setattr(config, name, value)
+    # A checkpoint may ask for more than logits, or for a tuple; the trainer reads logits alone.
+    config.output_hidden_states = False
+    config.output_attentions = False
+    config.return_dict = True
+    for key, rate in (dropouts or {}).items():
+        names = [name for name in _DROPOUTS[key] if hasattr(config, name)]
+        for name in names:
+            setattr(config, name, rate)
+        if not names:
+            logger.warning("warning: model.%s changes nothing in %s", key, config.model_type)

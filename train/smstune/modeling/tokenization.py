@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import cast
 
 from datasets import Dataset
+from huggingface_hub.errors import HFValidationError
 from tokenizers import (
     AddedToken,
     Tokenizer,
@@ -16,6 +18,7 @@ from tokenizers import (
     trainers,
 )
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from smstune.errors import UserError
 from smstune.inference.labels import LabelMap
@@ -23,28 +26,40 @@ from smstune.inference.tokenization import tokenize
 from smstune.text.pii.placeholders import PLACEHOLDERS
 
 
-def load_tokenizer(
-    name_or_path: str, *, revision: str | None = None, trust_remote_code: bool = False
-) -> PreTrainedTokenizerBase:
+def load_tokenizer(name_or_path: str, *, revision: str | None = None) -> PreTrainedTokenizerBase:
     """Return the tokenizer of a checkpoint, with our placeholders as tokens of their own.
 
+    A chat template, which a classifier has no use for, is left out.
+
     Raises:
-        UserError: if the checkpoint cannot be reached or has no tokenizer.
+        UserError: if the checkpoint cannot be reached, has no tokenizer, or brings code for it.
     """
     try:
+        if "auto_map" in get_tokenizer_config(name_or_path, revision=revision):
+            raise UserError(
+                f"expected a tokenizer that transformers reads by itself, found in {name_or_path} "
+                "one that brings its own code (auto_map in tokenizer_config.json), which is never "
+                "run: choose another checkpoint"
+            )
         tokenizer = AutoTokenizer.from_pretrained(
-            name_or_path, revision=revision, trust_remote_code=trust_remote_code
+            name_or_path, revision=revision, trust_remote_code=False
         )
-    except (OSError, ValueError) as error:
-        raise UserError(unreachable_message("tokenizer", name_or_path, error)) from error
+    except UserError:
+        raise
+    # What a foreign tokenizer raises is anything: tokenizers has no error of its own.
+    except Exception as error:
+        raise load_error("tokenizer", name_or_path, error) from error
     if tokenizer.vocab_size <= len(tokenizer.all_special_tokens):
-        # transformers makes an empty tokenizer where a folder holds a model and no vocabulary.
+        # transformers makes an empty tokenizer where it does not find the vocabulary that the
+        # architecture has: none at all, or BERT's vocab.txt beside an ALBERT.
         raise UserError(
-            f"expected a tokenizer in {name_or_path}, found none: "
-            "copy tokenizer.json beside the model"
+            f"expected a tokenizer in {name_or_path}, found none: copy tokenizer.json beside the "
+            "model, or where vocab.txt is there write "
+            '{"tokenizer_class": "BertTokenizer"} into tokenizer_config.json'
         )
+    tokenizer.chat_template = None
     _add_placeholders(tokenizer)
-    return tokenizer
+    return cast("PreTrainedTokenizerBase", tokenizer)
 
 
 def add_missing_characters(
@@ -134,11 +149,21 @@ def tokenize_dataset(
     )
 
 
-def unreachable_message(what: str, name_or_path: str, error: Exception) -> str:
-    """Say why a checkpoint's ``what`` did not load and what a user can do about it."""
-    reason = " ".join(str(error).split())[:200]
-    return (
+def load_error(what: str, name_or_path: str, error: Exception) -> UserError:
+    """Return why a checkpoint's ``what`` did not load and what a user can do about it."""
+    if isinstance(error, OSError | HFValidationError):
+        advice = (
+            "check the path, set HF_ENDPOINT to a reachable mirror, or download it and give the "
+            "local folder"
+        )
+    else:
+        advice = "it is damaged, or transformers lacks what it needs: choose another"
+    return UserError(
         f"expected a {what} in {name_or_path!r}, a local folder or a hub id, and could not load "
-        f"it: check the path, set HF_ENDPOINT to a reachable mirror, or download it and give the "
-        f"local folder ({reason})"
+        f"it: {advice} ({first_words(error)})"
     )
+
+
+def first_words(error: Exception) -> str:
+    """Return the beginning of what an error of another library says, in one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

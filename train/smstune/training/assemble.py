@@ -38,7 +38,13 @@ from smstune.inference.backends.torch_devices import (
 )
 from smstune.inference.labels import LabelMap
 from smstune.inference.tokenization import data_collator
-from smstune.modeling.build import build_new_model, load_pretrained_model
+from smstune.modeling.build import (
+    build_new_model,
+    check_answers,
+    load_encoder_config,
+    load_pretrained_model,
+    usable_positions,
+)
 from smstune.modeling.cpu_layer import use_cpu_layers
 from smstune.modeling.dropout import use_byte_dropout
 from smstune.modeling.lora import add_lora
@@ -101,6 +107,7 @@ def assemble(config: Config) -> Assembled:
     tokenizer = _tokenizer(config, splits["train"])
     model = _model(config, labels, tokenizer, place.attention)
     _check_max_length(config.data.max_length, model)
+    check_answers(model, tokenizer, config.data.max_length)
     if config.model.pooling == "mean":
         append_mean_layer(model)
     if config.model.lora is not None:
@@ -147,11 +154,9 @@ def _tokenizer(config: Config, train: Dataset) -> PreTrainedTokenizerBase:
                 "remove one of them"
             )
         return build_tokenizer(train["text"], section.from_scratch.vocab_size)
-    tokenizer = load_tokenizer(
-        section.name_or_path,
-        revision=section.revision,
-        trust_remote_code=section.trust_remote_code,
-    )
+    # First: what it is, before its tokenizer, whose error would say less.
+    load_encoder_config(section.name_or_path, revision=section.revision)
+    tokenizer = load_tokenizer(section.name_or_path, revision=section.revision)
     if missing := add_missing_characters(tokenizer, train["text"]):
         logger.info("%d characters that the vocabulary lacked are tokens now", len(missing))
     return tokenizer
@@ -162,8 +167,8 @@ def _model(
 ) -> PreTrainedModel:
     section = config.model
     dropouts = {
-        "hidden_dropout_prob": section.hidden_dropout,
-        "attention_probs_dropout_prob": section.attention_dropout,
+        "hidden_dropout": section.hidden_dropout,
+        "attention_dropout": section.attention_dropout,
         "classifier_dropout": section.classifier_dropout,
     }
     chosen = {name: value for name, value in dropouts.items() if value is not None}
@@ -183,13 +188,12 @@ def _model(
         attention=attention,
         dropouts=chosen,
         revision=section.revision,
-        trust_remote_code=section.trust_remote_code,
     )
 
 
 def _check_max_length(max_length: int, model: PreTrainedModel) -> None:
-    positions = getattr(model.config, "max_position_embeddings", max_length)
-    if max_length > positions:
+    positions = usable_positions(model)
+    if positions is not None and max_length > positions:
         raise UserError(
             f"data.max_length: expected at most the model's {positions} positions, found "
             f"{max_length}: lower it"

@@ -62,7 +62,11 @@ def layerwise_groups(
     Head and top layer learn at ``learning_rate``, each layer below at ``decay`` times the one
     above, the embeddings below all; ``weight_decay`` is that of the parameters in ``decayed``.
     """
-    depths = {name: _depth(name) for name, _ in model.named_parameters()}
+    get_words: Any = getattr(model, "get_input_embeddings", None)
+    words = set() if get_words is None else set(get_words().parameters())
+    depths = {
+        name: -1 if weight in words else _depth(name) for name, weight in model.named_parameters()
+    }
     top = max((depth for depth in depths.values() if depth is not None), default=0)
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     for name, weight in model.named_parameters():

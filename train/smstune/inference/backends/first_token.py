@@ -6,19 +6,22 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedModel
-from transformers.models.bert.modeling_bert import BertLayer
+from transformers.models.bert.modeling_bert import BertForSequenceClassification, BertLayer
 
 
 def use_first_token_layer(model: PreTrainedModel) -> None:
     """Let the last layer compute its first token alone: the only one that the classifier reads.
 
     The answers and gradients are the same; nearly all of that layer's work is saved. Encoders
-    other than BERT are left as they are. Not for layers with adapters: it would not see them.
+    other than BERT are left as they are, and so is a BERT with another head, which may read more.
+    Not for layers with adapters: it would not see them.
     """
-    layers = getattr(getattr(model.base_model, "encoder", None), "layer", None)
-    if layers is not None and type(layers[-1]) is BertLayer:
+    if type(model) is not BertForSequenceClassification or model.config.is_decoder:
+        return
+    last = model.base_model.encoder.layer[-1]
+    if type(last) is BertLayer:
         # The class is changed, not the module: names and weights stay where they are.
-        layers[-1].__class__ = FirstTokenLayer
+        last.__class__ = FirstTokenLayer
 
 
 class FirstTokenLayer(BertLayer):  # type: ignore[no-untyped-call]

@@ -18,7 +18,7 @@ from transformers import (
 from smstune.config.choices import Precision
 from smstune.inference.backends.first_token import use_first_token_layer
 from smstune.inference.backends.torch_devices import hide_loading_bars, pick_attention
-from smstune.inference.manifest import WEIGHTS
+from smstune.inference.manifest import WEIGHTS, mismatch
 from smstune.inference.run import Artifact
 
 if TYPE_CHECKING:
@@ -51,12 +51,20 @@ class TorchBackend:
             with safe_open(artifact.path / WEIGHTS, framework="pt", backend="pread") as tensors:
                 read = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
             model_class: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(artifact.config)]
-            model = model_class.from_pretrained(
-                None, config=artifact.config, state_dict=read, **form
+            model, keys = model_class.from_pretrained(
+                None,
+                config=artifact.config,
+                state_dict=read,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **form,
             )
+            absent = [*keys["missing_keys"], *(name for name, *_ in keys["mismatched_keys"])]
+            if absent:
+                raise mismatch(artifact.path, f"{WEIGHTS} lacks what config.json asks: {absent[0]}")
         else:
             make = AutoModelForSequenceClassification.from_config
-            model = make(artifact.config, **form)  # type: ignore[no-untyped-call]
+            model = make(artifact.config, trust_remote_code=False, **form)  # type: ignore[no-untyped-call]
             model.load_state_dict(weights)
         use_first_token_layer(model)
         self.model: PreTrainedModel = model.to(device).eval()

@@ -1,0 +1,248 @@
+"""Every form of checkpoint trains to a run that answers, or is refused in one line before."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+
+import pytest
+import torch
+import transformers
+from doors import TINY_OVERRIDES, change_json, run
+from safetensors.torch import load_file, save_file
+
+from smstune import SmsClassifier
+
+TEXTS = ["您的账户已冻结,请点击链接", "全场五折"]
+SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 66,
+    "pad_token_id": 0,
+}
+ENDS = {"bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 3, "sep_token_id": 3}
+#: By name: the configuration class of an encoder and its arguments.
+TRAINED = {
+    "distilbert": ("DistilBertConfig", {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}),
+    "albert": ("AlbertConfig", {**SIZES, "embedding_size": 16}),
+    "modernbert": ("ModernBertConfig", {**SIZES, **ENDS}),
+    "eurobert": ("EuroBertConfig", {**SIZES, **ENDS, "num_key_value_heads": 2}),
+    "xlnet": ("XLNetConfig", {"d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 64}),
+    "roberta": ("RobertaConfig", {**SIZES, "pad_token_id": 1}),
+    "electra": ("ElectraConfig", {**SIZES, "embedding_size": 16}),
+    "roformer": ("RoFormerConfig", {**SIZES, "embedding_size": 32}),
+    "bert": ("BertConfig", SIZES),
+}
+BART = {
+    "d_model": 32,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 32,
+    "decoder_ffn_dim": 32,
+}
+
+
+@pytest.fixture
+def encoder(checkpoint, tmp_path):
+    """Return what saves a tiny random encoder, with the tiny tokenizer, and returns its folder."""
+
+    def save(config_class, sizes):
+        folder = tmp_path / "encoder"
+        shutil.copytree(checkpoint, folder, ignore=shutil.ignore_patterns("model*", "config.json"))
+        torch.manual_seed(0)
+        vocab_size = len(transformers.AutoTokenizer.from_pretrained(checkpoint))
+        config = getattr(transformers, config_class)(vocab_size=vocab_size, **sizes)
+        transformers.AutoModel.from_config(config).save_pretrained(folder)
+        return folder
+
+    return save
+
+
+def finetune(config_file, folder, output, *overrides):
+    paths = (f"model.name_or_path={folder}", f"training.output_dir={output}")
+    return run("finetune", config_file, *TINY_OVERRIDES, "training.max_steps=2", *paths, *overrides)
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        *((name, {}) for name in TRAINED),
+        ("bert", {"output_hidden_states": True}),
+        ("bert", {"output_attentions": True}),
+        ("bert", {"return_dict": False}),
+    ],
+)
+def test_an_encoder_trains_to_a_run_that_two_loads_answer_alike(
+    config_file, encoder, tmp_path, name, keys
+):
+    folder = encoder(*TRAINED[name])
+    change_json(folder / "config.json", lambda config: config.update(keys))
+    assert finetune(config_file, folder, tmp_path / "run") == 0
+    first, second = (
+        SmsClassifier.from_pretrained(tmp_path / "run", device="cpu", precision="fp32")
+        for _ in range(2)
+    )
+    answers = first.predict_proba(TEXTS)
+    assert (answers == second.predict_proba(TEXTS)).all()
+    # The weights are those that were trained: the messages are told apart.
+    assert (answers[0] != answers[1]).any()
+
+
+def test_the_two_positions_that_roberta_never_uses_are_not_counted(
+    config_file, encoder, tmp_path, capsys
+):
+    folder = encoder(*TRAINED["roberta"])
+    assert finetune(config_file, folder, tmp_path / "run", "data.max_length=65") == 2
+    assert "at most the model's 64 positions, found 65" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        (
+            "distilbert",
+            {"dropout": 0.31, "attention_dropout": 0.32, "seq_classif_dropout": 0.33},
+        ),
+        (
+            "albert",
+            {
+                "hidden_dropout_prob": 0.31,
+                "attention_probs_dropout_prob": 0.32,
+                "classifier_dropout_prob": 0.33,
+            },
+        ),
+    ],
+)
+def test_dropout_keys_reach_each_architecture(config_file, encoder, tmp_path, name, written):
+    rates = ("hidden_dropout=0.31", "attention_dropout=0.32", "classifier_dropout=0.33")
+    keys = [f"model.{rate}" for rate in rates]
+    assert finetune(config_file, encoder(*TRAINED[name]), tmp_path / "run", *keys) == 0
+    config = json.loads((tmp_path / "run/config.json").read_text("utf-8"))
+    assert {key: config[key] for key in written} == written
+
+
+def of_no_model_type(folder):
+    change_json(folder / "config.json", lambda config: config.pop("model_type"))
+
+
+def of_nezha(folder):
+    change_json(folder / "config.json", lambda config: config.update(model_type="nezha"))
+
+
+def with_code(folder):
+    code = {"auto_map": {"AutoModelForSequenceClassification": "evil.Evil"}}
+    change_json(folder / "config.json", lambda config: config.update(code))
+
+
+def with_tokenizer_code(folder):
+    code = {"auto_map": {"AutoTokenizer": ["evil.Evil", None]}}
+    change_json(folder / "tokenizer_config.json", lambda config: config.update(code))
+
+
+def of_other_names(folder):
+    weights = load_file(folder / "model.safetensors")
+    renamed = {f"other.{name}": weight for name, weight in weights.items()}
+    save_file(renamed, folder / "model.safetensors", {"format": "pt"})
+
+
+def without_a_layer(folder):
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: weight for name, weight in weights.items() if ".layer.1." not in name}
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+
+
+def of_another_shape(folder):
+    change_json(folder / "config.json", lambda config: config.update(intermediate_size=48))
+
+
+def of_nan(folder):
+    weights = load_file(folder / "model.safetensors")
+    weights["embeddings.LayerNorm.weight"].fill_(float("nan"))
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("run",)
+
+
+def as_a_pickle(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Evil()))
+
+
+def with_a_broken_tokenizer(folder):
+    (folder / "tokenizer_config.json").write_text("{", "utf-8")
+
+
+def with_a_vocabulary_alone(folder):
+    tokenizer = json.loads((folder / "tokenizer.json").read_text("utf-8"))
+    vocabulary = tokenizer["model"]["vocab"]
+    (folder / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.get)), "utf-8")
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").unlink()
+
+
+BERT, ALBERT, ROFORMER = (TRAINED[name] for name in ("bert", "albert", "roformer"))
+
+
+@pytest.mark.parametrize(
+    ("config", "change", "reason"),
+    [
+        (BERT, of_no_model_type, "no model_type in config.json"),
+        (BERT, of_nezha, "model_type nezha in config.json, which it does not know"),
+        (BERT, with_code, "its own code (auto_map in config.json), which is never run"),
+        (BERT, with_tokenizer_code, "auto_map in tokenizer_config.json"),
+        (BERT, of_other_names, "found 37 of 37 missing"),
+        (BERT, without_a_layer, "found 16 of 37 missing"),
+        (BERT, of_another_shape, "of another shape"),
+        (BERT, of_nan, "NaN or infinity"),
+        (BERT, as_a_pickle, "could not load it"),
+        (BERT, with_a_broken_tokenizer, "expected a tokenizer in"),
+        (ALBERT, with_a_vocabulary_alone, "tokenizer_class"),
+        (ROFORMER, with_a_vocabulary_alone, "rjieba"),
+        (("BartConfig", BART), lambda folder: None, "found bart, an encoder with a decoder"),
+        (("GPT2Config", {"n_embd": 32, "n_layer": 1, "n_head": 2}), lambda folder: None, "gpt2"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_what_cannot_be_trained_is_refused_in_one_line_before(
+    config_file, encoder, tmp_path, capsys, config, change, reason
+):
+    folder = encoder(*config)
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n", "utf-8")
+    change(folder)
+    assert finetune(config_file, folder, tmp_path / "run") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if line.startswith("error: ")] == lines[-1:]
+    assert reason in lines[-1]
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_weights_without_a_use_are_counted_with_verbose(config_file, encoder, tmp_path, capsys):
+    folder = encoder(*BERT)
+    weights = load_file(folder / "model.safetensors")
+    save_file({**weights, "cls.bias": torch.zeros(3)}, folder / "model.safetensors")
+    assert finetune(config_file, folder, tmp_path / "quiet") == 0
+    assert "weights of the checkpoint" not in capsys.readouterr().err
+    assert finetune(config_file, folder, tmp_path / "verbose", "--verbose") == 0
+    assert "1 weights of the checkpoint are not used" in capsys.readouterr().err
+
+
+def test_a_chat_template_is_not_saved_with_a_run(config_file, encoder, tmp_path):
+    folder = encoder(*BERT)
+    (folder / "chat_template.jinja").write_text("{{ messages }}", "utf-8")
+    assert finetune(config_file, folder, tmp_path / "run") == 0
+    assert not (tmp_path / "run/chat_template.jinja").exists()
+    assert "messages" not in (tmp_path / "run/tokenizer_config.json").read_text("utf-8")
+
+
+def test_remote_code_is_no_key(config_file, encoder, tmp_path, capsys):
+    assert finetune(config_file, "x", tmp_path / "run", "model.trust_remote_code=true") == 2
+    assert "trust_remote_code" in capsys.readouterr().err
