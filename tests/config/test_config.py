@@ -7,7 +7,15 @@ import json
 import pytest
 from doors import ROOT, run
 
-from smstune.config.loading import config_schema, dump_config, load_config
+from smstune.config.loading import (
+    build_config,
+    config_schema,
+    dump_config,
+    load_config,
+    subsection,
+)
+from smstune.config.schema import Config
+from smstune.config.yaml_files import parse_yaml, read_yaml
 from smstune.errors import UserError
 
 CONFIGS = sorted(
@@ -143,3 +151,144 @@ def test_misspelt_key_ends_with_status_2(write, capsys):
 def test_key_that_would_change_nothing_is_told(write, loss, idle):
     with pytest.raises(UserError, match=f"{idle} would change nothing"):
         load_config(write(f"data: {{path: d}}\nloss: {loss}\n"))
+
+
+def keys(model, parents=()):
+    """Every key of a section and of those below it, as an override names it."""
+    for name in model.model_fields:
+        path = (*parents, name)
+        yield ".".join(path)
+        section = subsection(model, name)
+        if section:
+            yield from keys(section, path)
+
+
+HOSTILE = (
+    ".inf",
+    "-.inf",
+    ".nan",
+    "1e400",
+    "010",
+    "-1",
+    "0",
+    "0.5",
+    "true",
+    "null",
+    "''",
+    "4294967296",
+    "1" + 40 * "0",
+    "1" + 5000 * "0",
+    "1:30",
+    "2024-01-01",
+    "no",
+    "{}",
+    "{a: 1}",
+    "{1: {2: 3}}",
+    "[]",
+    "[1, true, .nan]",
+    "[[a], {b: c}]",
+    "'\0'",
+    '"\\0"',
+    '"\\ud800"',
+    "&a [*a]",
+    "!!python/name:os.system",
+    200 * "[" + 200 * "]",
+)
+
+
+@pytest.mark.parametrize("key", keys(Config))
+def test_any_value_of_any_key_is_taken_or_told(write, key):
+    path = write("data: {path: d}\nmodel: {from_scratch: {}}\n")
+    for value in HOSTILE:
+        problem = None
+        try:
+            config = load_config(path, [f"{key}={value}"])
+        except UserError as error:
+            problem = str(error)
+        if problem is None:
+            assert build_config(parse_yaml(dump_config(config)), [], path) == config, value
+        else:
+            assert key.split(".")[0] in problem, value
+            assert len(problem) < 2000, value
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("training.learning_rate=.inf", "training.learning_rate: input should be a finite number"),
+        ("training.learning_rate=1e400", "training.learning_rate: input should be a finite"),
+        ("evaluation.gates=[{score: accuracy, min: .nan}]", "evaluation.gates.0.min: input should"),
+        ("training.seed=true", "training.seed: expected a number, found True"),
+        ("evaluation.costs={a: {b: true}}", "evaluation.costs.a.b: expected a number, found True"),
+        ("training.seed=4294967296", "training.seed: input should be less than or equal to 429"),
+        ("training.max_steps=0", "training.max_steps: expected steps, or -1 to train by epochs"),
+        ("model.from_scratch={hidden_size: 130}", "model.from_scratch: expected a hidden_size"),
+        ("training.logging_steps=99999999999", "less than or equal to 2147483647"),
+        ("data.path=''", "data.path: expected a path"),
+        ('evaluation.slices=["\\ud800"]', "evaluation.slices: line 1: expected text without NUL"),
+        ("model.revision=1234567", "found 1234567: put it in quotes"),
+        ("training.seed=" + 5000 * "[", "training.seed: expected YAML, found lists or mappings"),
+        ("training.seed=" + 5000 * "1", "training.seed: line 1: expected a number, found one of"),
+    ],
+)
+def test_value_that_no_run_can_use_is_told_with_its_key(write, override, told):
+    with pytest.raises(UserError) as error:
+        load_config(write("data: {path: d}\n"), [override])
+    assert told in str(error.value)
+
+
+def test_words_and_numbers_are_read_as_people_mean_them(write):
+    config = load_config(
+        write("data: {path: d}\n"),
+        ["training.seed=010", "model.revision=2024-01-01", "prepare.text_column=no"],
+    )
+    assert config.training.seed == 10
+    assert config.model.revision == "2024-01-01"
+    assert config.prepare.text_column == "no"
+
+
+def test_merge_keys_merge(write):
+    text = "model: &m {pooling: mean, linear: true}\ndata: {path: d}\n"
+    with pytest.raises(UserError, match="unknown key"):
+        load_config(write(text + "training: {<<: *m}\n"))
+    text = "data: &d {path: d, max_length: 64}\n"
+    merged = read_yaml(write(text + "other: {<<: *d, max_length: 32}\n"))
+    assert merged["other"] == {"path": "d", "max_length": 32}
+
+
+@pytest.mark.parametrize("parent", ["[a, b]", "5", "{a: b}", '"a\\0b"'])
+def test_parent_is_the_name_of_one_file(write, parent):
+    with pytest.raises(UserError, match=r"expected (the name of one file|text without NUL)"):
+        load_config(write(f"extends: {parent}\ndata: {{path: d}}\n"))
+
+
+POINTS = """
+data: {path: d}
+evaluation:
+  operating_points:
+    fraud: {labels: [fraud], max_false_positive_rate: 0.01, confidence: 0.9}
+  groups: {harmful: [fraud, illegal]}
+"""
+
+
+def test_overrides_replace_points_and_groups_whole(write):
+    path = write(POINTS)
+    none = load_config(path, ["evaluation.operating_points={}", "evaluation.groups={}"])
+    assert none.evaluation.operating_points == none.evaluation.groups == {}
+    point = load_config(
+        path, ["evaluation.operating_points.fraud={labels: [fraud], min_precision: 0.9}"]
+    ).evaluation.operating_points["fraud"]
+    assert point.budget == {"min_precision": 0.9}
+    assert point.confidence == 0.95
+    # A longer path changes the one key that it names.
+    changed = load_config(path, ["evaluation.operating_points.fraud.confidence=0.99"])
+    point = changed.evaluation.operating_points["fraud"]
+    assert (point.confidence, point.budget) == (0.99, {"max_false_positive_rate": 0.01})
+
+
+def test_a_child_replaces_the_points_of_its_parent(write):
+    write(POINTS, "parent.yaml")
+    child = "evaluation: {operating_points: {spam: {labels: [spam], cost_ratio: 5}}}\n"
+    evaluation = load_config(write(f"extends: parent.yaml\n{child}")).evaluation
+    assert list(evaluation.operating_points) == ["spam"]
+    assert list(evaluation.groups) == ["harmful"]

@@ -293,3 +293,12 @@ def test_registry_calls_that_cannot_be_carried_out(tmp_path, capsys, arguments, 
     output = ["--output", tmp_path / "out"] if arguments else []
     assert run("prepare", *arguments, *output) == 2
     assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [("--seed", "4294967296"), ("--seed", "-1"), ("--folds", "2")])
+def test_flags_keep_the_bounds_of_the_section(messages, tmp_path, capsys, flags):
+    folds = ("--split", "folds") if flags[0] == "--folds" else ()
+    assert run("prepare", messages, "--output", tmp_path / "out", *flags, *folds) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {flags[0][2:]}: ")
+    assert error.count("\n") == 1

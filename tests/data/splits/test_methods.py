@@ -218,3 +218,8 @@ def test_what_is_not_test_goes_seven_to_one():
     test = groups % 5 == 0
     split = split_around_test(test, test, groups, groups % 2)
     assert np.bincount(split).tolist() == [700, 100, 200]
+
+
+def test_more_folds_than_a_byte_counts():
+    fold = kfold_by_group(np.arange(300), np.zeros(300, dtype=int), folds=129)
+    assert np.unique(fold).tolist() == list(range(129))

@@ -147,9 +147,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _section(args: argparse.Namespace) -> tuple[PrepareConfig, Path]:
     """Return what to prepare and where to: the configuration's section, changed by the flags."""
+    from pydantic import ValidationError
+
     from smstune.config.loading import load_config
     from smstune.config.schema import PrepareConfig
     from smstune.config.shipped import find_config
+    from smstune.config.wording import explain
 
     section, output = PrepareConfig(), args.output
     words = list(args.inputs)
@@ -173,9 +176,11 @@ def _section(args: argparse.Namespace) -> tuple[PrepareConfig, Path]:
             for column in ("text", "label", "time", "group")
         },
     }
-    section = section.model_copy(
-        update={key: value for key, value in changes.items() if value is not None}
-    )
+    given = {key: value for key, value in changes.items() if value is not None}
+    try:
+        section = PrepareConfig.model_validate({**section.model_dump(), **given})
+    except ValidationError as error:
+        raise UserError(explain(error, PrepareConfig)) from error
     if not (section.inputs or args.download) or output is None:
         raise UserError(
             "expected an input and --output DIR, or --config CONFIG and prepare.inputs: see --help"

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from smstune.config.schema import Config
 from smstune.config.shipped import find_config, shipped_configs
 from smstune.config.wording import explain
-from smstune.config.yaml_files import StrictLoader, read_yaml
+from smstune.config.yaml_files import parse_yaml, read_yaml
 from smstune.errors import UserError
 
 
@@ -37,7 +38,7 @@ def build_config(values: dict[str, Any], overrides: Sequence[str], where: Path) 
         UserError: naming every wrong key or value at once, with its path.
     """
     for override in overrides:
-        _merge(values, _parse_override(override))
+        _override(values, override)
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -63,12 +64,14 @@ def _read_with_parent(path: Path) -> dict[str, Any]:
     parent = values.pop("extends", None)
     if parent is None:
         return values
+    if not isinstance(parent, str):
+        raise UserError(f"{path}: extends: expected the name of one file, found {parent!r}")
     merged = _read_file(find_config(parent, path.parent))
     if "extends" in merged:
         raise UserError(
             f"{path}: extends {parent}, which extends another: only one parent is allowed"
         )
-    _merge(merged, values)
+    _merge(merged, values, Config)
     return merged
 
 
@@ -85,22 +88,39 @@ def _read_file(path: Path) -> dict[str, Any]:
     return values
 
 
-def _merge(base: dict[str, Any], top: Mapping[str, Any]) -> None:
+def _merge(base: dict[str, Any], top: Mapping[str, Any], model: type[BaseModel] | None) -> None:
+    """Lay ``top`` over ``base``: sections key by key, all other values (points, groups) whole."""
     for key, value in top.items():
-        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
-            _merge(base[key], value)
+        section = subsection(model, key)
+        if section and isinstance(value, Mapping) and isinstance(base.get(key), dict):
+            _merge(base[key], value, section)
         else:
             base[key] = value
 
 
-def _parse_override(text: str) -> dict[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not all(key.split(".")):
+def _override(values: dict[str, Any], text: str) -> None:
+    key, equals, written = text.partition("=")
+    *parents, last = key.split(".")
+    if not equals or not all((*parents, last)):
         raise UserError(f"expected key.path=value, found {text!r}")
     try:
-        nested = yaml.load(value, Loader=StrictLoader)
-    except yaml.YAMLError as error:
-        raise UserError(f"{key}: expected a YAML value, found {value!r}") from error
-    for part in reversed(key.split(".")):
-        nested = {part: nested}
-    return dict(nested)
+        value = parse_yaml(written)
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from error
+    model: type[BaseModel] | None = Config
+    for name in parents:
+        if not isinstance(values.get(name), dict):
+            values[name] = {}
+        values, model = values[name], subsection(model, name)
+    _merge(values, {last: value}, model)
+
+
+def subsection(model: type[BaseModel] | None, key: str) -> type[BaseModel] | None:
+    """Return the section that stands under a key, or ``None`` where a value does."""
+    if model is None or key not in model.model_fields:
+        return None
+    annotation = model.model_fields[key].annotation
+    is_optional = get_origin(annotation) in (Union, UnionType)
+    kinds = get_args(annotation) if is_optional else (annotation,)
+    sections = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    return sections[0] if sections else None

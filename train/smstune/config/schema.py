@@ -5,20 +5,49 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from smstune.config.choices import SplitMethod
 
+
+def _no_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("expected a number")
+    return value
+
+
+def _no_empty_path(value: object) -> object:
+    if value == "" or (isinstance(value, str) and "\0" in value):
+        raise ValueError("expected a path")
+    return value
+
+
+#: Finite: the sections take no infinity and no NaN.
+Number = Annotated[float, BeforeValidator(_no_boolean)]
+#: As large as the 32-bit integers of the libraries.
+Whole = Annotated[int, BeforeValidator(_no_boolean), Field(le=2**31 - 1)]
+#: What numpy takes as a seed.
+Seed = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0, le=2**32 - 1)]
+FilePath = Annotated[Path, BeforeValidator(_no_empty_path)]
 #: A share that is neither none nor all.
-Open = Annotated[float, Field(gt=0, lt=1)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Unit = Annotated[float, Field(ge=0, le=1)]
+Open = Annotated[Number, Field(gt=0, lt=1)]
+Share = Annotated[Number, Field(ge=0, lt=1)]
+Unit = Annotated[Number, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
-    """Frozen, and strict about unknown keys."""
+    """Frozen, and strict about unknown keys and numbers that are not finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 TransformName = Literal[
@@ -31,7 +60,7 @@ class AugmentConfig(Section):
     """Training messages written as evasive spam is; kinds not named stay held out for the suite."""
 
     transforms: list[TransformName] = Field(min_length=1, description="Kinds to train on.")
-    share: float = Field(0.3, gt=0, le=1, description="Share of the messages, anew each epoch.")
+    share: Number = Field(0.3, gt=0, le=1, description="Share of the messages, anew each epoch.")
     strength: tuple[Unit, Unit] = Field((0.1, 0.5), description="From, to: share of the places.")
 
     @field_validator("strength")
@@ -56,15 +85,15 @@ class LossConfig(Section):
 
     name: Literal["cross_entropy", "focal", "ldam", "logit_adjusted"] = "cross_entropy"
     label_smoothing: Share = Field(0.0, description="Of cross_entropy and logit_adjusted.")
-    focal_gamma: float = Field(2.0, ge=0)
-    ldam_margin: float = Field(0.5, gt=0, description="Margin of the rarest label, in logits.")
-    tau: float = Field(1.0, ge=0, description="Strength of logit_adjusted.")
+    focal_gamma: Number = Field(2.0, ge=0)
+    ldam_margin: Number = Field(0.5, gt=0, description="Margin of the rarest label, in logits.")
+    tau: Number = Field(1.0, ge=0, description="Strength of logit_adjusted.")
     class_weights: Literal["inverse", "inverse_sqrt", "effective_number"] | None = None
     reweight_after: Share = Field(
         0.0, description="Share of the steps after which class_weights apply."
     )
-    r_drop: float = Field(0.0, ge=0, description="Weight of R-Drop's divergence; 0: one pass.")
-    fgm: float = Field(0.0, ge=0, description="How far FGM moves word embeddings; 0: not at all.")
+    r_drop: Number = Field(0.0, ge=0, description="Weight of R-Drop's divergence; 0: one pass.")
+    fgm: Number = Field(0.0, ge=0, description="How far FGM moves word embeddings; 0: not at all.")
 
     @model_validator(mode="after")
     def _no_idle_key(self) -> Self:
@@ -91,11 +120,11 @@ class OperatingPointConfig(Section):
     min_precision: Open | None = Field(
         None, description="Smallest share of the stopped campaigns that is rightly stopped."
     )
-    cost_ratio: Annotated[float, Field(gt=0)] | None = Field(
+    cost_ratio: Annotated[Number, Field(gt=0)] | None = Field(
         None, description="A campaign wrongly hit costs so many times a guarded one that is missed."
     )
     confidence: Open = Field(0.95, description="How sure the budget is to be kept.")
-    review_share: float = Field(
+    review_share: Number = Field(
         0.0, ge=0, lt=1, description="Largest share of all messages that people can look at."
     )
 
@@ -120,8 +149,8 @@ class GateConfig(Section):
     score: str = Field(description="A key of metrics.json, of a label's row, or of a slice's row.")
     label: str | None = Field(None, description="A label, if the score is its.")
     slice: str | None = Field(None, description="A slice by its name, if the score is its.")
-    min: float | None = None
-    max: float | None = None
+    min: Number | None = None
+    max: Number | None = None
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -135,9 +164,9 @@ class GateConfig(Section):
 class ExportConfig(Section):
     """What an export in fewer bits may cost on validation, against the run's own weights."""
 
-    max_macro_f1_loss: float = Field(0.005, ge=0)
-    max_recall_loss: float = Field(0.01, ge=0, description="Of each operating point, of messages.")
-    max_ece_rise: float = Field(0.01, ge=0, description="Of the expected calibration error.")
+    max_macro_f1_loss: Number = Field(0.005, ge=0)
+    max_recall_loss: Number = Field(0.01, ge=0, description="Of each operating point, of messages.")
+    max_ece_rise: Number = Field(0.01, ge=0, description="Of the expected calibration error.")
     keep_fp32: list[str] = Field(
         default=[], description="Layers that are left in fp32, as in bert.encoder.layer.3."
     )
@@ -148,7 +177,7 @@ class EvaluationConfig(Section):
 
     split: Literal["validation", "test"] = "test"
     baseline: bool = Field(True, description="Train the linear baseline beside the model.")
-    bootstrap_samples: int = Field(1000, ge=0, description="Draws for the intervals; 0: none.")
+    bootstrap_samples: Whole = Field(1000, ge=0, description="Draws for the intervals; 0: none.")
     label_bias: bool = Field(
         False, description="Shift each label's logit for the best macro-F1 on validation."
     )
@@ -160,7 +189,7 @@ class EvaluationConfig(Section):
         description="By name: labels (or parents) whose recall at a fixed false-positive rate is "
         "measured together, besides that of each parent.",
     )
-    costs: dict[str, dict[str, float]] = Field(
+    costs: dict[str, dict[str, Number]] = Field(
         default={},
         description="True label (or parent), then answered one: what the mistake costs. A mistake "
         "that is not named costs 1.",
@@ -174,38 +203,38 @@ class EvaluationConfig(Section):
 class ServeConfig(Section):
     """What the server takes; the rest is on its command line."""
 
-    max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest body of a request.")
-    max_messages: int = Field(256, ge=1, description="Most messages in a request.")
-    max_characters: int = Field(
+    max_body_bytes: Whole = Field(1_048_576, ge=1024, description="Largest body of a request.")
+    max_messages: Whole = Field(256, ge=1, description="Most messages in a request.")
+    max_characters: Whole = Field(
         17_085, ge=1, description="Longest message; the default is the longest an SMS can be."
     )
-    max_connections: int = Field(512, ge=1, description="Most connections at a time; then 503.")
-    max_bytes_in_flight: int = Field(
+    max_connections: Whole = Field(512, ge=1, description="Most connections at a time; then 503.")
+    max_bytes_in_flight: Whole = Field(
         67_108_864,
         ge=1024,
         description="Most bytes of bodies of requests that are not answered yet, at least "
         "max_body_bytes; then 503.",
     )
-    body_seconds: float = Field(
+    body_seconds: Number = Field(
         10.0, gt=0, le=3600, description="Longest time to send the body of a request; then 408."
     )
-    max_wait_seconds: float = Field(
+    max_wait_seconds: Number = Field(
         5.0,
         gt=0,
         le=3600,
         description="Longest expected wait until a request is scored or explained; then 503.",
     )
-    queue_messages: int = Field(
+    queue_messages: Whole = Field(
         1024,
         ge=64,
         description="Most messages that wait or are scored; then 503. Explanations have a queue of "
         "their own, in which each counts as 64.",
     )
-    batch_messages: int = Field(64, ge=1, description="Messages that are scored together.")
-    batch_wait_ms: float = Field(
+    batch_messages: Whole = Field(64, ge=1, description="Messages that are scored together.")
+    batch_wait_ms: Number = Field(
         4.0, ge=0, le=1000, description="How long the first message of a batch waits for others."
     )
-    stop_seconds: int = Field(
+    stop_seconds: Whole = Field(
         20, ge=1, description="After SIGTERM, how long to go on with what was taken."
     )
     cors_origins: list[str] = Field(
@@ -229,46 +258,64 @@ class PrepareConfig(Section):
         default=[], description="Messages, as [SOURCE:]PATH, relative to the working folder."
     )
     source: str | None = Field(None, description="How to read inputs without a prefix.")
-    labels: Path | None = Field(
+    labels: FilePath | None = Field(
         None,
         description="YAML of source labels to target labels, relative to this file; null: the "
         "labels of the messages as they are.",
     )
     split: SplitMethod = Field("group", description="How to split.")
     held_out: str | None = Field(None, description="Source that is the test set of split source.")
-    folds: int = Field(5, ge=3, description="Folds of split folds.")
+    folds: Whole = Field(5, description="Folds of split folds, at least 3.")
     test: list[str] = Field(default=[], description="Messages that are the test set, unchanged.")
     text_column: str = "text"
     label_column: str = "label"
     time_column: str = "time"
     group_column: str = "group"
     mask_pii: bool = Field(True, description="Replace personal information by placeholders.")
-    seed: int = Field(42, ge=0, description="Of the split.")
+    seed: Seed = Field(42, description="Of the split.")
+
+    @field_validator("folds")
+    @classmethod
+    def _three_roles(cls, value: int) -> int:
+        if value < 3:
+            raise ValueError(
+                "expected at least 3 folds: one is test, one validation, the others train"
+            )
+        return value
 
 
 class DataConfig(Section):
     """The prepared data."""
 
-    path: Path = Field(description="The prepared folder.")
-    max_length: int = Field(128, ge=8, description="Longest message in tokens; the rest is cut.")
+    path: FilePath = Field(description="The prepared folder.")
+    max_length: Whole = Field(128, ge=8, description="Longest message in tokens; the rest is cut.")
     augment: AugmentConfig | None = Field(None, description="Train on evasive writing; null: no.")
 
 
 class FromScratchConfig(Section):
     """Size of a BERT that starts from random weights, with a tokenizer of its own."""
 
-    vocab_size: int = Field(6000, ge=100)
-    hidden_size: int = Field(128, ge=8)
-    num_hidden_layers: int = Field(4, ge=1)
-    num_attention_heads: int = Field(4, ge=1)
-    intermediate_size: int = Field(512, ge=8)
+    vocab_size: Whole = Field(6000, ge=100)
+    hidden_size: Whole = Field(128, ge=8)
+    num_hidden_layers: Whole = Field(4, ge=1)
+    num_attention_heads: Whole = Field(4, ge=1)
+    intermediate_size: Whole = Field(512, ge=8)
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> Self:
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"expected a hidden_size that num_attention_heads divides, found "
+                f"{self.hidden_size} and {self.num_attention_heads}"
+            )
+        return self
 
 
 class LoraConfig(Section):
     """Low-rank adapters; the names are peft's, r is rank here."""
 
-    rank: int = Field(8, ge=1)
-    alpha: int = Field(16, ge=1, description="The adapters are scaled by alpha / rank.")
+    rank: Whole = Field(8, ge=1)
+    alpha: Whole = Field(16, ge=1, description="The adapters are scaled by alpha / rank.")
     dropout: Share = 0.0
     target_modules: list[str] = Field(
         default=["query", "value"], min_length=1, description="Linear layers, by the end of a name."
@@ -311,17 +358,17 @@ class ModelConfig(Section):
 class TrainingConfig(Section):
     """How to train; the names are those of transformers.TrainingArguments."""
 
-    output_dir: Path = Field(Path("runs/default"), description="The run folder.")
+    output_dir: FilePath = Field(Path("runs/default"), description="The run folder.")
     resume_from_checkpoint: bool = Field(
         False, description="Go on from the last whole checkpoint in output_dir."
     )
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    seed: int = Field(42, ge=0)
-    num_train_epochs: float = Field(3.0, gt=0)
-    max_steps: int = Field(-1, ge=-1, description="Stop after so many steps; -1: by epochs.")
-    learning_rate: float = Field(5e-5, gt=0)
-    layerwise_lr_decay: float = Field(
+    seed: Seed = 42
+    num_train_epochs: Number = Field(3.0, gt=0)
+    max_steps: Whole = Field(-1, ge=-1, description="Stop after so many steps; -1: by epochs.")
+    learning_rate: Number = Field(5e-5, gt=0)
+    layerwise_lr_decay: Number = Field(
         1.0, gt=0, le=1, description="Rate of a layer over that of the layer above it."
     )
     class_balanced_sampling: bool = Field(
@@ -329,30 +376,37 @@ class TrainingConfig(Section):
     )
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
     warmup_ratio: Share = Field(0.1, description="Share of the steps with a rising rate.")
-    weight_decay: float = Field(0.01, ge=0)
-    max_grad_norm: float = Field(1.0, ge=0)
-    per_device_train_batch_size: int = Field(32, ge=1)
-    per_device_eval_batch_size: int = Field(64, ge=1)
-    gradient_accumulation_steps: int = Field(1, ge=1)
+    weight_decay: Number = Field(0.01, ge=0)
+    max_grad_norm: Number = Field(1.0, ge=0)
+    per_device_train_batch_size: Whole = Field(32, ge=1)
+    per_device_eval_batch_size: Whole = Field(64, ge=1)
+    gradient_accumulation_steps: Whole = Field(1, ge=1)
     gradient_checkpointing: bool = Field(
         False, description="Compute activations again in the backward pass: less memory, slower."
     )
     tf32: bool = Field(False, description="fp32 products in TF32 on an NVIDIA GPU from Ampere on.")
     torch_compile: bool = Field(False, description="Compile the model; brought nothing on a CPU.")
-    dataloader_num_workers: int = Field(0, ge=0)
-    logging_steps: int = Field(20, ge=1)
-    save_steps: int = Field(
+    dataloader_num_workers: Whole = Field(0, ge=0)
+    logging_steps: Whole = Field(20, ge=1)
+    save_steps: Whole = Field(
         500, ge=0, description="A checkpoint each so many steps beside each epoch's; 0: none."
     )
-    save_total_limit: int = Field(
+    save_total_limit: Whole = Field(
         2, ge=1, description="Checkpoints kept, the last and the best always."
     )
-    early_stopping_patience: int = Field(
+    early_stopping_patience: Whole = Field(
         0, ge=0, description="Stop after so many epochs without a better macro_f1; 0: never."
     )
     report_to: list[Tracker] | None = Field(
         None, description="Null: TensorBoard where it is installed; an empty list: none."
     )
+
+    @field_validator("max_steps")
+    @classmethod
+    def _some_steps(cls, value: int) -> int:
+        if value == 0:
+            raise ValueError("expected steps, or -1 to train by epochs")
+        return value
 
 
 class Config(Section):

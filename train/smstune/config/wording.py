@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+
+# A few aliases of YAML can stand for a list of millions.
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
+_SHORT.maxlong = 40
 
 
 def explain(error: ValidationError, model: type[BaseModel], parents: Sequence[str] = ()) -> str:
@@ -35,7 +41,10 @@ def _explain(problem: Mapping[str, Any], model: type[BaseModel], parents: Sequen
     if isinstance(problem["input"], (Mapping, BaseModel)):
         # It concerns several keys together: all of them would be the whole section.
         return f"{key}: {message}" if key else message
-    return f"{key}: {message}, found {problem['input']!r}"
+    advice = ""
+    if problem["type"] == "string_type" and isinstance(problem["input"], (int, float)):
+        advice = ": put it in quotes"
+    return f"{key}: {message}, found {_SHORT.repr(problem['input'])}{advice}"
 
 
 def _known_keys(model: type[BaseModel], location: Iterable[str]) -> list[str]:

@@ -12,24 +12,68 @@ from smstune.errors import UserError
 
 
 class StrictLoader(yaml.SafeLoader):
-    """YAML that refuses a key given twice and reads ``2e-5`` as the number it looks like."""
+    """YAML that refuses a key given twice and reads a plain word as people mean it.
+
+    Numbers and booleans are those of YAML 1.2 (section 10.3.2): ``010`` is 10, ``2e-5`` a number,
+    ``1:30`` and ``no`` are words. A date is a word, too.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the mapping of a node, each key once."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        """Return the mapping of a node, each key once; a key may replace one that it merges."""
+        named = [key for key, _ in node.value if key.tag != _MERGE]
+        keys = [self.construct_object(key, deep=True) for key in named]
         for index, key in enumerate(keys):
             if key in keys[:index]:
-                line = node.value[index][0].start_mark.line + 1
+                line = named[index].start_mark.line + 1
                 raise UserError(f"line {line}: key {key!r} is given twice: keep one")
         return super().construct_mapping(node, deep)
 
+    def construct_integer(self, node: yaml.ScalarNode) -> int:
+        """Return a decimal, octal (``0o``) or hexadecimal number."""
+        digits = node.value.replace("_", "")
+        prefix = digits.lstrip("+-")[:2]
+        try:
+            return int(digits, 0 if prefix in ("0x", "0o") else 10)
+        except ValueError as error:
+            # Python refuses more than 4,300 digits.
+            raise UserError(
+                f"line {node.start_mark.line + 1}: expected a number, found one of "
+                f"{len(digits)} digits"
+            ) from error
 
-# YAML 1.1 asks for a dot in a float, so that 2e-5 would be a string.
-StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
+
+# Those of YAML 1.1, which PyYAML has, go.
+StrictLoader.yaml_implicit_resolvers = {}
+_MERGE = "tag:yaml.org,2002:merge"
+_DIGITS = "0123456789"
+for tag, pattern, first_characters in (
+    (_MERGE, "<<", "<"),
+    ("tag:yaml.org,2002:null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("tag:yaml.org,2002:bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("tag:yaml.org,2002:int", r"[-+]?\d[\d_]*|0x[\da-fA-F_]+|0o[0-7_]+", f"-+{_DIGITS}"),
+    (
+        "tag:yaml.org,2002:float",
+        r"[-+]?(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][-+]?\d+)?|[-+]?\.(?:inf|Inf|INF)"
+        r"|\.(?:nan|NaN|NAN)",
+        f"-+.{_DIGITS}",
+    ),
+):
+    StrictLoader.add_implicit_resolver(tag, re.compile(rf"^(?:{pattern})$"), list(first_characters))
+StrictLoader.add_constructor("tag:yaml.org,2002:int", StrictLoader.construct_integer)
+
+
+def parse_yaml(text: str) -> Any:  # noqa: ANN401
+    """Return what a text in YAML says, read strictly.
+
+    Raises:
+        UserError: if it is no YAML, or gives a key twice.
+    """
+    try:
+        return yaml.load(text, Loader=StrictLoader)
+    except yaml.YAMLError as error:
+        raise UserError(f"expected YAML: {error}") from error
+    except RecursionError as error:
+        raise UserError("expected YAML, found lists or mappings nested too deeply") from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -39,13 +83,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: if the file is missing, is no UTF-8, no YAML or no mapping.
     """
     try:
-        values = yaml.load(path.read_text("utf-8"), Loader=StrictLoader)
+        values = parse_yaml(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"expected a YAML file, found nothing at {path}: check the path") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: expected UTF-8 text: {error}") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: expected YAML: {error}") from error
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     if not isinstance(values, dict):

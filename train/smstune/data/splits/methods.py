@@ -150,7 +150,7 @@ def _hand_out(
     rarest = np.lexsort((held, groups_of_label[held], owner))[starts[:-1]]
     main_label, group_sizes = held[rarest], np.bincount(group_of_row)
     shuffled = np.random.default_rng(seed).permutation(len(group_ids))
-    part_of_group = np.zeros(len(group_ids), dtype=np.int8)
+    part_of_group = np.zeros(len(group_ids), dtype=np.int64)
     filled = [[0] * label_count for _ in fractions]
     sizes = [0] * len(fractions)
     for label in np.argsort(groups_of_label, kind="stable").tolist():
@@ -171,7 +171,7 @@ def _hand_out(
             sizes[chosen] += int(group_sizes[group])
             for at in range(starts[group], starts[group + 1]):
                 filled[chosen][held[at]] += int(counts[at])
-    return part_of_group[group_of_row].astype(np.int64)
+    return part_of_group[group_of_row]
 
 
 def _neediest(lacking: list[float], fractions: Sequence[float], sizes: list[int]) -> int:
