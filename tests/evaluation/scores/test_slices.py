@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from doors import LABELS, name_in_manifest, run, write_csv
 from safetensors.numpy import load_file, save_file
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from smstune.config.schema import GateConfig
 from smstune.evaluation.labelled import Judged, Labelled
 from smstune.evaluation.mistakes.mistakes import telling_errors
 from smstune.evaluation.scores.detectors import detect
 from smstune.evaluation.scores.gates import check_gates
-from smstune.evaluation.scores.slices import hard_twins, slice_scores
+from smstune.evaluation.scores.slices import TWINS, hard_twins, slice_scores
 from smstune.inference.labels import LabelMap
 
 MAP = LabelMap.from_names(("sale", "scam"), ("marketing", "fraud"))
@@ -54,6 +55,36 @@ def test_twins_are_near_copies_of_another_kind():
     assert hard_twins(texts, np.array([1, 0, 0, 0])).tolist() == [True, True, True, False]
     assert not hard_twins(texts, np.zeros(4, dtype=int)).any()
     assert not hard_twins(["", "a"], np.array([0, 1])).any()
+
+
+def test_twins_are_those_of_all_pairs():
+    """Only pairs that share a rare gram are compared: none is lost."""
+    rng = np.random.default_rng(0)
+    words = ["".join(map(chr, word)) for word in rng.integers(0x4E00, 0x4F00, size=(60, 4))]
+    texts = ["，".join(rng.choice(words, rng.integers(1, 6))) for _ in range(300)]
+    kinds = rng.integers(0, 3, 300)
+    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(2, 3), sublinear_tf=True)
+    grams = vectorizer.fit_transform(texts).toarray()
+    near = (grams @ grams.T >= TWINS) & (kinds[:, None] != kinds)
+    twins = hard_twins(texts, kinds)
+    assert twins.tolist() == near.any(axis=1).tolist()
+    assert 0 < twins.sum() < len(twins)
+
+
+def test_twins_are_left_out_where_the_configuration_says_so(finished_run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(finished_run, copy)
+    notice = "您的包裹因地址不详无法派送，请到驿站核实地址信息"
+    forged = notice.replace("到驿站", "登录网站")
+    pair = write_csv(
+        tmp_path / "pair.csv", [(notice, "retail"), (forged, "gambling")], ("text", "label")
+    )
+    slices = {}
+    for wanted in ("true", "false"):
+        assert run("eval", copy, f"evaluation.hard_twins={wanted}", "--data", pair) == 0
+        metrics = json.loads((copy / "eval/pair/metrics.json").read_text("utf-8"))
+        slices[wanted] = {row["slice"] for row in metrics["slices"]}
+    assert slices["true"] - slices["false"] == {"hard twins"}
 
 
 def some_set():

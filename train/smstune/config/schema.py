@@ -24,7 +24,7 @@ def _no_boolean(value: object) -> object:
 
 
 def _no_empty_path(value: object) -> object:
-    if value == "" or (isinstance(value, str) and "\0" in value):
+    if value == "":
         raise ValueError("expected a path")
     return value
 
@@ -196,6 +196,9 @@ class EvaluationConfig(Section):
     )
     slices: list[str] = Field(
         default=[], description="Columns to slice by, besides the source and the month."
+    )
+    hard_twins: bool = Field(
+        True, description="Score messages that have a near copy under another label apart."
     )
     gates: list[GateConfig] = Field(default=[], description="Exit status 3 when one is not kept.")
 

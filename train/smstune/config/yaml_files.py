@@ -28,6 +28,13 @@ class StrictLoader(yaml.SafeLoader):
                 raise UserError(f"line {line}: key {key!r} is given twice: keep one")
         return super().construct_mapping(node, deep)
 
+    def construct_text(self, node: yaml.ScalarNode) -> str:
+        """Return a text that files and paths can hold: without NUL and half characters."""
+        if re.search("[\0\ud800-\udfff]", node.value):
+            line = node.start_mark.line + 1
+            raise UserError(f"line {line}: expected text without NUL and without half characters")
+        return str(node.value)
+
     def construct_integer(self, node: yaml.ScalarNode) -> int:
         """Return a decimal, octal (``0o``) or hexadecimal number."""
         digits = node.value.replace("_", "")
@@ -60,6 +67,7 @@ for tag, pattern, first_characters in (
 ):
     StrictLoader.add_implicit_resolver(tag, re.compile(rf"^(?:{pattern})$"), list(first_characters))
 StrictLoader.add_constructor("tag:yaml.org,2002:int", StrictLoader.construct_integer)
+StrictLoader.add_constructor("tag:yaml.org,2002:str", StrictLoader.construct_text)
 
 
 def parse_yaml(text: str) -> Any:  # noqa: ANN401

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import math
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +24,8 @@ from smstune.inference.manifest import load_manifest
 from smstune.reporting.format import show
 
 _LEVEL = 0.05
+#: A score of each seed; ``None`` where a seed has none.
+Scores = list[float | None]
 NO_DIFFERENCE = "no difference shown"
 
 
@@ -36,27 +41,12 @@ def compare_runs(
 ) -> dict[str, Any]:
     """Compare each run with the first on the rows of ``RUN/eval/<name>/predictions.parquet``.
 
-    ``A,B,C`` are runs of one recipe: their scores are averaged, and each draw draws among them
-    too. Macro-F1 and each label's F1 by a paired bootstrap over campaigns; accuracy by McNemar's
-    test over campaigns (exact: which run has more of a campaign right). p values are corrected by
-    Holm (1979), overall scores and labels apart; above 0.05 the verdict is ``NO_DIFFERENCE``.
+    ``A,B,C`` are runs of one recipe, whose scores are averaged; see ``compare_sides``.
 
     Raises:
         UserError: if a run was not evaluated, or the data or labels of two differ.
     """
     sides, labels = _load_sides(runs, name)
-    drawn = [_pooled_draws(side, labels, draws, seed) for side in sides]
-    values = [_pooled_values(side, labels) for side in sides]
-    overall: list[dict[str, Any]] = []
-    per_label: list[dict[str, Any]] = []
-    for at in range(1, len(sides)):
-        overall.append(_mcnemar_row(sides[0], sides[at]))
-        for path in drawn[0]:
-            row = {"reference": sides[0].name, "run": sides[at].name, "score": ".".join(path)}
-            row |= _difference(drawn[0][path], drawn[at][path], values[0][path], values[at][path])
-            (per_label if path[0] == "per_label" else overall).append(row)
-    for family in (overall, per_label):
-        _correct(family)
     first = sides[0].seeds[0]
     return {
         "name": name,
@@ -64,9 +54,39 @@ def compare_runs(
         "campaigns": len(np.unique(first.groups)),
         "draws": draws,
         "seeds": {side.name: len(side.seeds) for side in sides},
-        "overall": overall,
-        "per_label": per_label,
+        **compare_sides(sides, labels, draws=draws, seed=seed),
     }
+
+
+def compare_sides(
+    sides: Sequence[Side], labels: LabelMap, *, draws: int = 5000, seed: int = 0
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows ``overall`` and ``per_label`` that compare each side with the first.
+
+    Macro-F1 and each label's F1 by a paired bootstrap over campaigns, to which the spread between
+    the seeds of a side is added: a recipe of several seeds stands for all of its seeds, a single
+    run for itself. Where both sides are single runs also accuracy by McNemar's test over campaigns
+    (exact: which run has more of a campaign right), which knows no spread between seeds. p values
+    are corrected by Holm (1979), overall scores and labels apart; above 0.05 the verdict is
+    ``NO_DIFFERENCE``.
+    """
+    drawn = [_mean_draws(side, labels, draws, seed) for side in sides]
+    values = [_values_by_seed(side, labels) for side in sides]
+    rng = np.random.default_rng(seed)
+    overall: list[dict[str, Any]] = []
+    per_label: list[dict[str, Any]] = []
+    for at in range(1, len(sides)):
+        if len(sides[0].seeds) == len(sides[at].seeds) == 1:
+            overall.append(_mcnemar_row(sides[0], sides[at]))
+        for path in drawn[0]:
+            row = {"reference": sides[0].name, "run": sides[at].name, "score": ".".join(path)}
+            by_seed = values[0][path], values[at][path]
+            differences = drawn[at][path] - drawn[0][path]
+            row |= _difference(differences + _seed_errors(by_seed, rng, draws), *by_seed)
+            (per_label if path[0] == "per_label" else overall).append(row)
+    for family in (overall, per_label):
+        _correct(family)
+    return {"overall": overall, "per_label": per_label}
 
 
 def comparison_table(found: dict[str, Any]) -> Table:
@@ -97,11 +117,9 @@ def comparison_table(found: dict[str, Any]) -> Table:
 
 
 def _mcnemar_row(reference: Side, side: Side) -> dict[str, Any]:
-    shares = [
-        np.mean([run.predicted == run.truth for run in one.seeds], axis=0)
-        for one in (reference, side)
-    ]
-    only_reference, only_run, p = mcnemar(shares[0], shares[1], reference.seeds[0].groups)
+    answers = [one.seeds[0] for one in (reference, side)]
+    right, other = (np.asarray(one.predicted == one.truth, dtype=float) for one in answers)
+    only_reference, only_run, p = mcnemar(right, other, answers[0].groups)
     return {
         "reference": reference.name,
         "run": side.name,
@@ -114,15 +132,12 @@ def _mcnemar_row(reference: Side, side: Side) -> dict[str, Any]:
     }
 
 
-def _difference(
-    reference: Floats, drawn: Floats, reference_value: float | None, value: float | None
-) -> dict[str, Any]:
-    """Return the difference, its interval, and the p value of no difference."""
-    differences = drawn - reference
+def _difference(differences: Floats, reference_by_seed: Scores, by_seed: Scores) -> dict[str, Any]:
+    """Return the difference of the means, its interval, and the p value of no difference."""
     differences = differences[np.isfinite(differences)]
-    known = reference_value is not None and value is not None and len(differences) > 0
+    reference_value, value = _mean(reference_by_seed), _mean(by_seed)
     row: dict[str, Any] = {"reference_value": reference_value, "value": value}
-    if not known or reference_value is None or value is None:
+    if reference_value is None or value is None or not len(differences):
         return {**row, "difference": None, "ci": None, "p": None, "reason": "no message of it"}
     below, above = (differences <= 0).sum(), (differences >= 0).sum()
     p = min(1.0, 2 * (min(below, above) + 1) / (len(differences) + 1))
@@ -155,28 +170,43 @@ def _compared(labels: LabelMap) -> list[ScorePath]:
     ]
 
 
-def _pooled_draws(side: Side, labels: LabelMap, draws: int, seed: int) -> dict[ScorePath, Floats]:
-    scores = [bootstrap_scores(one, labels, draws=draws, seed=seed) for one in side.seeds]
-    rng = np.random.default_rng([seed, *side.name.encode()])
-    chosen = rng.integers(len(scores), size=(len(scores), draws))
+def _mean_draws(side: Side, labels: LabelMap, draws: int, seed: int) -> dict[ScorePath, Floats]:
+    scores = [bootstrap_scores(run, labels, draws=draws, seed=seed) for run in side.seeds]
+    return {path: np.mean([drawn[path] for drawn in scores], axis=0) for path in _compared(labels)}
+
+
+def _mean(by_seed: Scores) -> float | None:
+    known = [value for value in by_seed if value is not None]
+    return float(np.mean(known)) if len(known) == len(by_seed) else None
+
+
+def _seed_errors(by_seed: Sequence[Scores], rng: np.random.Generator, draws: int) -> Floats:
+    """Return draws of the error that a difference of means over so few seeds has.
+
+    That is Student's t with the variance pooled over the sides ("The probable error of a mean",
+    1908); drawing among three seeds themselves would be much too narrow. A single run stands for
+    itself and adds nothing. What differs between campaigns from seed to seed is counted by the
+    bootstrap, too, so the sum is a little too wide.
+    """
+    known = [[value for value in side if value is not None] for side in by_seed]
+    repeated = [side for side in known if len(side) > 1]
+    freedom = sum(len(side) - 1 for side in repeated)
+    if not freedom:
+        return np.zeros(draws)
+    variance = sum((len(side) - 1) * np.var(side, ddof=1) for side in repeated) / freedom
+    error = math.sqrt(variance * sum(1 / len(side) for side in repeated))
+    return rng.standard_t(freedom, size=draws) * error
+
+
+def _values_by_seed(side: Side, labels: LabelMap) -> dict[ScorePath, Scores]:
+    metrics: list[Any] = [
+        compute_metrics(np.eye(len(labels.names))[run.predicted], run.truth, labels)
+        for run in side.seeds
+    ]
     return {
-        path: np.take_along_axis(np.stack([one[path] for one in scores]), chosen, 0).mean(axis=0)
+        path: [functools.reduce(operator.getitem, path, scores) for scores in metrics]
         for path in _compared(labels)
     }
-
-
-def _pooled_values(side: Side, labels: LabelMap) -> dict[ScorePath, float | None]:
-    found: list[dict[str, Any]] = []
-    for run in side.seeds:
-        answers = np.eye(len(labels.names))[run.predicted]
-        found.append(compute_metrics(answers, run.truth, labels))
-    values: dict[ScorePath, float | None] = {}
-    for path in _compared(labels):
-        scores: list[Any] = list(found)
-        for step in path:
-            scores = [score[step] for score in scores]
-        values[path] = None if None in scores else float(np.mean(scores))
-    return values
 
 
 def _load_sides(runs: Sequence[str], name: str) -> tuple[list[Side], LabelMap]:
