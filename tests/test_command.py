@@ -30,6 +30,9 @@ def ends_with(error):
         FileNotFoundError(errno.ENOENT, "x", "somewhere"),
         PermissionError(errno.EACCES, "x", "somewhere"),
         SafetensorError("I/O error: No space left on device (os error 28)"),
+        SafetensorError("I/O error: File too large (os error 27)"),
+        OSError(errno.EFBIG, "File too large", "somewhere"),
+        RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 128 vs 22"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line_and_status_2(error, capsys):

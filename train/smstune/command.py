@@ -6,6 +6,7 @@ import errno
 import functools
 import logging
 import os
+import re
 import signal
 import sys
 import time
@@ -16,6 +17,10 @@ from smstune.errors import GateError, UserError
 
 #: Seconds that another rank leaves to rank 0 to report an error.
 _RANK_0_SECONDS = 10
+#: How Rust and Python words in an error name the number of the system's error.
+_TOLD_NUMBER = re.compile(r"\(os error (\d+)\)|\[[Ee]rrno (\d+)\]")
+#: torch's words for a checkpoint that could not be written to its end.
+_TORCH_POSITION = re.compile(r"unexpected pos \d+ vs \d+")
 
 
 def is_main_process() -> bool:
@@ -36,6 +41,9 @@ def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
         setup_logging()
         try:
             body(argv)
+            # What the buffer holds may not fit on the disk; at exit it is too late to say so.
+            if sys.stdout is not None:
+                sys.stdout.flush()
         except UserError as error:
             return _fail(str(error))
         except GateError as error:
@@ -43,7 +51,7 @@ def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
             return 3
         except BrokenPipeError:
             # The reader of our output (``| head``) has gone: there is nobody to report to.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _give_up_output()
             return 0
         except KeyboardInterrupt as error:
             if is_main_process():
@@ -53,10 +61,21 @@ def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
             explanation = explain_system_error(error)
             if explanation is None:
                 raise
-            return _fail(explanation)
+            status = _fail(explanation)
+            try:
+                sys.stdout.flush()
+            except (AttributeError, OSError):
+                _give_up_output()
+            return status
         return 0
 
     return main
+
+
+def _give_up_output() -> None:
+    """Let what standard output still holds go nowhere, or Python would fail on it at its end."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str) -> int:
@@ -68,25 +87,35 @@ def _fail(message: str) -> int:
 
 
 def _report(message: str) -> None:
-    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    # Closed by the caller (``2>&-``), it is None.
+    if sys.stderr is not None:
+        sys.stderr.write(f"error: {' '.join(message.split())}\n")
 
 
 def explain_system_error(error: Exception) -> str | None:
     """Say what a user can do about a full disk, a missing file and the like; ``None`` for a bug."""
     number = error.errno if isinstance(error, OSError) else None
-    # safetensors and torch.save report a full disk in words of their own.
-    if "No space left on device" in str(error) or "PytorchStreamWriter failed" in str(error):
+    # safetensors, and what wraps an error of the system, give its number in words of their own.
+    if number is None and (told := _TOLD_NUMBER.search(str(error))):
+        number = int(told[1] or told[2])
+    # torch.save gives none, and finds a short write only as a position that is not where it was.
+    if "PytorchStreamWriter failed" in str(error) or _TORCH_POSITION.search(str(error)):
         number = errno.ENOSPC
     where = f" at {error.filename}" if isinstance(error, OSError) and error.filename else ""
     advice = {
         errno.ENOSPC: "no space left on the device: free some or write elsewhere; "
         "files already complete were kept",
+        errno.EFBIG: "the file would be larger than allowed: raise the limit (`ulimit -f`) or write "
+        "to another file system",
         errno.EDQUOT: "disk quota exceeded: free some space or write elsewhere",
         errno.ENOENT: "no such file or folder: check the path",
         errno.EACCES: "permission denied: check the rights of this path",
         errno.EROFS: "the file system is read-only: write elsewhere",
         errno.EISDIR: "expected a file and found a folder",
         errno.ENOTDIR: "expected a folder and found a file",
+        errno.ENAMETOOLONG: "the name is too long for this file system: choose a shorter one",
+        errno.EBADF: "a stream is closed or open for the other direction: check the redirections",
+        errno.EIO: "the device reports an error: check it, or write elsewhere",
         errno.ELOOP: "too many symbolic links: the path runs in a circle",
     }.get(number or 0)
     return None if advice is None else f"{advice}{where}"

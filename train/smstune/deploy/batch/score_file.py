@@ -16,7 +16,7 @@ from smstune.deploy.batch.ray_scorer import ray_scorer
 from smstune.deploy.batch.scored_parts import Parts
 from smstune.deploy.batch.scorer import Scorer, local_scorer
 from smstune.errors import Interrupted, UserError
-from smstune.files import file_hash, file_written_whole
+from smstune.files import file_hash, file_written_whole, is_stream
 from smstune.inference.classifier import Prediction, SmsClassifier
 from smstune.inference.manifest import EXPORT, MANIFEST
 from smstune.progress import Progress
@@ -64,7 +64,8 @@ def score_file(
         raise UserError(f"expected messages in {source}, found no row")
     rows = itertools.chain(first, rows)
     parts = None
-    if STANDARD not in (source, output):
+    # What is read or written as it comes cannot be gone on with.
+    if STANDARD not in (source, output) and not is_stream(output):
         parts = Parts(output, _call(classifier, source, columns.text))
     done = parts.done * _ROWS_AT_ONCE if parts else 0
     scorer: AbstractContextManager[Scorer] = (

@@ -1,0 +1,131 @@
+"""Files and folders are the old or the new, whoever is killed while they are written."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import threading
+
+import pytest
+from doors import ROOT
+
+from smstune.errors import UserError
+from smstune.files import file_written_whole, folder_written_whole, put_in_place
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from smstune.files import file_written_whole, folder_written_whole
+target = Path(sys.argv[2])
+with (folder_written_whole if sys.argv[1] == "folder" else file_written_whole)(target) as path:
+    (path / "part" if sys.argv[1] == "folder" else path).write_text("a message")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def write(kind, target):
+    if kind == "folder":
+        with folder_written_whole(target) as folder:
+            (folder / "part").write_text("whole")
+    else:
+        with file_written_whole(target) as path:
+            path.write_text("whole")
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_the_next_start_removes_what_a_killed_one_left(tmp_path, kind):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "train")}
+    command = [sys.executable, "-c", KILLED, kind, str(tmp_path / "out")]
+    subprocess.run(command, env=environment, check=False)
+    assert len(names(tmp_path)) == 1
+    # A killed process leaves messages: nobody else may read them until they are removed.
+    (leftover,) = tmp_path.iterdir()
+    assert stat.S_IMODE(leftover.stat().st_mode) == 0o700
+    write(kind, tmp_path / "out")
+    assert names(tmp_path) == ["out"]
+
+
+def test_what_another_writer_is_at_is_no_leftover(tmp_path):
+    with file_written_whole(tmp_path / "out") as first:
+        first.write_text("first")
+        write("file", tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "first"
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_modes_follow_the_umask_whatever_library_wrote(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        with folder_written_whole(tmp_path / "folder") as folder:
+            for name, own in (("shy", 0o600), ("open", 0o666)):
+                (folder / name).write_text("x")
+                (folder / name).chmod(own)
+        with file_written_whole(tmp_path / "file") as path:
+            path.write_text("x")
+            path.chmod(0o600)
+    finally:
+        os.umask(before)
+    written = (tmp_path / "folder/shy", tmp_path / "folder/open", tmp_path / "file")
+    assert {stat.S_IMODE(path.stat().st_mode) for path in written} == {mode}
+    assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o777 & ~umask
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_link_is_followed(tmp_path, kind):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there/real")
+    write(kind, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    written = tmp_path / "there/real"
+    assert (written / "part" if kind == "folder" else written).read_text() == "whole"
+    assert names(tmp_path / "there") == ["real"]
+
+
+def test_a_pipe_is_written_and_stays_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    received = []
+    reader = threading.Thread(target=lambda: received.append((tmp_path / "pipe").read_text()))
+    reader.start()
+    write("file", tmp_path / "pipe")
+    reader.join(10)
+    assert received == ["whole"]
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_contents_are_on_the_disk_before_their_name(tmp_path, monkeypatch):
+    done = []
+    sync, replace = os.fsync, os.replace
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: (done.append(os.readlink(f"/proc/self/fd/{fd}")), sync(fd))
+    )
+    monkeypatch.setattr(
+        os, "replace", lambda *paths, **more: (done.append("named"), replace(*paths, **more))
+    )
+    monkeypatch.setattr(
+        os, "rename", lambda *paths, **more: (done.append("named"), replace(*paths, **more))
+    )
+    (tmp_path / "scratch/inner").mkdir(parents=True)
+    (tmp_path / "scratch/inner/file").write_text("x")
+    put_in_place(tmp_path / "scratch", tmp_path / "out")
+    before, after = done[: done.index("named")], done[done.index("named") + 1 :]
+    assert [path.removeprefix(str(tmp_path)) for path in before] == [
+        "/scratch/inner/file",
+        "/scratch/inner",
+        "/scratch",
+    ]
+    assert after == [str(tmp_path)]
+
+
+def test_a_folder_with_content_is_refused_through_a_link_too(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/thing").touch()
+    (tmp_path / "link").symlink_to("full")
+    with pytest.raises(UserError, match="with content"):
+        write("folder", tmp_path / "link")
