@@ -51,6 +51,14 @@ def test_the_next_start_removes_what_a_killed_one_left(tmp_path, kind):
     assert names(tmp_path) == ["out"]
 
 
+def test_leftovers_go_also_where_the_output_is_there_already(tmp_path):
+    write("folder", tmp_path / "out")
+    (tmp_path / ".out-x.smstune-tmp/new").mkdir(parents=True)
+    with pytest.raises(UserError, match="with content"):
+        write("folder", tmp_path / "out")
+    assert names(tmp_path) == ["out"]
+
+
 def test_what_another_writer_is_at_is_no_leftover(tmp_path):
     with file_written_whole(tmp_path / "out") as first:
         first.write_text("first")

@@ -105,8 +105,8 @@ def explain_system_error(error: Exception) -> str | None:
     advice = {
         errno.ENOSPC: "no space left on the device: free some or write elsewhere; "
         "files already complete were kept",
-        errno.EFBIG: "the file would be larger than allowed: raise the limit (`ulimit -f`) or write "
-        "to another file system",
+        errno.EFBIG: "the file would be larger than is allowed: raise the limit (`ulimit -f`) or "
+        "write to another file system",
         errno.EDQUOT: "disk quota exceeded: free some space or write elsewhere",
         errno.ENOENT: "no such file or folder: check the path",
         errno.EACCES: "permission denied: check the rights of this path",

@@ -34,12 +34,14 @@ def folder_written_whole(target: Path) -> Iterator[Path]:
     Raises:
         UserError: if ``target`` exists and is not an empty folder.
     """
+    final = _followed(target)
+    # Before anything is refused: a kill right after the rename leaves a whole folder, and scratch.
+    _remove_leftovers(final)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(
             f"expected a new or empty folder for the output, found {target} with content: "
             "choose another or remove it"
         )
-    final = _followed(target)
     with _scratch_folder(final) as scratch:
         yield scratch
         put_in_place(scratch, final)
@@ -55,6 +57,7 @@ def file_written_whole(target: Path) -> Iterator[Path]:
         yield target
         return
     final = _followed(target)
+    _remove_leftovers(final)
     with _scratch_folder(final) as scratch:
         yield scratch / final.name
         put_in_place(scratch / final.name, final)
@@ -105,7 +108,6 @@ def _scratch_folder(final: Path) -> Iterator[Path]:
 
     The hidden one is its owner's alone and locked while we live; unlocked ones are leftovers.
     """
-    _remove_leftovers(final)
     while True:
         holder = Path(mkdtemp(prefix=f".{final.name}-", suffix=SCRATCH_SUFFIX, dir=final.parent))
         lock = os.open(holder, os.O_RDONLY)

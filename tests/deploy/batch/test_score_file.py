@@ -14,12 +14,14 @@ import sys
 import time
 from datetime import datetime
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import scoring_child
 import zstandard
 from doors import ROOT, SAMPLE, change_json, run
+from safetensors.numpy import save_file
 
 from smstune.deploy.batch import score_file as batch
 from smstune.deploy.batch import scorer
@@ -356,3 +358,27 @@ def test_ray_gives_the_rows_of_the_local_engine(finished_run, tmp_path, monkeypa
     for ours, theirs in zip(*results, strict=True):
         assert theirs["scores"] == pytest.approx(ours["scores"], abs=1e-4)
         assert {**theirs, "scores": 0, "score": 0} == {**ours, "scores": 0, "score": 0}
+
+
+@pytest.mark.parametrize("damage", ["one bit", "another's", "of no rows", "call"])
+def test_a_damaged_part_is_scored_again(finished_run, tmp_path, small_chunks, monkeypatch, damage):
+    source, output = write_jsonl(tmp_path / "in.jsonl", sample(40)), tmp_path / "out.jsonl"
+    assert run("predict", finished_run, source, tmp_path / "untouched.jsonl") == 0
+    with monkeypatch.context() as patch:
+        scoring_child.send_after(3, "SIGINT", patch.setattr)
+        assert run("predict", finished_run, source, output) == 130
+    parts = tmp_path / ".out.jsonl.parts"
+    part = parts / "000001.safetensors"
+    if damage == "one bit":
+        content = bytearray(part.read_bytes())
+        content[-1] ^= 1
+        part.write_bytes(content)
+    elif damage == "another's":
+        shutil.copyfile(parts / "000000.safetensors", part)
+    elif damage == "of no rows":
+        save_file({"weights": np.zeros(3)}, part)
+    else:
+        (parts / "call.json").write_text("[]")
+    assert run("predict", finished_run, source, output) == 0
+    assert output.read_bytes() == (tmp_path / "untouched.jsonl").read_bytes()
+    assert not parts.exists()
