@@ -302,3 +302,26 @@ def test_flags_keep_the_bounds_of_the_section(messages, tmp_path, capsys, flags)
     error = capsys.readouterr().err
     assert error.startswith(f"error: {flags[0][2:]}: ")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("column", ["text", "label", "group", "time"])
+@pytest.mark.parametrize("odd", ['"\\ud83d"', '["\\ud83d"]', "9" * 5000])
+def test_an_odd_cell_rejects_its_row_whatever_the_column(tmp_path, messages, column, odd):
+    cells = {"text": '"你好"', "label": '"retail"', "group": "1", "time": '"2015"'} | {column: odd}
+    line = ", ".join(f'"{name}": {cell}' for name, cell in cells.items())
+    good = '{"text": "今天全场五折", "label": "retail", "group": null, "time": null}'
+    (tmp_path / "odd.jsonl").write_text(f"{good}\n{{{line}}}\n", "utf-8")
+    out = tmp_path / "out"
+    assert run("prepare", messages, tmp_path / "odd.jsonl", "--output", out) == 0
+    (rejected,) = map(json.loads, (out / "rejected.jsonl").read_text("utf-8").splitlines())
+    reason = "half a character" if "ud83d" in odd else "a number of too many digits"
+    assert (rejected["line"], rejected["reason"]) == (2, reason)
+
+
+def test_a_bad_byte_in_a_group_rejects_its_row(tmp_path, messages):
+    table = "text,label,group\n你好,retail,".encode() + b"\xff\n" + "再见,retail,a\n".encode()
+    (tmp_path / "odd.csv").write_bytes(table)
+    out = tmp_path / "out"
+    assert run("prepare", messages, tmp_path / "odd.csv", "--output", out) == 0
+    (rejected,) = map(json.loads, (out / "rejected.jsonl").read_text("utf-8").splitlines())
+    assert (rejected["line"], rejected["reason"]) == (2, "undecodable bytes")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import sys
+import threading
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -120,6 +122,94 @@ def test_jsonl_with_broken_lines(finished_run, tmp_path):
         "the message is no text but int",
         "empty message",
     ]
+
+
+ODD_LINES = [
+    ("{broken", "no JSON"),
+    ('{"text": "你好", "id": 1}', ""),
+    ('{"text": "半个\\ud83d", "id": 2}', "half a character"),
+    ('{"text": "你好", "id": "\\ud83d"}', "half a character"),
+    ('{"text": "你好", "tags": [{"\\ud83d": "\\udc00"}]}', "half a character"),
+    (f'{{"text": "你好", "id": {"9" * 5000}}}', "a number of too many digits"),
+    (f'{{"text": "你好", "id": {"9" * 30}}}', ""),
+    (f'{{"text": "你好", "id": {"[" * 5000}{"]" * 5000}}}', "no JSON"),
+    ('{"text": "你好", "other": NaN, "more": -Infinity}', ""),
+    ('{"text": "你好\\u0000", "other": 1e999}', ""),
+    ('{"text": ["你好"], "id": {"a": 1}}', "the message is no text but list"),
+]
+
+
+@pytest.mark.parametrize("target", ["csv", "tsv", "jsonl", "parquet", "-"])
+def test_odd_rows_are_answered_and_noted_whatever_the_column_and_format(
+    finished_run, tmp_path, capsys, target
+):
+    source = tmp_path / "in.jsonl"
+    odd = "\n".join(line for line, _ in ODD_LINES).encode()
+    source.write_bytes(odd + '\n{"text": "你好", "id": "'.encode() + b'\xff\xfe"}\n')
+    output = "-" if target == "-" else tmp_path / f"out.{target}"
+    capsys.readouterr()
+    assert run("predict", finished_run, source, output) == 0
+    if target == "-":
+        rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    else:
+        rows = read(output)
+    notes = [*(note for _, note in ODD_LINES), "undecodable bytes"]
+    assert [row["note"] or "" for row in rows] == notes
+    assert all(row["label"] for row in rows)
+    assert str(rows[3]["id"]) == "?"
+    assert str(rows[5]["id"]) == "9" * 5000
+    assert str(rows[6]["id"]) == "9" * 30
+
+
+def test_bad_bytes_in_any_column_of_a_csv(finished_run, tmp_path):
+    source = tmp_path / "in.csv"
+    source.write_bytes("text,id\n你好,".encode() + b"\xff\n\xff \n" + "再见,2\n".encode())
+    for target in ("out.csv", "out.jsonl", "out.parquet"):
+        assert run("predict", finished_run, source, tmp_path / target) == 0
+        rows = read(tmp_path / target)
+        assert [row["note"] for row in rows] == [
+            "undecodable bytes",
+            "ragged row: expected 2 fields, found 1",
+            "",
+        ]
+        assert [row["id"] for row in rows] == ["?", "", "2"]
+
+
+def test_values_of_parquet_that_python_has_no_words_for(finished_run, tmp_path):
+    offsets = pa.array([0, 4, 8], pa.int32()).buffers()[1]
+    texts = pa.StringArray.from_buffers(2, offsets, pa.py_buffer(b"\xff\xfeokfine"))
+    far = pa.array([10**14, 0], pa.timestamp("s"))
+    pq.write_table(pa.table({"text": texts, "when": far}), tmp_path / "in.parquet")
+    for target in ("out.csv", "out.jsonl", "out.parquet"):
+        assert run("predict", finished_run, tmp_path / "in.parquet", tmp_path / target) == 0
+        notes = [row["note"] for row in read(tmp_path / target)]
+        assert notes == ["unreadable value: column when", ""]
+
+
+@pytest.mark.parametrize("closed", ["stdin", "stdout"])
+def test_a_closed_stream_is_told_in_one_line(finished_run, monkeypatch, capsys, closed):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("你好\n"))
+    monkeypatch.setattr(sys, closed, None)
+    assert run("predict", finished_run, "-", "-") == 2
+    assert "found it closed" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_an_output_that_is_a_pipe_or_a_link(finished_run, tmp_path):
+    source = make(tmp_path, "csv")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "out.jsonl").symlink_to("there/real.jsonl")
+    assert run("predict", finished_run, source, tmp_path / "out.jsonl") == 0
+    assert (tmp_path / "out.jsonl").is_symlink()
+    assert len(read(tmp_path / "there/real.jsonl")) == len(TEXTS)
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["real.jsonl"]
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    received = []
+    reader = threading.Thread(target=lambda: received.extend(read(tmp_path / "pipe.jsonl")))
+    reader.start()
+    assert run("predict", finished_run, source, tmp_path / "pipe.jsonl") == 0
+    reader.join(10)
+    assert [row["text"] for row in received] == TEXTS
+    assert (tmp_path / "pipe.jsonl").is_fifo()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from smstune.errors import UserError
+from smstune.tables.encodings import has_bad_bytes, is_printable, printable
 from smstune.tables.row import TableRow, cell_text
+
+UNDECODABLE = "undecodable bytes"
+#: JSON can name half of a pair, a lone ``d83d``, where an emoji was cut.
+HALF_CHARACTER = "half a character"
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,15 @@ def make_row(
     columns: Columns,
     problem: str | None = None,
 ) -> TableRow:
-    """Return the row of a table whose cells are ``fields``."""
+    """Return the row of a table whose cells are ``fields``.
+
+    A text that no file can hold, with an undecodable byte or half a surrogate pair in whatever
+    column, is the row's problem. Its ``fields`` can be written all the same.
+    """
+    writable = is_printable(fields)
+    if not writable:
+        undecodable = any(has_bad_bytes(str(cell)) for cell in fields.values())
+        problem = problem or (UNDECODABLE if undecodable else HALF_CHARACTER)
     return TableRow(
         str(path),
         line,
@@ -57,5 +70,5 @@ def make_row(
         group=cell_text(fields.get(columns.group)),
         time=cell_text(fields.get(columns.time)),
         problem=problem,
-        fields=fields,
+        fields=fields if writable else printable(fields),
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import codecs
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import Any, BinaryIO, TextIO, cast
 
 import pyarrow as pa
 
@@ -74,6 +74,32 @@ def open_text(path: Path) -> Iterator[TextIO]:
 def has_bad_bytes(text: str) -> bool:
     """Return whether ``text``, read by ``open_text``, holds bytes that did not decode."""
     return any("\udc80" <= character <= "\udcff" for character in text)
+
+
+def is_printable(value: Any) -> bool:  # noqa: ANN401
+    """Return whether every text in a cell can be written: it holds no half of a surrogate pair.
+
+    Raises:
+        RecursionError: if lists and objects lie in one another hundreds of times.
+    """
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return False
+        return True
+    if isinstance(value, Mapping):
+        return all(is_printable(key) and is_printable(item) for key, item in value.items())
+    return not isinstance(value, list) or all(map(is_printable, value))
+
+
+def printable(value: Any) -> Any:  # noqa: ANN401
+    """Return a cell in whose texts what cannot be written is a question mark."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {printable(key): printable(item) for key, item in value.items()}
+    return [printable(item) for item in value] if isinstance(value, list) else value
 
 
 def _decodes(path: Path, encoding: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -15,16 +16,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from smstune.errors import UserError
-from smstune.tables.columns import Columns, make_row, require_columns
-from smstune.tables.encodings import COMPRESSION, has_bad_bytes, open_bytes, open_text
+from smstune.tables.columns import UNDECODABLE, Columns, make_row, require_columns
+from smstune.tables.encodings import (
+    COMPRESSION,
+    has_bad_bytes,
+    is_printable,
+    open_bytes,
+    open_text,
+)
 from smstune.tables.row import TableRow
 
 #: Where ``-`` reads from and writes to.
 STANDARD = Path("-")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-UNDECODABLE = "undecodable bytes"
 _ROWS_AT_ONCE = 4096
 _BUFFER = 1 << 20
+#: Whole numbers up to here are the same as floats (IEEE 754).
+_EXACT = 1 << 53
 #: The csv module's own limit of 128 KiB would end the file where one row is too long.
 _LONGEST_CELL = 1 << 30
 
@@ -40,7 +48,7 @@ def read_rows(path: Path, columns: Columns) -> Iterator[TableRow]:
         UserError: if the file is missing, broken as a whole, or lacks a column.
     """
     if path == STANDARD:
-        return _lines(path, sys.stdin, columns)
+        return _lines(path, _standard_input(), columns)
     return READERS[table_kind(path, list(READERS), "input")](path, columns)
 
 
@@ -52,8 +60,20 @@ def check_table(path: Path, columns: Columns) -> None:
     Raises:
         UserError: if not.
     """
-    if path != STANDARD and next(read_rows(path, columns), None) is None:
+    if path == STANDARD:
+        _standard_input()
+    elif next(read_rows(path, columns), None) is None:
         raise UserError(f"expected messages in {path}, found no row")
+
+
+def _standard_input() -> Iterable[str]:
+    """Return the lines of standard input; a byte that does not decode becomes a lone surrogate."""
+    # Closed by the caller (``<&-``), it is None.
+    if sys.stdin is None:
+        raise UserError("expected messages on standard input, found it closed: redirect it")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+    return sys.stdin
 
 
 def table_kind(path: Path, known: list[str], role: str) -> str:
@@ -77,12 +97,43 @@ def count_rows(path: Path) -> int:
         return sum(chunk.count(b"\n") for chunk in iter(lambda: stream.read(_BUFFER), b""))
 
 
-def column_types(path: Path) -> dict[str, pa.DataType]:
-    """Return the types of a parquet file's columns; of any other file, which says none, none."""
-    if path.suffix != ".parquet":
+def column_types(path: Path, columns: Columns) -> dict[str, pa.DataType | None]:
+    """Return the columns of a file whose rows need not have the same ones, with their types.
+
+    A parquet file names them. Those of a jsonl file are found by reading it: a type that holds
+    every value, text where there is no other, ``None`` for lists and objects. Every row of another
+    file has the same columns, all text: nothing is returned.
+    """
+    if path.suffix == ".parquet":
+        with open_parquet(path) as table:
+            return {field.name: field.type for field in table.schema_arrow}
+    if path == STANDARD or table_kind(path, list(READERS), "input") != ".jsonl":
         return {}
-    with open_parquet(path) as table:
-        return {field.name: field.type for field in table.schema_arrow}
+    kinds: dict[str, set[str]] = {}
+    for row in read_rows(path, columns):
+        for name, value in row.fields.items():
+            kinds.setdefault(name, set()).add(_kind(value))
+    return {name: _common_type(found - {"null"}) for name, found in kinds.items()}
+
+
+def _kind(value: Any) -> str:  # noqa: ANN401
+    if value is None:
+        return "null"
+    if isinstance(value, (dict, list)):
+        return "nested"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return "int" if -_EXACT < value < _EXACT else "long"
+    return type(value).__name__
+
+
+def _common_type(kinds: set[str]) -> pa.DataType | None:
+    if kinds == {"nested"}:
+        return None
+    if kinds == {"bool"}:
+        return pa.bool_()
+    if kinds == {"int"}:
+        return pa.int64()
+    return pa.float64() if kinds and kinds <= {"int", "float"} else pa.string()
 
 
 @contextmanager
@@ -112,8 +163,7 @@ def _read_txt(path: Path, columns: Columns) -> Iterator[TableRow]:
 def _lines(path: Path, stream: Iterable[str], columns: Columns) -> Iterator[TableRow]:
     require_columns(path, columns, [columns.text])
     for number, line in enumerate(stream, 1):
-        problem = UNDECODABLE if has_bad_bytes(line) else None
-        yield make_row(path, number, {columns.text: line.rstrip("\r\n")}, columns, problem)
+        yield make_row(path, number, {columns.text: line.rstrip("\r\n")}, columns)
 
 
 def _read_delimited(delimiter: str, path: Path, columns: Columns) -> Iterator[TableRow]:
@@ -122,7 +172,7 @@ def _read_delimited(delimiter: str, path: Path, columns: Columns) -> Iterator[Ta
         reader = csv.reader(stream, delimiter=delimiter)
         header = next(reader, [])
         require_columns(path, columns, header)
-        for values in reader:
+        for values in _checked(reader, path):
             if not values:
                 continue
             problem = None
@@ -132,10 +182,18 @@ def _read_delimited(delimiter: str, path: Path, columns: Columns) -> Iterator[Ta
                 rest = delimiter.join(values[len(header) - 1 :])
                 values = [*values[: len(header) - 1], rest]
                 values += [""] * (len(header) - len(values))
-            elif any(map(has_bad_bytes, values)):
-                problem = UNDECODABLE
             fields = dict(zip(header, values, strict=True))
             yield make_row(path, reader.line_num, fields, columns, problem)
+
+
+def _checked(reader: Iterable[list[str]], path: Path) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise UserError(
+            f"expected rows of a table, found a broken one in {path}: {error}: look for a quote "
+            "that is not closed"
+        ) from error
 
 
 def _read_jsonl(path: Path, columns: Columns) -> Iterator[TableRow]:
@@ -159,12 +217,38 @@ def _parse_object(line: str) -> tuple[dict[str, Any] | None, str | None]:
     """Return the object in a line, if there is one, and what is wrong with the line."""
     problem = UNDECODABLE if has_bad_bytes(line) else None
     try:
-        fields = json.loads(line)
+        fields = _parse_json(line)
+        if not isinstance(fields, dict):
+            return None, f"expected a JSON object, found {type(fields).__name__}"
+        # What lies in one another too often to be looked at could not be written either.
+        is_printable(fields)
     except (json.JSONDecodeError, RecursionError):
         return None, problem or "no JSON"
-    if not isinstance(fields, dict):
-        return None, f"expected a JSON object, found {type(fields).__name__}"
+    if isinstance(fields, _LongNumbers):
+        problem = problem or "a number of too many digits"
     return fields, problem
+
+
+class _LongNumbers(dict[str, Any]):
+    """An object of JSON with a number of more digits than Python reads, as text."""
+
+
+def _parse_json(line: str) -> Any:  # noqa: ANN401
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        # Python reads no whole number of more than 4,300 digits: time quadratic in them.
+        fields = json.loads(line, parse_int=_number_or_text)
+        return _LongNumbers(fields) if isinstance(fields, dict) else fields
+
+
+def _number_or_text(digits: str) -> int | str:
+    try:
+        return int(digits)
+    except ValueError:
+        return digits
 
 
 def _read_parquet(path: Path, columns: Columns) -> Iterator[TableRow]:
@@ -172,9 +256,39 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[TableRow]:
         require_columns(path, columns, table.schema_arrow.names)
         number = 0
         for batch in table.iter_batches(_ROWS_AT_ONCE):
-            for fields in batch.to_pylist():
+            for fields, problem in _batch_rows(batch):
                 number += 1
-                yield make_row(path, number, fields, columns)
+                yield make_row(path, number, fields, columns, problem)
+
+
+def _batch_rows(batch: pa.RecordBatch) -> Iterator[tuple[dict[str, Any], str | None]]:
+    """Yield each row's cells, and what is wrong with the row."""
+    try:
+        yield from ((fields, None) for fields in batch.to_pylist())
+        return
+    except (ValueError, OverflowError):
+        # A text that is no UTF-8, a time that Python has no words for: found cell by cell.
+        pass
+    for index in range(batch.num_rows):
+        cells = {
+            name: _cell(batch.column(position)[index])
+            for position, name in enumerate(batch.schema.names)
+        }
+        lost = [name for name, (_, readable) in cells.items() if not readable]
+        problem = f"unreadable value: column {', '.join(lost)}" if lost else None
+        yield {name: value for name, (value, _) in cells.items()}, problem
+
+
+def _cell(scalar: pa.Scalar) -> tuple[Any, bool]:
+    """Return a cell's value and whether it could be read."""
+    try:
+        return scalar.as_py(), True
+    except UnicodeDecodeError:
+        if isinstance(scalar, (pa.StringScalar, pa.LargeStringScalar)):
+            return scalar.as_buffer().to_pybytes().decode("utf-8", "surrogateescape"), True
+        return None, False
+    except (ValueError, OverflowError):
+        return None, False
 
 
 #: The reader of each format, by the end of a file's name.

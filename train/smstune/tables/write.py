@@ -32,6 +32,9 @@ def check_output(path: Path) -> None:
         UserError: if its name is none that ``open_writer`` knows, or a folder's.
     """
     if path == STANDARD:
+        # Closed by the caller (``>&-``), it is None.
+        if sys.stdout is None:
+            raise UserError("expected an open standard output, found it closed: name a file")
         return
     table_kind(path, [".csv", ".tsv", ".jsonl", ".parquet"], "output")
     if path.is_dir():
@@ -40,12 +43,13 @@ def check_output(path: Path) -> None:
 
 @contextmanager
 def open_writer(
-    path: Path, scratch: Path, types: Mapping[str, pa.DataType] | None = None
+    path: Path, scratch: Path, types: Mapping[str, pa.DataType | None] | None = None
 ) -> Iterator[Write]:
     """Give a function that appends rows to ``scratch``, in the format that ``path`` names.
 
     That is csv, tsv, jsonl (plain, .gz or .zst) or parquet; ``-`` is jsonl to standard output.
-    ``types`` are those of columns that are known; others are inferred from the first rows.
+    ``types`` are columns that rows may lack, and their types where they are known; other columns
+    are those of the first row, other types those of the first rows.
 
     Raises:
         UserError: if rows do not fit into one table of that format.
@@ -62,7 +66,10 @@ def open_writer(
             io.TextIOWrapper(raw, encoding="utf-8", newline="") as stream,
         ):
             delimiter = DELIMITERS.get(table_kind(path, [*DELIMITERS, ".jsonl"], "output"))
-            yield _csv_writer(stream, delimiter) if delimiter else _jsonl_writer(stream)
+            if delimiter:
+                yield _csv_writer(stream, delimiter, list(types or ()))
+            else:
+                yield _jsonl_writer(stream)
 
 
 def _jsonl_writer(stream: IO[str]) -> Write:
@@ -73,32 +80,27 @@ def _jsonl_writer(stream: IO[str]) -> Write:
     return write
 
 
-def _csv_writer(stream: IO[str], delimiter: str) -> Write:
+def _csv_writer(stream: IO[str], delimiter: str, columns: list[str]) -> Write:
     writer: csv.DictWriter[str] | None = None
 
     def write(rows: list[dict[str, Any]]) -> None:
         nonlocal writer
         for row in rows:
             if writer is None:
-                writer = csv.DictWriter(stream, list(row), delimiter=delimiter)
+                names = list(dict.fromkeys([*columns, *row]))
+                writer = csv.DictWriter(stream, names, delimiter=delimiter)
                 writer.writeheader()
             cells = {
                 name: json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
                 for name, value in row.items()
             }
-            try:
-                writer.writerow(cells)
-            except ValueError as error:
-                raise UserError(
-                    f"expected the columns {', '.join(writer.fieldnames)} in every row, found "
-                    f"{', '.join(row)}: write jsonl, which takes rows of different columns"
-                ) from error
+            writer.writerow(cells)
 
     return write
 
 
 @contextmanager
-def _parquet_writer(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[Write]:
+def _parquet_writer(path: Path, types: Mapping[str, pa.DataType | None]) -> Iterator[Write]:
     writer: pq.ParquetWriter | None = None
     waiting: list[pa.Table] = []
 
@@ -106,17 +108,12 @@ def _parquet_writer(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[Wr
         nonlocal writer
         try:
             schema = _schema(rows, types) if writer is None else writer.schema
-            table = pa.Table.from_pylist(rows, schema)
-        except pa.ArrowException as error:
+            strings = {field.name for field in schema if pa.types.is_string(field.type)}
+            table = pa.Table.from_pylist([_as_text(row, strings) for row in rows], schema)
+        except (pa.ArrowException, OverflowError) as error:
             raise UserError(
                 f"expected columns of one type, as parquet wants: {error}: write jsonl instead"
             ) from error
-        strange = {name for row in rows for name in row} - set(schema.names)
-        if strange:
-            raise UserError(
-                f"expected the columns {', '.join(schema.names)} in every row, found "
-                f"{', '.join(sorted(strange))}: write jsonl, which takes rows of different columns"
-            )
         writer = writer or pq.ParquetWriter(path, schema)
         waiting.append(table)
         if sum(map(len, waiting)) >= _ROW_GROUP:
@@ -135,9 +132,19 @@ def _parquet_writer(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[Wr
             writer.close()
 
 
-def _schema(rows: list[dict[str, Any]], types: Mapping[str, pa.DataType]) -> pa.Schema:
+def _as_text(row: dict[str, Any], strings: set[str]) -> dict[str, Any]:
+    """Return a row whose cells of ``strings`` are text: a number as JSON writes it."""
+    return {
+        name: value
+        if value is None or isinstance(value, str) or name not in strings
+        else json.dumps(value, ensure_ascii=False, default=str)
+        for name, value in row.items()
+    }
+
+
+def _schema(rows: list[dict[str, Any]], types: Mapping[str, pa.DataType | None]) -> pa.Schema:
     fields = []
-    for name in rows[0]:
+    for name in dict.fromkeys([*types, *rows[0]]):
         kind = types.get(name) or pa.array([row.get(name) for row in rows]).type
         # A column that holds nothing in the first rows may hold text in later ones.
         fields.append(pa.field(name, pa.string() if pa.types.is_null(kind) else kind))

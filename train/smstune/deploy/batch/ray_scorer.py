@@ -105,7 +105,10 @@ def _read(where: Batch) -> Iterator[Batch]:
     columns = Columns(text=str(where["column"][0]), labelled=False)
     records = read_rows(Path(str(where["path"][0])), columns)
     rows = itertools.islice(records, int(where["done"][0]), None)
-    while texts := [row.text or "" for row in itertools.islice(rows, 1024)]:
+    # Arrow takes no halves of surrogate pairs, which the normaliser drops.
+    while texts := [
+        (row.text or "").encode("utf-8", "ignore").decode() for row in itertools.islice(rows, 1024)
+    ]:
         yield {"text": np.array(texts, dtype=object)}
 
 

@@ -21,7 +21,7 @@ from smstune.inference.classifier import Prediction, SmsClassifier
 from smstune.inference.manifest import EXPORT, MANIFEST
 from smstune.progress import Progress
 from smstune.tables.columns import Columns
-from smstune.tables.read import STANDARD, UNDECODABLE, column_types, count_rows, read_rows
+from smstune.tables.read import STANDARD, column_types, count_rows, read_rows
 from smstune.tables.row import TableRow
 from smstune.tables.write import Write, check_output, open_writer
 
@@ -76,7 +76,7 @@ def score_file(
     with (
         _stopped_with_a_hint(parts),
         _scratch(output, parts) as scratch,
-        open_writer(output, scratch, _types(source)) as write,
+        open_writer(output, scratch, _types(source, output, columns)) as write,
         _progress(source, done) as progress,
         scorer as working,
     ):
@@ -159,8 +159,11 @@ def _scratch(output: Path, parts: Parts | None) -> AbstractContextManager[Path]:
     return nullcontext(output) if output == STANDARD else file_written_whole(output)
 
 
-def _types(source: Path) -> dict[str, Any]:
-    return {_kept_as(name): kind for name, kind in column_types(source).items()}
+def _types(source: Path, output: Path, columns: Columns) -> dict[str, Any]:
+    """Return the columns of the input as the output calls them, where the format asks for them."""
+    if output == STANDARD or ".jsonl" in output.suffixes:
+        return {}
+    return {_kept_as(name): kind for name, kind in column_types(source, columns).items()}
 
 
 def _progress(source: Path, done: int) -> Progress:
@@ -180,9 +183,8 @@ def _kept_as(name: str) -> str:
 
 def _answered(row: TableRow, text_column: str, answer: Prediction) -> dict[str, Any]:
     notes = [note for note in (row.problem, _not_text(row, text_column), answer.note) if note]
-    bad = row.problem == UNDECODABLE
     return {
-        **{_kept_as(name): _printable(cell) if bad else cell for name, cell in row.fields.items()},
+        **{_kept_as(name): cell for name, cell in row.fields.items()},
         "label": answer.label,
         "score": round(answer.score, 6),
         "scores": {name: round(score, 6) for name, score in answer.scores.items()},
@@ -196,8 +198,3 @@ def _not_text(row: TableRow, text_column: str) -> str | None:
     if row.text is None or isinstance(message, str):
         return None
     return f"the message is no text but {type(message).__name__}"
-
-
-def _printable(cell: Any) -> Any:  # noqa: ANN401
-    """Return a cell whose undecodable bytes are question marks, which every format can hold."""
-    return cell.encode("utf-8", "replace").decode() if isinstance(cell, str) else cell
