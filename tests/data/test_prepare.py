@@ -315,6 +315,8 @@ def test_an_odd_cell_rejects_its_row_whatever_the_column(tmp_path, messages, col
     assert run("prepare", messages, tmp_path / "odd.jsonl", "--output", out) == 0
     (rejected,) = map(json.loads, (out / "rejected.jsonl").read_text("utf-8").splitlines())
     reason = "half a character" if "ud83d" in odd else "a number of too many digits"
+    # The normaliser drops half a character, and nothing else was there.
+    reason = "no text" if (column, odd[0]) == ("text", '"') else reason
     assert (rejected["line"], rejected["reason"]) == (2, reason)
 
 

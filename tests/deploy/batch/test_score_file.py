@@ -264,10 +264,13 @@ def test_parquet_keeps_types_and_has_row_groups(finished_run, tmp_path, small_ch
     assert after["input_label"].to_pylist() == ["x"] * 40
 
 
-def test_parquet_refuses_rows_of_other_columns(finished_run, tmp_path, small_chunks, capsys):
+def test_a_table_has_the_columns_of_all_rows(finished_run, tmp_path, small_chunks):
     source = write_jsonl(tmp_path / "in.jsonl", [*sample(9), {"text": "多一列", "extra": 1}])
-    assert run("predict", finished_run, source, tmp_path / "out.parquet") == 2
-    assert "found extra: write jsonl" in capsys.readouterr().err
+    assert run("predict", finished_run, source, tmp_path / "out.parquet") == 0
+    after = pq.read_table(tmp_path / "out.parquet")
+    assert after.column_names[:3] == ["id", "text", "extra"]
+    assert after["extra"].to_pylist() == [None] * 9 + [1]
+    assert after["id"].to_pylist() == [*range(9), None]
 
 
 @pytest.mark.parametrize(

@@ -56,12 +56,20 @@ def make_row(
     """Return the row of a table whose cells are ``fields``.
 
     A text that no file can hold, with an undecodable byte or half a surrogate pair in whatever
-    column, is the row's problem. Its ``fields`` can be written all the same.
+    column, is the row's problem; but half a pair in the message itself is not: the normaliser drops
+    it. ``fields`` can be written all the same.
     """
     writable = is_printable(fields)
     if not writable:
-        undecodable = any(has_bad_bytes(str(cell)) for cell in fields.values())
-        problem = problem or (UNDECODABLE if undecodable else HALF_CHARACTER)
+        others = {
+            name: cell
+            for name, cell in fields.items()
+            if name != columns.text or not isinstance(cell, str)
+        }
+        if any(has_bad_bytes(str(cell)) for cell in fields.values()):
+            problem = problem or UNDECODABLE
+        elif not is_printable(others):
+            problem = problem or HALF_CHARACTER
     return TableRow(
         str(path),
         line,

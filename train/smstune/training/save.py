@@ -40,7 +40,7 @@ def save_artifact(
         if linear is not None:
             linear.save(scratch / LINEAR)
         write_manifest(scratch, artifact.manifest)
-        for name in sorted(os.listdir(scratch), key=lambda name: name == "manifest.json"):
+        for name in sorted(os.listdir(scratch), key=lambda name: (name == "manifest.json", name)):
             (scratch / name).replace(run / name)
     finally:
         rmtree(scratch, ignore_errors=True)

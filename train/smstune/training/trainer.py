@@ -110,7 +110,9 @@ class SmsTrainer(Trainer):
         Raises:
             UserError: if the loss or the gradient is not finite.
         """
-        norm: torch.Tensor | float = super()._get_grad_norm(model, grad_norm=grad_norm)
+        norm: torch.Tensor | float = super()._get_grad_norm(  # type: ignore[no-untyped-call]
+            model, grad_norm=grad_norm
+        )
         # In fp16 the scaler leaves out steps whose gradient overflows and lowers its scale.
         numbers = [self._tr_loss] if self.args.fp16 else [self._tr_loss, norm]
         if not all(math.isfinite(number) for number in numbers):

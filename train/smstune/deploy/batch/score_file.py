@@ -20,7 +20,7 @@ from smstune.files import file_hash, file_written_whole, is_stream
 from smstune.inference.classifier import Prediction, SmsClassifier
 from smstune.inference.manifest import EXPORT, MANIFEST
 from smstune.progress import Progress
-from smstune.tables.columns import Columns
+from smstune.tables.columns import HALF_CHARACTER, Columns
 from smstune.tables.read import STANDARD, column_types, count_rows, read_rows
 from smstune.tables.row import TableRow
 from smstune.tables.write import Write, check_output, open_writer
@@ -182,7 +182,7 @@ def _kept_as(name: str) -> str:
 
 
 def _answered(row: TableRow, text_column: str, answer: Prediction) -> dict[str, Any]:
-    notes = [note for note in (row.problem, _not_text(row, text_column), answer.note) if note]
+    notes = [note for note in (row.problem, _odd_text(row, text_column), answer.note) if note]
     return {
         **{_kept_as(name): cell for name, cell in row.fields.items()},
         "label": answer.label,
@@ -193,8 +193,11 @@ def _answered(row: TableRow, text_column: str, answer: Prediction) -> dict[str, 
     }
 
 
-def _not_text(row: TableRow, text_column: str) -> str | None:
+def _odd_text(row: TableRow, text_column: str) -> str | None:
     message = row.fields.get(text_column)
-    if row.text is None or isinstance(message, str):
+    if row.text is None:
         return None
+    if isinstance(message, str):
+        # What differs is what no file can hold.
+        return None if message == row.text or row.problem else HALF_CHARACTER
     return f"the message is no text but {type(message).__name__}"

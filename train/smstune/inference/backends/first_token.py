@@ -18,7 +18,8 @@ def use_first_token_layer(model: PreTrainedModel) -> None:
     """
     if type(model) is not BertForSequenceClassification or model.config.is_decoder:
         return
-    last = model.base_model.encoder.layer[-1]
+    encoder: Any = model.base_model.encoder
+    last = encoder.layer[-1]
     if type(last) is BertLayer:
         # The class is changed, not the module: names and weights stay where they are.
         last.__class__ = FirstTokenLayer
