@@ -104,7 +104,6 @@ def test_the_folder_may_go_after_the_start(learned_run, tmp_path):
         assert served.client.get("/").status_code == 200
 
 
-@pytest.mark.xfail(strict=True, reason="the weights are still mapped: Bus error")
 def test_the_folder_may_be_copied_over_after_the_start(learned_run, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(learned_run, folder)
