@@ -14,8 +14,9 @@ quickstart: .venv/runtime
 	$(BIN)/smstune predict runs/quickstart train/smstune/data/sample/examples.txt -
 	$(BIN)/smstune eval runs/quickstart
 
+# A process a core, and one thread of torch in each.
 test: .venv/dev
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-all: .venv/dev
 	$(BIN)/pytest -m ""
