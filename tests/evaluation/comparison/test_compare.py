@@ -151,12 +151,12 @@ def test_equal_runs_differ_as_rarely_as_promised():
 
 
 @pytest.mark.slow
-def test_equal_recipes_of_three_seeds_differ_as_rarely_as_promised():
-    """McNemar's row was wrong in 52 of 100, drawing among the three seeds themselves in 9."""
-    trials = 200
+def test_equal_recipes_of_two_seeds_differ_as_rarely_as_promised():
+    """McNemar's row was wrong in 46 of these 100, drawing among the seeds themselves in 14."""
+    trials = 100
     # What a rate of 5 % stays below in 999 of 1,000 simulations.
     allowed = binom.ppf(0.999, trials, 0.05)
-    assert 0 < shown(trials, seeds=3, campaigns=400, deviation=0.05) <= allowed
+    assert 0 < shown(trials, seeds=2, campaigns=400, deviation=0.05) <= allowed
 
 
 def test_several_seeds_have_no_mcnemar_row(make):
