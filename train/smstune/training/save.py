@@ -8,6 +8,7 @@ from shutil import rmtree
 import torch
 from transformers import PreTrainedModel, TrainerState
 
+from smstune.files import put_in_place
 from smstune.inference.linear import LINEAR
 from smstune.inference.manifest import write_manifest
 from smstune.inference.run import Artifact
@@ -41,6 +42,6 @@ def save_artifact(
             linear.save(scratch / LINEAR)
         write_manifest(scratch, artifact.manifest)
         for name in sorted(os.listdir(scratch), key=lambda name: (name == "manifest.json", name)):
-            (scratch / name).replace(run / name)
+            put_in_place(scratch / name, run / name)
     finally:
         rmtree(scratch, ignore_errors=True)
