@@ -176,8 +176,8 @@ def _mean_draws(side: Side, labels: LabelMap, draws: int, seed: int) -> dict[Sco
 
 
 def _mean(by_seed: Scores) -> float | None:
-    known = [value for value in by_seed if value is not None]
-    return float(np.mean(known)) if len(known) == len(by_seed) else None
+    measured = [value for value in by_seed if value is not None]
+    return float(np.mean(measured)) if len(measured) == len(by_seed) else None
 
 
 def _seed_errors(by_seed: Sequence[Scores], rng: np.random.Generator, draws: int) -> Floats:
@@ -188,8 +188,8 @@ def _seed_errors(by_seed: Sequence[Scores], rng: np.random.Generator, draws: int
     itself and adds nothing. What differs between campaigns from seed to seed is counted by the
     bootstrap, too, so the sum is a little too wide.
     """
-    known = [[value for value in side if value is not None] for side in by_seed]
-    repeated = [side for side in known if len(side) > 1]
+    measured = [[value for value in side if value is not None] for side in by_seed]
+    repeated = [side for side in measured if len(side) > 1]
     freedom = sum(len(side) - 1 for side in repeated)
     if not freedom:
         return np.zeros(draws)
