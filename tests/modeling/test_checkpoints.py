@@ -89,6 +89,9 @@ def test_an_encoder_trains_to_a_run_that_two_loads_answer_alike(
     )
     answers = first.predict_proba(TEXTS)
     assert (answers == second.predict_proba(TEXTS)).all()
+    # As a processor with bf16 answers, where the other number format has to be everywhere.
+    rounded = SmsClassifier.from_pretrained(tmp_path / "run", device="cpu", precision="bf16")
+    assert rounded.predict_proba(TEXTS) == pytest.approx(answers, abs=0.02)
     # The weights are those that were trained: the messages are told apart.
     assert (answers[0] != answers[1]).any()
 

@@ -9,11 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
-from transformers import (
-    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
-    AutoModelForSequenceClassification,
-    PreTrainedModel,
-)
+from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, PreTrainedModel
 
 from smstune.config.choices import Precision
 from smstune.inference.backends.first_token import use_first_token_layer
@@ -43,29 +39,28 @@ class TorchBackend:
         precision: Precision,
         weights: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
-        form = {"dtype": DTYPES[precision], "attn_implementation": pick_attention(device)}
         if weights is None:
-            hide_loading_bars()
             # Not by the folder's path: transformers would map the file, so that a copy over it ends
             # this process, and would also read an adapter that lies beside.
             with safe_open(artifact.path / WEIGHTS, framework="pt", backend="pread") as tensors:
-                read = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
-            model_class: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(artifact.config)]
-            model, keys = model_class.from_pretrained(
-                None,
-                config=artifact.config,
-                state_dict=read,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-                **form,
-            )
-            absent = [*keys["missing_keys"], *(name for name, *_ in keys["mismatched_keys"])]
-            if absent:
-                raise mismatch(artifact.path, f"{WEIGHTS} lacks what config.json asks: {absent[0]}")
-        else:
-            make = AutoModelForSequenceClassification.from_config
-            model = make(artifact.config, trust_remote_code=False, **form)  # type: ignore[no-untyped-call]
-            model.load_state_dict(weights)
+                weights = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
+        hide_loading_bars()
+        model_class: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(artifact.config)]
+        model, keys = model_class.from_pretrained(
+            None,
+            config=artifact.config,
+            state_dict=dict(weights),
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            dtype=DTYPES[precision],
+            attn_implementation=pick_attention(device),
+        )
+        absent = [*keys["missing_keys"], *(name for name, *_ in keys["mismatched_keys"])]
+        if absent:
+            raise mismatch(artifact.path, f"{WEIGHTS} lacks what config.json asks: {absent[0]}")
+        # XLNet makes some in fp32 whatever it is asked. Buffers stay: rotary frequencies need fp32.
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(DTYPES[precision])
         use_first_token_layer(model)
         self.model: PreTrainedModel = model.to(device).eval()
         self.device = device
