@@ -25,8 +25,8 @@ def decided_run(learned_run, tmp_path_factory):
     """Return the learned run with an operating point to decide by."""
     path = tmp_path_factory.mktemp("served") / "run"
     shutil.copytree(learned_run, path)
-    labels = "labels: [fraud, illegal]"
-    point = f"evaluation.operating_points={{stop: {{{labels}, cost_ratio: 0.2, confidence: 0.5}}}}"
+    budget = "max_false_positive_rate: 0.9, confidence: 0.4"
+    point = f"evaluation.operating_points={{stop: {{labels: [fraud, illegal], {budget}}}}}"
     assert run("eval", path, "--calibrate", point) == 0
     return path
 

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from doors import TINY_OVERRIDES, run
 from scipy.special import softmax
+from scipy.stats import binom
 from statsmodels.stats.proportion import proportion_confint
 
 from smstune.config.schema import EvaluationConfig, OperatingPointConfig
@@ -27,6 +28,7 @@ from smstune.evaluation.calibration.operating_points import (
     upper_bound,
 )
 from smstune.evaluation.labelled import Labelled
+from smstune.evaluation.scores.metrics import headline
 from smstune.inference.decision import OperatingPoint, decide
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import load_manifest
@@ -102,7 +104,7 @@ def test_budget_is_kept_as_often_as_promised(budget):
     for _ in range(500):
         guarded = rng.uniform(size=1000) < 0.5
         scores = rng.normal(2.0 * guarded, 1)
-        point = choose_operating_point("p", section, Scored(scores, guarded, np.arange(1000)))
+        point = choose_operating_point("p", section, Scored(scores, guarded, np.arange(1000)), 1)
         if point.threshold is None:
             without += 1
             continue
@@ -117,13 +119,55 @@ def test_budget_is_kept_as_often_as_promised(budget):
     assert np.median(rates) > 0.02
 
 
+def noisy_logits(truth, rng):
+    """Return logits of a model that takes 5 % of the bad messages and of the others for another."""
+    margin = rng.normal(np.where(truth == 1, 1.645, -1.645), 1)
+    logits = np.eye(3)[truth] * 10
+    logits[:, 1] = np.where(truth == 1, margin, 10 + margin)
+    return logits
+
+
+def broken_promises(sets, checkpoints, compared):
+    """Count the sets where the best checkpoint breaks a budget of 5 % at confidence 0.95.
+
+    All checkpoints are equally good and err on different messages: the worst case for a choice.
+    Whoever is chosen, a second set of the same kind shows the truth.
+    """
+    rng = np.random.default_rng(0)
+    section = EvaluationConfig(
+        operating_points={"p": {"labels": ["bad"], "max_false_positive_rate": 0.05}}
+    )
+    fresh_truth = rng.integers(0, 3, 100_000)
+    fresh = noisy_logits(fresh_truth, rng)
+    broken = 0
+    for _ in range(sets):
+        truth = rng.integers(0, 3, 450)
+        labelled = Labelled("validation", [""] * 450, truth, np.arange(450), {})
+        tried = [noisy_logits(truth, rng) for _ in range(checkpoints)]
+        best = max(tried, key=lambda logits: headline(truth, logits.argmax(1))["macro_f1"])
+        calibration = fit_calibration(best, labelled, LABELS, section, compared)
+        (point,) = calibration.operating_points
+        if point.threshold is not None:
+            scores = softmax(fresh[fresh_truth != 1] / calibration.temperature, axis=1)[:, 1]
+            broken += (scores >= point.threshold).mean() > 0.05
+    return int(broken)
+
+
+@pytest.mark.slow
+def test_budget_is_kept_by_the_best_of_ten_checkpoints():
+    # What a rate of 5 % stays below in 99 of 100 simulations.
+    allowed = binom.ppf(0.99, 500, 0.05)
+    assert broken_promises(500, checkpoints=10, compared=10) <= allowed
+    assert broken_promises(500, checkpoints=10, compared=1) > allowed
+
+
 def test_copies_of_a_campaign_are_not_taken_for_evidence():
     section = OperatingPointConfig(**POINT, max_false_positive_rate=0.05)
     guarded = np.arange(1000) < 500
     scores = np.where(guarded, 0.9, 0.1)
-    alone = choose_operating_point("p", section, Scored(scores, guarded, np.arange(1000)))
+    alone = choose_operating_point("p", section, Scored(scores, guarded, np.arange(1000)), 1)
     assert alone.threshold == 0.9
-    copies = choose_operating_point("p", section, Scored(scores, guarded, np.arange(1000) // 50))
+    copies = choose_operating_point("p", section, Scored(scores, guarded, np.arange(1000) // 50), 1)
     assert copies.threshold is None
     assert "takes 45 campaigns of the other labels without one hit, found 10" in copies.reason
 
@@ -135,7 +179,7 @@ def test_a_campaign_is_hit_by_its_worst_message():
     point = OperatingPoint(
         name="p", labels=["bad"], budget={}, confidence=0.95, threshold=0.5, review_from=0.25
     )
-    facts = measure_point(point, Scored(scores, guarded, groups))
+    facts = measure_point(point, Scored(scores, guarded, groups), 0.95)
     assert (facts["other_campaigns"], facts["hit_campaigns"]) == (2, 1)
     assert facts["false_positive_rate"] == 0.5
     assert facts["message_false_positive_rate"] == pytest.approx(1 / 3)
@@ -149,14 +193,14 @@ def test_cost_weighs_a_hit_against_a_miss():
     guarded = np.arange(4000) < 2000
     scored = Scored(rng.normal(2.0 * guarded, 1), guarded, np.arange(4000))
     cheap, dear = (
-        choose_operating_point("p", OperatingPointConfig(**POINT, cost_ratio=ratio), scored)
+        choose_operating_point("p", OperatingPointConfig(**POINT, cost_ratio=ratio), scored, 1)
         for ratio in (0.5, 20)
     )
     # The best threshold of two normals of equal share: 1 + log(ratio) / 2.
     assert cheap.threshold == pytest.approx(1 + np.log(0.5) / 2, abs=0.4)
     assert dear.threshold == pytest.approx(1 + np.log(20) / 2, abs=0.4)
     one_kind = Scored(scored.scores, np.ones(4000, bool), scored.groups)
-    point = choose_operating_point("p", OperatingPointConfig(**POINT, cost_ratio=1), one_kind)
+    point = choose_operating_point("p", OperatingPointConfig(**POINT, cost_ratio=1), one_kind, 1)
     assert "one kind only" in point.reason
 
 
@@ -170,12 +214,13 @@ def test_useless_scores_stop_nothing_and_say_so():
         ({"cost_ratio": 100}, "may cost more than stopping nothing"),
         ({"max_false_positive_rate": 0.001}, "takes 2,302 campaigns"),
     ):
-        point = choose_operating_point("p", OperatingPointConfig(**POINT, **budget), scored)
+        point = choose_operating_point("p", OperatingPointConfig(**POINT, **budget), scored, 1)
         assert point.threshold is None
         assert expected in point.reason
     backwards = Scored(np.where(guarded, 0.1, 0.9), guarded, np.arange(400))
     section = OperatingPointConfig(**POINT, max_false_positive_rate=0.1)
-    assert "nothing could be stopped" in choose_operating_point("p", section, backwards).reason
+    point = choose_operating_point("p", section, backwards, 1)
+    assert "nothing could be stopped" in point.reason
 
 
 def test_review_band_keeps_its_share():
@@ -183,7 +228,7 @@ def test_review_band_keeps_its_share():
     rng = np.random.default_rng(0)
     guarded = np.arange(1000) < 500
     scores = rng.normal(2.0 * guarded, 1).round(2)
-    point = choose_operating_point("p", section, Scored(scores, guarded, np.arange(1000)))
+    point = choose_operating_point("p", section, Scored(scores, guarded, np.arange(1000)), 1)
     assert point.review_from < point.threshold
     assert 0.08 < point.validation["review_share"] <= 0.1
     assert point.validation["recall_with_review"] > point.validation["recall"]
@@ -241,6 +286,8 @@ def test_a_fresh_run_is_calibrated(finished_run):
     assert facts["split"] == "validation"
     assert facts["after"]["nll"] < facts["before"]["nll"]
     assert calibration.operating_points == []
+    # An epoch each.
+    assert calibration.checkpoints_compared == 2
 
 
 def test_calibrate_again_with_operating_points(learned_run, tmp_path, capsys):
@@ -271,7 +318,11 @@ def test_calibrate_again_with_operating_points(learned_run, tmp_path, capsys):
 def test_budget_that_cannot_be_kept_is_told_and_the_run_stays_usable(copy, capsys):
     strict = POINTS.replace("0.9", "0.001")
     assert run("eval", copy, "--calibrate", "evaluation.bootstrap_samples=0", strict) == 0
-    assert "takes 693 campaigns of the other labels" in capsys.readouterr().err
+    # 693 for a point of one checkpoint, whose confidence is 0.5.
+    error = capsys.readouterr().err
+    assert "at confidence 0.75 takes 1,386 campaigns of the other labels" in error
+    assert "0.5 was asked for, and the choice among 2 checkpoints" in error
+    assert load_manifest(copy).calibration.checkpoints_compared == 2
     (row,) = json.loads((copy / "eval/test/metrics.json").read_text("utf-8"))["operating_points"]
     assert row["threshold"] is None
     assert "too small" in row["reason"]

@@ -48,6 +48,8 @@ class Calibration(BaseModel):
     #: Added to the log-probability of each label before the largest is the answer; empty: nothing.
     label_bias: list[Annotated[float, Field(ge=-100, le=100)]] = []
     operating_points: list[OperatingPoint] = []
+    #: How many checkpoints the validation split chose among; the points' bounds allow for it.
+    checkpoints_compared: int = Field(1, ge=1)
     #: What it was fitted on and what that brought; empty: it was not fitted.
     fitted_on: dict[str, Any] = {}
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedModel, Trainer, set_seed
+from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import TrainOutput
 
 from smstune.config.loading import dump_config
@@ -26,6 +27,7 @@ from smstune.evaluation.calibration.fit import fit_run
 from smstune.inference.backends.torch_backend import TorchBackend
 from smstune.inference.backends.torch_devices import pick_precision
 from smstune.inference.classifier import SmsClassifier
+from smstune.inference.decision import Calibration
 from smstune.inference.linear import LinearModel, fit_linear
 from smstune.inference.manifest import Manifest, TextOptions
 from smstune.inference.run import Artifact
@@ -146,6 +148,7 @@ def _manifest(config: Config, parts: Assembled, output: TrainOutput, seconds: fl
         parents=list(parts.labels.parents),
         text=TextOptions.model_validate(parts.preparation["text"]),
         max_length=config.data.max_length,
+        calibration=Calibration(checkpoints_compared=_checkpoints_compared(parts.trainer.state)),
         data={
             "path": str(config.data.path),
             **{name: parts.preparation[name] for name in prepared},
@@ -156,6 +159,11 @@ def _manifest(config: Config, parts: Assembled, output: TrainOutput, seconds: fl
         versions={name: version(name) for name in _LIBRARIES}
         | {"python": platform.python_version()},
     )
+
+
+def _checkpoints_compared(state: TrainerState) -> int:
+    """Return how many checkpoints were scored on validation, before a resume included."""
+    return sum("eval_macro_f1" in row for row in state.log_history)
 
 
 def _base_model(config: Config, model: PreTrainedModel) -> dict[str, str | None]:

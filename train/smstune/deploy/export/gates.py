@@ -112,8 +112,9 @@ def measure_quality(
     logits = classifier.logits(validation.texts)
     probabilities = softmax(logits / calibration.temperature, axis=-1)
     if own_thresholds:
+        compared = calibration.checkpoints_compared
         fitted = [
-            _fitted_again(point, probabilities, validation, classifier.labels)
+            _fitted_again(point, probabilities, validation, classifier.labels, compared)
             for point in calibration.operating_points
         ]
         calibration = calibration.model_copy(update={"operating_points": fitted})
@@ -133,7 +134,11 @@ def measure_quality(
 
 
 def _fitted_again(
-    point: OperatingPoint, probabilities: Floats, validation: Labelled, labels: LabelMap
+    point: OperatingPoint,
+    probabilities: Floats,
+    validation: Labelled,
+    labels: LabelMap,
+    checkpoints_compared: int,
 ) -> OperatingPoint:
     """Return a point of the run with the threshold that other probabilities ask for."""
     if point.threshold is None:
@@ -147,7 +152,8 @@ def _fitted_again(
     )
     guarded = np.isin(validation.truth, labels.ids_of(point.labels, point.name))
     scores = point_scores(probabilities, point, labels)
-    return choose_operating_point(point.name, section, Scored(scores, guarded, validation.groups))
+    scored = Scored(scores, guarded, validation.groups)
+    return choose_operating_point(point.name, section, scored, checkpoints_compared)
 
 
 def compare_quality(

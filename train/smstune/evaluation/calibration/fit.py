@@ -60,7 +60,8 @@ def fit_run(classifier: SmsClassifier, section: EvaluationConfig) -> Calibration
     validation = load_prepared(manifest, classifier.labels, "validation")
     logits, linear = classifier.parts(validation.texts)
     joined = linear if classifier.artifact.linear is not None else None
-    calibration = fit_calibration(logits, validation, classifier.labels, section, joined)
+    compared = manifest.calibration.checkpoints_compared
+    calibration = fit_calibration(logits, validation, classifier.labels, section, compared, joined)
     for point in calibration.operating_points:
         if point.reason is not None:
             logger.warning("warning: operating point %s: %s", point.name, point.reason)
@@ -84,11 +85,13 @@ def fit_calibration(
     validation: Labelled,
     labels: LabelMap,
     section: EvaluationConfig,
+    checkpoints_compared: int = 1,
     linear: Floats | None = None,
 ) -> Calibration:
     """Return temperature, label biases and operating points fitted to labelled logits.
 
-    With the scores of a ``linear`` model, also the weight at which they are added to the logits.
+    The logits are of the best of ``checkpoints_compared``, chosen on the same messages. With the
+    scores of a ``linear`` model, also the weight at which they are added to the logits.
     """
     truth = validation.truth
     check_probabilities(logits, truth, len(labels.names))
@@ -104,12 +107,13 @@ def fit_calibration(
     for name, point in section.operating_points.items():
         ids = labels.ids_of(point.labels, f"evaluation.operating_points.{name}")
         scored = Scored(after[:, ids].sum(axis=1), np.isin(truth, ids), validation.groups)
-        points.append(choose_operating_point(name, point, scored))
+        points.append(choose_operating_point(name, point, scored, checkpoints_compared))
     return Calibration(
         temperature=temperature,
         linear_weight=weight,
         label_bias=bias,
         operating_points=points,
+        checkpoints_compared=checkpoints_compared,
         fitted_on={
             "split": validation.name,
             "messages": len(truth),

@@ -39,34 +39,45 @@ def needed(rate: float, confidence: float) -> int:
 
 
 def choose_operating_point(
-    name: str, section: OperatingPointConfig, scored: Scored
+    name: str, section: OperatingPointConfig, scored: Scored, checkpoints_compared: int
 ) -> OperatingPoint:
     """Return the point whose threshold stops the most while its bound keeps the budget.
 
     Where none does, the threshold is ``None`` and the reason says what is missing.
+
+    The same set chose the best of ``checkpoints_compared``. The best looks better there than it is,
+    so the bound is as sure as if one had been fitted for each of them (Bonferroni's inequality):
+    whichever was chosen, all their budgets hold together with the confidence asked for.
     """
-    (kind, budget), confidence = next(iter(section.budget.items())), section.confidence
+    kind, budget = next(iter(section.budget.items()))
+    confidence = 1 - (1 - section.confidence) / checkpoints_compared
     search = {
         "max_false_positive_rate": _by_false_positives,
         "min_precision": _by_precision,
         "cost_ratio": _by_cost,
     }[kind]
     threshold, reason = search(_Units.of(scored), budget, confidence)
+    if reason is not None and checkpoints_compared > 1:
+        reason += (
+            f"; {section.confidence:g} was asked for, and the choice among {checkpoints_compared} "
+            f"checkpoints on the same messages makes it {confidence:.4g}"
+        )
     point = OperatingPoint(
         name=name,
         labels=section.labels,
         budget=section.budget,
-        confidence=confidence,
+        confidence=section.confidence,
         threshold=threshold,
         review_from=_review_from(scored.scores, threshold, section.review_share),
         reason=reason,
     )
-    return point.model_copy(update={"validation": measure_point(point, scored)})
+    return point.model_copy(update={"validation": measure_point(point, scored, confidence)})
 
 
-def measure_point(point: OperatingPoint, scored: Scored) -> dict[str, Any]:
+def measure_point(point: OperatingPoint, scored: Scored, confidence: float) -> dict[str, Any]:
     """Return what a point does to a set: counts and shares of campaigns and of messages.
 
+    ``false_positive_bound`` is the upper bound of ``false_positive_rate`` at ``confidence``.
     ``recall_with_review`` is the share of guarded messages stopped if people are right about all
     that they look at; ``review_guarded`` the share of guarded messages among those.
     """
@@ -89,7 +100,7 @@ def measure_point(point: OperatingPoint, scored: Scored) -> dict[str, Any]:
         "hit_campaigns": hit,
         "false_positive_rate": _share(hit, len(units.rest)),
         "false_positive_bound": (
-            float(upper_bound(hit, len(units.rest), point.confidence)) if len(units.rest) else None
+            float(upper_bound(hit, len(units.rest), confidence)) if len(units.rest) else None
         ),
         "message_false_positive_rate": _share((stopped & ~scored.guarded).sum(), n_rest),
         "precision": _share((stopped & scored.guarded).sum(), stopped.sum()),
@@ -141,7 +152,7 @@ def _by_false_positives(units: _Units, rate: float, confidence: float) -> Found:
     if allowed < 0:
         return None, (
             f"the validation split is too small: a false-positive rate of {rate:g} at confidence "
-            f"{confidence:g} takes {needed(rate, confidence):,} campaigns of the other labels "
+            f"{confidence:.4g} takes {needed(rate, confidence):,} campaigns of the other labels "
             f"without one hit, found {n:,}"
         )
     above = units.guarded[units.guarded > units.rest[allowed]]
@@ -159,8 +170,8 @@ def _by_precision(units: _Units, precision: float, confidence: float) -> Found:
     if n < fewest:
         return None, (
             f"the validation split is too small: a precision of {precision:g} at confidence "
-            f"{confidence:g} takes {fewest:,} stopped campaigns without a mistake, found {n:,} in "
-            "all"
+            f"{confidence:.4g} takes {fewest:,} stopped campaigns without a mistake, found "
+            f"{n:,} in all"
         )
     thresholds = units.thresholds(fewest)
     wrong, right = units.reached(thresholds)
@@ -168,7 +179,7 @@ def _by_precision(units: _Units, precision: float, confidence: float) -> Found:
     if not kept.any():
         return None, (
             f"too many mistakes among the {fewest:,} highest scores and beyond: no threshold keeps "
-            f"a precision of {precision:g} at confidence {confidence:g}"
+            f"a precision of {precision:g} at confidence {confidence:.4g}"
         )
     return float(thresholds[kept][-1]), None
 
@@ -185,7 +196,7 @@ def _by_cost(units: _Units, ratio: float, confidence: float) -> Found:
     best = int(cost.argmin())
     if cost[best] >= n_guarded:
         return None, (
-            f"at confidence {confidence:g} every threshold may cost more than stopping nothing: "
+            f"at confidence {confidence:.4g} every threshold may cost more than stopping nothing: "
             "a larger validation split or a smaller cost_ratio is needed"
         )
     return float(thresholds[best]), None
@@ -213,6 +224,7 @@ def observed_points(
     for point in classifier.artifact.manifest.calibration.operating_points:
         guarded = np.isin(labelled.truth, classifier.labels.ids_of(point.labels, point.name))
         scores = point_scores(probabilities, point, classifier.labels)
-        observed = measure_point(point, Scored(scores, guarded, labelled.groups))
+        scored = Scored(scores, guarded, labelled.groups)
+        observed = measure_point(point, scored, point.confidence)
         rows.append({**point.model_dump(), "observed": observed})
     return rows

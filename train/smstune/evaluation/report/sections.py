@@ -31,6 +31,12 @@ def operating_section(metrics: Mapping[str, Any]) -> Section:
         "it is blocked, from the review limit on a person looks. A campaign counts as hit as soon "
         "as one of its messages is. Shares depend on the mix of this set: real traffic has another."
     )
+    if (compared := metrics["calibration"]["checkpoints_compared"]) > 1:
+        note += (
+            f" Validation also chose the best of {compared} checkpoints: its thresholds and bounds "
+            f"stand at confidence 1 - (1 - c) / {compared} in place of c, so that the promise "
+            "holds whichever was chosen."
+        )
     parts: list[Markup] = []
     for point in metrics["operating_points"]:
         budget = ", ".join(f"{name} {value:g}" for name, value in point["budget"].items())
