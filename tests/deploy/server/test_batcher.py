@@ -80,9 +80,10 @@ def test_stop_finishes_what_was_taken(served, number):
 
 def test_stop_within_its_bound(learned_run, tmp_path):
     patient = ("serve.batch_wait_ms=1000", "serve.stop_seconds=1", "serve.batch_messages=256")
-    with serving(tmp_path, learned_run, *patient) as served, ThreadPoolExecutor(1) as pool:
+    large = "serve.max_body_bytes=8388608"
+    with serving(tmp_path, learned_run, *patient, large) as served, ThreadPoolExecutor(1) as pool:
         # Many characters: more than a second's work for the normaliser.
-        texts = [f"{n}点com" * 200 for n in range(256)]
+        texts = [f"{n}点com" * 2000 for n in range(256)]
         body = {"texts": texts}
         taken = pool.submit(httpx2.post, f"{served.address}/v1/classify", json=body, timeout=60)
         served.wait_for_queue(256)
