@@ -10,6 +10,7 @@ import pytest
 from doors import TINY_OVERRIDES, run
 from transformers import BertForSequenceClassification
 
+from smstune.inference.backends import torch_backend
 from smstune.inference.manifest import Manifest
 
 
@@ -22,14 +23,20 @@ def reads(monkeypatch):
         original = getattr(owner, name)
 
         def wrapper(*args, **kwargs):
-            counts[key(*args)] += 1
+            counts[key(*args, **kwargs)] += 1
             return original(*args, **kwargs)
 
         monkeypatch.setattr(owner, name, wrapper)
 
-    counted(Manifest, "model_validate_json", lambda *args: "manifest")
-    counted(BertForSequenceClassification, "from_pretrained", lambda *args: "model")
-    counted(pq, "read_table", lambda path, *args: path.name)
+    counted(Manifest, "model_validate_json", lambda *args, **kwargs: "manifest")
+    # A run's weights are read apart; without a path a model is built of what is in memory.
+    counted(torch_backend, "safe_open", lambda *args, **kwargs: "model")
+    counted(
+        BertForSequenceClassification,
+        "from_pretrained",
+        lambda path, **kwargs: "in memory" if path is None else "model",
+    )
+    counted(pq, "read_table", lambda path, *args, **kwargs: path.name)
     return counts
 
 
