@@ -178,19 +178,6 @@ def test_what_the_manifest_does_not_name_is_never_read(copy):
         SmsClassifier.from_pretrained(copy, backend="onnx", precision="fp32")
 
 
-def test_code_of_a_run_is_not_run_and_nothing_is_asked(tmp_path, messages, capsys, monkeypatch):
-    """Of a run whose files and manifest were made to fit each other by another."""
-    folder = shutil.copytree(EARLIER, tmp_path / "run")
-    model = {"model_type": "evil", "auto_map": {"AutoConfig": "evil.EvilConfig"}}
-    change_json(folder / "config.json", lambda config: config.update(model))
-    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')", "utf-8")
-    name_in_manifest(folder, "config.json")
-    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked on stdin"))
-    assert run("predict", folder, messages, tmp_path / "answers.jsonl") == 2
-    assert "no code" in capsys.readouterr().err.splitlines()[-1]
-    assert not (tmp_path / "ran").exists()
-
-
 def test_a_tokenizer_that_cannot_be_read_is_told(tmp_path, messages, capsys):
     folder = shutil.copytree(EARLIER, tmp_path / "run")
     (folder / "tokenizer.json").write_text("{}", "utf-8")
