@@ -22,33 +22,47 @@ TEXTS = [
     "恭喜中奖，点击 http://t.example/a 领取",
     "",
 ]
-#: What is computed with a file: the exported form of int8, where one lies there.
-READ_BY = {
-    "manifest.json": "onnx",
-    "config.json": "onnx",
-    "tokenizer.json": "onnx",
-    "tokenizer_config.json": "onnx",
-    "labels.json": "onnx",
-    "linear.safetensors": "onnx",
-    "model.safetensors": "torch",
-    "onnx/export.json": "auto",
-    "onnx/model_int8.onnx": "auto",
+INT8 = ("--backend", "onnx", "--precision", "int8")
+#: What else a tokenizer may be read from, and another content of it.
+OTHER_TOKENIZER_FILES = {
+    "special_tokens_map.json": ('{"pad_token": "[PAD]"}', '{"pad_token": "[MASK]"}'),
+    "added_tokens.json": ("{ }", '{"元": 0}'),
+    "vocab.txt": ("[PAD]\n[UNK]\n", "[PAD]\n元\n"),
+}
+#: By file: the options under which an answer is computed from it.
+READ_WITH = {
+    "manifest.json": INT8,
+    "config.json": INT8,
+    "tokenizer.json": INT8,
+    "tokenizer_config.json": INT8,
+    **dict.fromkeys(OTHER_TOKENIZER_FILES, INT8),
+    "labels.json": INT8,
+    "linear.safetensors": INT8,
+    "model.safetensors": ("--backend", "torch"),
+    "onnx/export.json": ("--backend", "auto"),
+    "onnx/model_int8.onnx": ("--backend", "auto"),
+    "onnx/model.onnx": ("--backend", "onnx", "--precision", "fp32"),
 }
 
 
 @pytest.fixture(scope="module")
 def exported(joined_run, tmp_path_factory):
     path = shutil.copytree(joined_run, tmp_path_factory.mktemp("exported") / "run")
-    assert run("export", path, "--format", "onnx-int8") == 0
+    for name, (content, _) in OTHER_TOKENIZER_FILES.items():
+        (path / name).write_text(content, "utf-8")
+    name_in_manifest(path, *OTHER_TOKENIZER_FILES)
+    assert run("export", path, "--format", "onnx", "onnx-int8") == 0
     return path
 
 
 @pytest.fixture(scope="module")
 def other_run(learned_run, tmp_path_factory):
-    """Return a folder with a file of another run for every one of READ_BY."""
+    """Return a folder with a file of another run for every one of READ_WITH."""
     path = shutil.copytree(learned_run, tmp_path_factory.mktemp("other") / "run")
-    assert run("export", path, "--format", "onnx-int8") == 0
+    assert run("export", path, "--format", "onnx", "onnx-int8") == 0
     shutil.copy(EARLIER / "labels.json", path / "labels.json")
+    for name, (_, content) in OTHER_TOKENIZER_FILES.items():
+        (path / name).write_text(content, "utf-8")
     # All tiny runs have the tokenizer of one checkpoint.
     change_json(path / "tokenizer.json", lambda tokenizer: tokenizer["added_tokens"].pop())
     change_json(path / "tokenizer_config.json", lambda c: c.update(padding_side="left"))
@@ -83,18 +97,18 @@ def take_from_another_run(path, other):
 
 def test_every_file_that_the_manifest_names_is_damaged_below(exported):
     manifest = load_manifest(exported)
-    assert {*manifest.sha256, "manifest.json"} == {*READ_BY, "onnx/report.md"}
+    assert {*manifest.sha256, "manifest.json"} == {*READ_WITH, "onnx/report.md"}
     assert set(manifest.sha256) <= set(NAMED)
 
 
 @pytest.mark.parametrize("damage", [cut, change_one_bit, delete, take_from_another_run])
-@pytest.mark.parametrize("name", READ_BY)
+@pytest.mark.parametrize("name", READ_WITH)
 def test_damage_is_noticed_before_a_message_is_answered(
     copy, other_run, messages, capsys, name, damage
 ):
     damage(copy / name, other_run / name)
     output = copy.parent / "answers.jsonl"
-    assert run("predict", copy, messages, output, "--backend", READ_BY[name]) == 2
+    assert run("predict", copy, messages, output, *READ_WITH[name]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     of_another = name == "manifest.json" and damage is take_from_another_run
@@ -157,8 +171,9 @@ def test_a_manifest_that_no_run_has_is_refused(tmp_path, messages, capsys, chang
     assert said in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_what_the_manifest_does_not_name_is_never_read(copy):
+def test_what_the_manifest_does_not_name_is_never_read(joined_run, tmp_path):
     """Each of these files, laid beside, is one that transformers reads of a folder."""
+    copy = shutil.copytree(joined_run, tmp_path / "run")
     load = {"device": "cpu", "backend": "torch", "precision": "fp32"}
     before = SmsClassifier.from_pretrained(copy, **load).predict(TEXTS)
     adapter = {"peft_type": "LORA", "task_type": "SEQ_CLS", "base_model_name_or_path": str(copy)}
@@ -172,23 +187,11 @@ def test_what_the_manifest_does_not_name_is_never_read(copy):
         (copy / name).write_text(json.dumps(content), "utf-8")
     (copy / "chat_template.jinja").write_text("{{ evil }}", "utf-8")
     (copy / "vocab.txt").write_text("[PAD]\n元\n", "utf-8")
+    (copy / "onnx").mkdir()
     (copy / "onnx/model.onnx").write_bytes(b"no graph")
     assert SmsClassifier.from_pretrained(copy, **load).predict(TEXTS) == before
     with pytest.raises(UserError, match="--format onnx"):
         SmsClassifier.from_pretrained(copy, backend="onnx", precision="fp32")
-
-
-def test_code_of_a_run_is_not_run_and_nothing_is_asked(tmp_path, messages, capsys, monkeypatch):
-    """Of a run whose files and manifest were made to fit each other by another."""
-    folder = shutil.copytree(EARLIER, tmp_path / "run")
-    model = {"model_type": "evil", "auto_map": {"AutoConfig": "evil.EvilConfig"}}
-    change_json(folder / "config.json", lambda config: config.update(model))
-    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')", "utf-8")
-    name_in_manifest(folder, "config.json")
-    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked on stdin"))
-    assert run("predict", folder, messages, tmp_path / "answers.jsonl") == 2
-    assert "no code" in capsys.readouterr().err.splitlines()[-1]
-    assert not (tmp_path / "ran").exists()
 
 
 def test_a_tokenizer_that_cannot_be_read_is_told(tmp_path, messages, capsys):

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import threading
+from datetime import date
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,12 +21,17 @@ from smstune.deploy.batch import scorer
 TEXTS = ["您的账户已冻结，请登录", "", "今天全场5折", "您的账户已冻结，请登录", 'a,b"c']
 
 
+def parse(line):
+    """Return what a line of JSON says; NaN and Infinity are no JSON, which Python forgives."""
+    return json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
 def read(path):
     if path.suffix == ".parquet":
         return pq.read_table(path).to_pylist()
     with path.open(encoding="utf-8", newline="") as stream:
         if path.suffix == ".jsonl":
-            return [json.loads(line) for line in stream]
+            return [parse(line) for line in stream]
         return list(csv.DictReader(stream, delimiter="\t" if path.suffix == ".tsv" else ","))
 
 
@@ -133,8 +139,14 @@ ODD_LINES = [
     (f'{{"text": "你好", "id": {"9" * 5000}}}', "a number of too many digits"),
     (f'{{"text": "你好", "id": {"9" * 30}}}', ""),
     (f'{{"text": "你好", "id": {"[" * 5000}{"]" * 5000}}}', "no JSON"),
-    ('{"text": "你好", "other": NaN, "more": -Infinity}', ""),
-    ('{"text": "你好\\u0000", "other": 1e999}', ""),
+    ('{"text": "你好", "other": NaN, "more": -Infinity}', "a number that is not finite"),
+    ('{"text": "你好", "mixed": [{"a": NaN}, [Infinity]]}', "a number that is not finite"),
+    ('{"text": "你好\\u0000", "other": 1e999}', "a number that is not finite"),
+    ('{"text": "你好", "mixed": "a", "deep": {}}', ""),
+    (
+        f'{{"text": "你好", "mixed": NaN, "deep": {"[" * 99}1{"]" * 99}}}',
+        "a number that is not finite",
+    ),
     ('{"text": ["你好"], "id": {"a": 1}}', "the message is no text but list"),
 ]
 
@@ -150,7 +162,7 @@ def test_odd_rows_are_answered_and_noted_whatever_the_column_and_format(
     capsys.readouterr()
     assert run("predict", finished_run, source, output) == 0
     if target == "-":
-        rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        rows = [parse(line) for line in capsys.readouterr().out.splitlines()]
     else:
         rows = read(output)
     notes = [*(note for _, note in ODD_LINES), "undecodable bytes"]
@@ -159,6 +171,45 @@ def test_odd_rows_are_answered_and_noted_whatever_the_column_and_format(
     assert str(rows[3]["id"]) == "?"
     assert str(rows[5]["id"]) == "9" * 5000
     assert str(rows[6]["id"]) == "9" * 30
+    mixed = [row.get("mixed") for row in rows[9:13]]
+    if target in ("jsonl", "-"):
+        assert (rows[8]["other"], rows[8]["more"], rows[10]["other"]) == (None, None, None)
+        assert mixed == [[{"a": None}, [None]], None, "a", None]
+    else:
+        assert parse(mixed[0]) == [{"a": None}, [None]]
+        assert mixed[2] == "a"
+
+
+def test_lists_and_objects_of_jsonl_keep_a_type_where_one_holds_them_all(
+    finished_run, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(batch, "_ROWS_AT_ONCE", 2)
+    rows = [
+        {"text": "你好", "same": {"a": [1]}, "mixed": {"a": 1}, "empty": {}, "long": [1]},
+        {"text": "你好", "same": None, "mixed": None, "empty": None, "long": [2**53 + 1, 0.5]},
+        {"text": "你好", "same": {"a": [0.5], "b": "c"}, "mixed": {"a": "b"}, "empty": {}},
+        {"text": "你好", "same": {"a": []}, "mixed": ["c"], "empty": {}, "long": [2**70]},
+    ]
+    source = tmp_path / "in.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    capsys.readouterr()
+    assert run("predict", finished_run, source, tmp_path / "out.parquet") == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert told == [
+        "warning: no type of parquet holds every value of empty, long, mixed: lists and objects "
+        "are written as JSON text"
+    ]
+    answers = read(tmp_path / "out.parquet")
+    assert [row["same"] for row in answers] == [
+        {"a": [1.0], "b": None}, None, {"a": [0.5], "b": "c"}, {"a": [], "b": None}
+    ]  # fmt: skip
+    for name in ("mixed", "empty", "long"):
+        cells = [row[name] for row in answers]
+        assert [cell and json.loads(cell) for cell in cells] == [row.get(name) for row in rows]
+    # In a csv every list and object is JSON.
+    assert run("predict", finished_run, source, tmp_path / "out.csv") == 0
+    cells = [row["mixed"] for row in read(tmp_path / "out.csv")]
+    assert [cell and json.loads(cell) for cell in cells] == [{"a": 1}, "", {"a": "b"}, ["c"]]
 
 
 def test_bad_bytes_in_any_column_of_a_csv(finished_run, tmp_path):
@@ -184,6 +235,15 @@ def test_values_of_parquet_that_python_has_no_words_for(finished_run, tmp_path):
         assert run("predict", finished_run, tmp_path / "in.parquet", tmp_path / target) == 0
         notes = [row["note"] for row in read(tmp_path / target)]
         assert notes == ["unreadable value: column when", ""]
+
+
+def test_an_object_of_parquet_is_json_in_a_csv(finished_run, tmp_path):
+    sent = {"when": date(2015, 1, 2), "hops": [1.0, float("nan")]}
+    pq.write_table(pa.table({"text": ["你好"], "sent": [sent]}), tmp_path / "in.parquet")
+    assert run("predict", finished_run, tmp_path / "in.parquet", tmp_path / "out.csv") == 0
+    (row,) = read(tmp_path / "out.csv")
+    assert parse(row["sent"]) == {"when": "2015-01-02", "hops": [1.0, None]}
+    assert row["note"] == "a number that is not finite"
 
 
 @pytest.mark.parametrize("closed", ["stdin", "stdout"])

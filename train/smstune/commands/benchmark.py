@@ -19,6 +19,9 @@ from smstune.commands.parser import command_parser, parse
 
 Rows = Sequence[Mapping[str, Any]]
 
+#: Columns of a table that does not go to a terminal: enough for every one of ours.
+_FILE_WIDTH = 240
+
 
 @command
 def main(argv: Sequence[str] | None) -> None:
@@ -118,7 +121,7 @@ def _dedup(args: Namespace) -> list[Rows]:
 
 
 def _print(rows: Rows) -> None:
-    import rich
+    from rich.console import Console
     from rich.table import Table
 
     from smstune.reporting.format import show
@@ -126,4 +129,8 @@ def _print(rows: Rows) -> None:
     table = Table(*rows[0])
     for row in rows:
         table.add_row(*map(show, row.values()))
-    rich.print(table)
+    console = Console()
+    if not console.is_terminal:
+        # rich takes a file for 80 columns wide and cuts what is longer.
+        console.width = _FILE_WIDTH
+    console.print(table)

@@ -31,8 +31,6 @@ STANDARD = Path("-")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _ROWS_AT_ONCE = 4096
 _BUFFER = 1 << 20
-#: Whole numbers up to here are the same as floats (IEEE 754).
-_EXACT = 1 << 53
 #: The csv module's own limit of 128 KiB would end the file where one row is too long.
 _LONGEST_CELL = 1 << 30
 
@@ -95,45 +93,6 @@ def count_rows(path: Path) -> int:
             return int(table.metadata.num_rows)
     with open_bytes(path) as stream:
         return sum(chunk.count(b"\n") for chunk in iter(lambda: stream.read(_BUFFER), b""))
-
-
-def column_types(path: Path, columns: Columns) -> dict[str, pa.DataType | None]:
-    """Return the columns of a file whose rows need not have the same ones, with their types.
-
-    A parquet file names them. Those of a jsonl file are found by reading it: a type that holds
-    every value, text where there is no other, ``None`` for lists and objects. Every row of another
-    file has the same columns, all text: nothing is returned.
-    """
-    if path.suffix == ".parquet":
-        with open_parquet(path) as table:
-            return {field.name: field.type for field in table.schema_arrow}
-    if path == STANDARD or table_kind(path, list(READERS), "input") != ".jsonl":
-        return {}
-    kinds: dict[str, set[str]] = {}
-    for row in read_rows(path, columns):
-        for name, value in row.fields.items():
-            kinds.setdefault(name, set()).add(_kind(value))
-    return {name: _common_type(found - {"null"}) for name, found in kinds.items()}
-
-
-def _kind(value: Any) -> str:  # noqa: ANN401
-    if value is None:
-        return "null"
-    if isinstance(value, (dict, list)):
-        return "nested"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return "int" if -_EXACT < value < _EXACT else "long"
-    return type(value).__name__
-
-
-def _common_type(kinds: set[str]) -> pa.DataType | None:
-    if kinds == {"nested"}:
-        return None
-    if kinds == {"bool"}:
-        return pa.bool_()
-    if kinds == {"int"}:
-        return pa.int64()
-    return pa.float64() if kinds and kinds <= {"int", "float"} else pa.string()
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from smstune.errors import UserError
 from smstune.tables.encodings import COMPRESSION
+from smstune.tables.json_text import to_json
 from smstune.tables.read import DELIMITERS, STANDARD, table_kind
 
 #: Rows that wait to be written to parquet together: small row groups make a file slow to read.
@@ -23,6 +24,8 @@ _ROW_GROUP = 65_536
 _BUFFER = 1 << 20
 
 Write = Callable[[list[dict[str, Any]]], None]
+
+logger = logging.getLogger(__name__)
 
 
 def check_output(path: Path) -> None:
@@ -43,13 +46,13 @@ def check_output(path: Path) -> None:
 
 @contextmanager
 def open_writer(
-    path: Path, scratch: Path, types: Mapping[str, pa.DataType | None] | None = None
+    path: Path, scratch: Path, types: Mapping[str, pa.DataType] | None = None
 ) -> Iterator[Write]:
     """Give a function that appends rows to ``scratch``, in the format that ``path`` names.
 
     That is csv, tsv, jsonl (plain, .gz or .zst) or parquet; ``-`` is jsonl to standard output.
-    ``types`` are columns that rows may lack, and their types where they are known; other columns
-    are those of the first row, other types those of the first rows.
+    ``types`` are columns that rows may lack, and their types; other columns are those of the first
+    row, with the types of the first rows.
 
     Raises:
         UserError: if rows do not fit into one table of that format.
@@ -75,7 +78,7 @@ def open_writer(
 def _jsonl_writer(stream: IO[str]) -> Write:
     def write(rows: list[dict[str, Any]]) -> None:
         for row in rows:
-            stream.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+            stream.write(to_json(row) + "\n")
 
     return write
 
@@ -91,7 +94,7 @@ def _csv_writer(stream: IO[str], delimiter: str, columns: list[str]) -> Write:
                 writer = csv.DictWriter(stream, names, delimiter=delimiter)
                 writer.writeheader()
             cells = {
-                name: json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
+                name: to_json(value) if isinstance(value, (dict, list)) else value
                 for name, value in row.items()
             }
             writer.writerow(cells)
@@ -100,15 +103,21 @@ def _csv_writer(stream: IO[str], delimiter: str, columns: list[str]) -> Write:
 
 
 @contextmanager
-def _parquet_writer(path: Path, types: Mapping[str, pa.DataType | None]) -> Iterator[Write]:
+def _parquet_writer(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[Write]:
     writer: pq.ParquetWriter | None = None
     waiting: list[pa.Table] = []
+    nested_as_text: set[str] = set()
 
     def write(rows: list[dict[str, Any]]) -> None:
         nonlocal writer
         try:
             schema = _schema(rows, types) if writer is None else writer.schema
             strings = {field.name for field in schema if pa.types.is_string(field.type)}
+            nested_as_text.update(
+                name
+                for name in strings
+                if any(isinstance(row.get(name), (dict, list)) for row in rows)
+            )
             table = pa.Table.from_pylist([_as_text(row, strings) for row in rows], schema)
         except (pa.ArrowException, OverflowError) as error:
             raise UserError(
@@ -127,6 +136,12 @@ def _parquet_writer(path: Path, types: Mapping[str, pa.DataType | None]) -> Iter
     try:
         yield write
         flush()
+        if nested_as_text:
+            logger.warning(
+                "warning: no type of parquet holds every value of %s: lists and objects are "
+                "written as JSON text",
+                ", ".join(sorted(nested_as_text)),
+            )
     finally:
         if writer is not None:
             writer.close()
@@ -134,15 +149,17 @@ def _parquet_writer(path: Path, types: Mapping[str, pa.DataType | None]) -> Iter
 
 def _as_text(row: dict[str, Any], strings: set[str]) -> dict[str, Any]:
     """Return a row whose cells of ``strings`` are text: a number as JSON writes it."""
-    return {
-        name: value
-        if value is None or isinstance(value, str) or name not in strings
-        else json.dumps(value, ensure_ascii=False, default=str)
-        for name, value in row.items()
-    }
+    return {name: _text(cell) if name in strings else cell for name, cell in row.items()}
 
 
-def _schema(rows: list[dict[str, Any]], types: Mapping[str, pa.DataType | None]) -> pa.Schema:
+def _text(cell: Any) -> str | None:  # noqa: ANN401
+    if cell is None or isinstance(cell, str):
+        return cell
+    text = to_json(cell)
+    return None if text == "null" else text
+
+
+def _schema(rows: list[dict[str, Any]], types: Mapping[str, pa.DataType]) -> pa.Schema:
     fields = []
     for name in dict.fromkeys([*types, *rows[0]]):
         kind = types.get(name) or pa.array([row.get(name) for row in rows]).type

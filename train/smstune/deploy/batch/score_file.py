@@ -20,8 +20,10 @@ from smstune.files import file_hash, file_written_whole, is_stream
 from smstune.inference.classifier import Prediction, SmsClassifier
 from smstune.inference.manifest import EXPORT, MANIFEST
 from smstune.progress import Progress
+from smstune.tables.column_types import column_types
 from smstune.tables.columns import HALF_CHARACTER, Columns
-from smstune.tables.read import STANDARD, column_types, count_rows, read_rows
+from smstune.tables.json_text import is_finite
+from smstune.tables.read import STANDARD, count_rows, read_rows
 from smstune.tables.row import TableRow
 from smstune.tables.write import Write, check_output, open_writer
 
@@ -182,7 +184,9 @@ def _kept_as(name: str) -> str:
 
 
 def _answered(row: TableRow, text_column: str, answer: Prediction) -> dict[str, Any]:
-    notes = [note for note in (row.problem, _odd_text(row, text_column), answer.note) if note]
+    odd_number = None if is_finite(row.fields) else "a number that is not finite"
+    odd = (row.problem, _odd_text(row, text_column), odd_number, answer.note)
+    notes = [note for note in odd if note]
     return {
         **{_kept_as(name): cell for name, cell in row.fields.items()},
         "label": answer.label,
