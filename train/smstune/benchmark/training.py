@@ -23,7 +23,7 @@ from smstune.data.prepared import load_split
 from smstune.inference.backends.first_token import FirstTokenLayer
 from smstune.inference.backends.torch_devices import multiplies_bf16
 from smstune.inference.labels import LabelMap
-from smstune.inference.tokenization import data_collator
+from smstune.inference.tokenization import PaddingCollator
 from smstune.modeling.tokenization import load_tokenizer, tokenize_dataset
 from smstune.training.assemble import assemble
 
@@ -132,7 +132,7 @@ def _stock_trainer(config: Config, messages: int, *, tuned: bool) -> dict[str, f
             model=model,
             args=arguments,
             train_dataset=encoded,
-            data_collator=data_collator(tokenizer, "cpu") if tuned else default_data_collator,
+            data_collator=PaddingCollator(tokenizer, "cpu") if tuned else default_data_collator,
         )
         trainer.args.remove_unused_columns = not tuned
         return _measure(trainer, messages)

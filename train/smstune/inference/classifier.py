@@ -19,7 +19,7 @@ from smstune.inference.fetch import local_folder
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import Manifest, load_manifest
 from smstune.inference.run import Artifact, load_artifact
-from smstune.inference.tokenization import data_collator, tokenize
+from smstune.inference.tokenization import PaddingCollator, tokenize
 from smstune.text.normalize import MAX_CHARACTERS, preprocess
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class SmsClassifier:
         self.backend = backend
         self.precision = backend.precision
         self.device = backend.device
-        self._collate = data_collator(artifact.tokenizer, self.device.type)
+        self._collate = PaddingCollator(artifact.tokenizer, self.device.type)
 
     @classmethod
     def from_pretrained(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,23 +41,24 @@ def token_spans(
     return encoded["input_ids"], encoded["offset_mapping"]
 
 
-def data_collator(
-    tokenizer: PreTrainedTokenizerBase, device: str
-) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
-    """Return the collator: pads to the longest of a batch, on a GPU to a multiple of 8.
+class PaddingCollator:
+    """Pads to the longest message of a batch, on a GPU to a multiple of 8 tokens.
 
-    Columns that the model does not read, such as ``length``, are left out.
+    Columns that the model does not read, such as ``length``, are left out. A class, because a
+    worker process that is spawned receives it pickled.
     """
-    from transformers import DataCollatorWithPadding
 
-    pad = DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8 if device == "cuda" else None)
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, device: str) -> None:
+        """Take a tokenizer and the type of the device that the batches are for."""
+        from transformers import DataCollatorWithPadding
 
-    def collate(features: list[dict[str, Any]]) -> dict[str, Any]:
-        return pad(
-            [
-                {name: row[name] for name in ("input_ids", "labels") if name in row}
-                for row in features
-            ]
+        multiple = 8 if device == "cuda" else None
+        self._pad = DataCollatorWithPadding(tokenizer, pad_to_multiple_of=multiple)
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
+        """Return tensors of the rows' token ids and mask, and of ``labels`` where they have any."""
+        read = ("input_ids", "labels")
+        batch: Batch = self._pad(
+            [{name: row[name] for name in read if name in row} for row in rows]
         )
-
-    return collate
+        return batch

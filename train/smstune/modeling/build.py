@@ -23,7 +23,7 @@ from transformers.configuration_utils import PreTrainedConfig
 from smstune.config.choices import Attention
 from smstune.errors import UserError
 from smstune.inference.labels import LabelMap
-from smstune.inference.tokenization import data_collator, tokenize
+from smstune.inference.tokenization import PaddingCollator, tokenize
 from smstune.modeling.tokenization import first_words, load_error
 
 logger = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ def check_answers(
     training = model.training
     try:
         ids = tokenize(["测" * max_length, "测"], tokenizer, max_length)
-        batch = data_collator(tokenizer, "cpu")([{"input_ids": row} for row in ids])
+        batch = PaddingCollator(tokenizer, "cpu")([{"input_ids": row} for row in ids])
         logits = model.eval()(**batch).logits
         if logits.shape != (2, model.config.num_labels) or not logits.isfinite().all():
             raise ValueError(f"logits of shape {tuple(logits.shape)}, or NaN or infinity in them")

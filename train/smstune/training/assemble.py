@@ -37,7 +37,7 @@ from smstune.inference.backends.torch_devices import (
     pick_precision,
 )
 from smstune.inference.labels import LabelMap
-from smstune.inference.tokenization import data_collator
+from smstune.inference.tokenization import PaddingCollator
 from smstune.modeling.build import (
     build_new_model,
     check_answers,
@@ -232,7 +232,7 @@ def _trainer(
         ),
         train_dataset=train,
         eval_dataset=encode(splits["validation"]),
-        data_collator=data_collator(tokenizer, place.device.type),
+        data_collator=PaddingCollator(tokenizer, place.device.type),
         compute_metrics=functools.partial(_compute_metrics, objective.loss, place.device),
         callbacks=callbacks,
         objective=objective,

@@ -26,16 +26,15 @@ class AugmentedRows(torch.utils.data.Dataset[Any]):
         mask: bool,
         encode: Callable[[Dataset], Dataset],
     ) -> None:
-        # Of the pair: seed 42 in epoch 1 is not seed 43 in epoch 0.
-        seeds = np.random.SeedSequence(seed).generate_state
-        self._rows_of = lambda epoch: encode(
-            augment(table, section, int(seeds(epoch + 1)[epoch]), mask=mask)
-        )
+        self._table, self._section, self._mask, self._encode = table, section, mask, encode
+        self._seeds = np.random.SeedSequence(seed)
         self.begin(0)
 
     def begin(self, epoch: int) -> None:
         """Make the rows of ``epoch``, which follow from it and the seed alone."""
-        self._rows = self._rows_of(epoch)
+        # Of the pair: seed 42 in epoch 1 is not seed 43 in epoch 0.
+        seed = int(self._seeds.generate_state(epoch + 1)[epoch])
+        self._rows = self._encode(augment(self._table, self._section, seed, mask=self._mask))
 
     def __len__(self) -> int:
         return len(self._rows)

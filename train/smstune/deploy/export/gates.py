@@ -22,7 +22,7 @@ from smstune.evaluation.scores.metrics import compute_metrics
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.decision import Calibration, OperatingPoint, point_scores
 from smstune.inference.labels import LabelMap
-from smstune.inference.tokenization import data_collator, tokenize
+from smstune.inference.tokenization import PaddingCollator, tokenize
 
 #: Largest difference of a logit in fp32.
 TOLERANCE = 1e-4
@@ -43,7 +43,7 @@ def check_parity(
     """
     artifact = original.artifact
     ids = tokenize(texts, artifact.tokenizer, artifact.manifest.max_length)
-    collate = data_collator(artifact.tokenizer, "cpu")
+    collate = PaddingCollator(artifact.tokenizer, "cpu")
     rows = []
     for tokens, bucket in _buckets(ids).items():
         for size in _BATCHES:

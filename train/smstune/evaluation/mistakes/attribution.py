@@ -11,7 +11,7 @@ from smstune.arrays import Floats
 from smstune.evaluation.labelled import Judged, Labelled
 from smstune.evaluation.mistakes.mistakes import error_order
 from smstune.inference.classifier import SmsClassifier
-from smstune.inference.tokenization import data_collator, token_spans
+from smstune.inference.tokenization import PaddingCollator, token_spans
 from smstune.text.pii.find import find_pii
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def _probabilities(
     """Return the answers to tokens, as the encoder reads them, and ``texts``, as the other does."""
     import torch
 
-    collate = data_collator(classifier.artifact.tokenizer, "cpu")
+    collate = PaddingCollator(classifier.artifact.tokenizer, "cpu")
     temperature = classifier.artifact.manifest.calibration.temperature
     parts = []
     for start in range(0, len(rows), _AT_ONCE):
