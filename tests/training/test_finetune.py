@@ -12,7 +12,12 @@ import pytest
 import torch
 from doors import ROOT, TINY_OVERRIDES, change_json, run
 from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 from smstune.config.loading import load_config
 from smstune.files import file_hash
@@ -108,6 +113,22 @@ class StopAt(TrainerCallback):
     def on_step_begin(self, args, state, control, **kwargs):
         if state.global_step == self.step:
             raise RuntimeError("power cut")
+
+
+def test_one_process_uses_one_gpu_of_several(config_file, tmp_path, monkeypatch, capsys):
+    """DataParallel would multiply loss and gradient by the number of GPUs."""
+    seen = TrainingArguments.__post_init__
+
+    def three_gpus(arguments):
+        seen(arguments)
+        arguments._n_gpu = 3
+
+    monkeypatch.setattr(TrainingArguments, "__post_init__", three_gpus)
+    arguments = stage.assemble(load_config(config_file, TINY_OVERRIDES)).trainer.args
+    assert (arguments.n_gpu, arguments.train_batch_size) == (1, 8)
+    output = f"training.output_dir={tmp_path / 'run'}"
+    assert run("finetune", config_file, *TINY_OVERRIDES, "training.max_steps=1", output) == 0
+    assert "accelerate launch --num_processes 3 scripts/finetune.py" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("where", ["epoch end", "middle of epoch 1", "middle of epoch 2"])

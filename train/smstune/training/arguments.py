@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
@@ -11,6 +12,8 @@ from transformers.utils.import_utils import is_torch_tf32_available
 from smstune.config.choices import Precision
 from smstune.config.schema import TrainingConfig
 from smstune.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 def training_arguments(
@@ -27,7 +30,7 @@ def training_arguments(
         raise UserError(
             "training.tf32: expected an NVIDIA GPU from Ampere on, found none: leave it false"
         )
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(checkpoints),
         use_cpu=device.type == "cpu",
         bf16=precision == "bf16",
@@ -72,3 +75,22 @@ def training_arguments(
         remove_unused_columns=False,
         label_names=["labels"],
     )
+    _use_one_gpu(arguments)
+    return arguments
+
+
+def _use_one_gpu(arguments: TrainingArguments) -> None:
+    """Keep transformers from spreading the batches of one process over all GPUs it sees.
+
+    It does so by DataParallel, under which our loss, a sum over the whole step, and its gradient
+    would be multiplied by the number of GPUs.
+    """
+    visible = arguments.n_gpu
+    if visible > 1:
+        logger.warning(
+            "warning: of %d GPUs one process uses the first. To use all: accelerate launch "
+            "--num_processes %d scripts/finetune.py CONFIG",
+            visible,
+            visible,
+        )
+        arguments._n_gpu = 1
