@@ -104,7 +104,7 @@ def test_compressed_in_and_out_is_the_plain_file(finished_run, tmp_path, small_c
     packed = {
         kind: data,
         # Two streams one after the other, as `cat a.gz b.gz` makes them.
-        f"{kind}.gz": gzip.compress(data[:half]) + gzip.compress(data[half:]),
+        f"{kind}.gz": gzip.compress(data[:half], mtime=0) + gzip.compress(data[half:], mtime=0),
         f"{kind}.zst": zstandard.compress(data[:half]) + zstandard.compress(data[half:]),
     }
     target = "csv" if kind == "txt" else kind
@@ -276,9 +276,14 @@ def test_a_table_has_the_columns_of_all_rows(finished_run, tmp_path, small_chunk
 @pytest.mark.parametrize(
     ("name", "content", "output", "expected"),
     [
-        ("in.csv.gz", gzip.compress(b"text\n" + b"x,\n" * 9000)[:-20], "out.csv", "broken one"),
+        (
+            "in.csv.gz",
+            gzip.compress(b"text\n" + b"x,\n" * 9000, mtime=0)[:-20],
+            "out.csv",
+            "broken one",
+        ),
         ("in.jsonl.zst", b"no zst", "out.csv", "broken one"),
-        ("in.txt.gz", gzip.compress(b""), "out.csv", "empty file"),
+        ("in.txt.gz", gzip.compress(b"", mtime=0), "out.csv", "empty file"),
         ("in.csv", b"text\n", "out.parquet", "found no row"),
         ("in.parquet.gz", b"x", "out.csv", "as input"),
         ("in.txt", b"x\n", "out.parquet.zst", "as output"),
