@@ -12,7 +12,7 @@ import sys
 from doors import script
 
 from smstune.deploy.batch import score_file as batch
-from smstune.deploy.batch.scored_parts import Parts
+from smstune.deploy.batch.scored_parts import ScoredParts
 
 ROWS_AT_ONCE = 8
 
@@ -23,14 +23,14 @@ def die(piece):
 
 
 def send_after(parts, name, patch=setattr):
-    save = Parts.save
+    save = ScoredParts.save
 
     def save_and_send(self, number, answers):
         save(self, number, answers)
         if number + 1 == int(parts):
             os.kill(os.getpid(), signal.Signals[name])
 
-    patch(Parts, "save", save_and_send)
+    patch(ScoredParts, "save", save_and_send)
 
 
 if __name__ == "__main__":

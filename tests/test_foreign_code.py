@@ -65,7 +65,7 @@ def prepare(folder, checkpoint, config_file, messages):
     ("door", "status", "refusal"),
     [
         (predict, 2, "need no code of their own"),
-        (finetune, 2, "brings its own code (auto_map in config.json), which is never run"),
+        (finetune, 2, "needs its own code (auto_map in config.json), which is never run"),
         # A tokenizer needs none: it is read by transformers itself.
         (prepare, 0, None),
     ],

@@ -1,4 +1,4 @@
-"""The README's commands are parsed by the scripts they name, and its own path is walked."""
+"""README and docs: their commands run, both languages agree, the indexes are complete."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from smstune.deploy.audit.rules import load_rules
 
 README = (ROOT / "README.md").read_text("utf-8")
 CHINESE = (ROOT / "README.zh-CN.md").read_text("utf-8")
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", ROOT / "CONTRIBUTING.md", *DOCS]
 
 
 def commands(page):
@@ -130,12 +132,12 @@ def test_rules_of_the_audit_page_are_valid_and_whole(tmp_path):
 
 def facts(page):
     """Return what no translation changes: commands, code, links, the numbers of tables."""
-    page = re.sub(r"^## (?:Files|文件)\n.*", "", page, flags=re.S | re.M)
     tables = [re.split(r"(?<!\\)\|", line)[1:-1] for line in re.findall(r"^\|.*", page, re.M)]
     return {
         "commands": [command.split("#")[0].strip() for command in commands(page)],
         "python": re.findall(r"^ *```python\n(.*?)^ *```", page, re.S | re.M),
-        "links": sorted(re.findall(r"\]\(([^)]+)\)", page)),
+        # An anchor of the page itself is translated with its heading.
+        "links": sorted(re.findall(r"\]\(([^)#][^)]*)\)", page)),
         "code": sorted(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", page, flags=re.S))),
         "widths": [len(cells) for cells in tables],
         "numbers": [re.findall(r"\d[\d,.]*\d|\d", " ".join(cells)) for cells in tables],
@@ -220,8 +222,47 @@ def test_python_example_runs(finished_run):
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("page", [README, CHINESE], ids=["English", "Chinese"])
-def test_every_room_is_in_the_file_tree_and_no_other(page):
+def test_readme_is_short_and_shows_the_way_from_file_to_model():
+    for page in (README, CHINESE):
+        assert len(page.splitlines()) < 200
+        assert page.count("```mermaid\nflowchart LR\n") == 1
+        assert "git clone " in page
+
+
+def test_every_page_is_in_the_index_of_docs():
+    index = (ROOT / "docs/README.md").read_text("utf-8")
+    listed = re.findall(r"^\| \[(\S+)\]\(\1\) \|", index, re.M)
+    assert sorted(listed) == [path.name for path in DOCS if path.name != "README.md"]
+
+
+def anchors(page):
+    """Return the anchors that GitHub gives a page's headings."""
+    headings = re.findall(
+        r"^#+ (.*)$", re.sub(r"^ *```.*?^ *```", "", page, flags=re.S | re.M), re.M
+    )
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_between_pages_lead_somewhere(path):
+    for link in re.findall(r"\]\(([^)]+)\)", path.read_text("utf-8")):
+        if link.startswith("https://"):
+            continue
+        target, _, anchor = link.partition("#")
+        page = path.parent / target if target else path
+        assert page.exists(), link
+        assert not anchor or anchor in anchors(page.read_text("utf-8")), link
+
+
+def test_every_experiment_has_a_row_in_the_table_of_findings():
+    page = (ROOT / "docs/experiments.md").read_text("utf-8")
+    entries = re.findall(r"^## ((\d{4}-\d\d-\d\d) · .*)$", page, re.M)
+    rows = re.findall(r"^\| \[[^]]+\?\]\(#(.+)\) \| .+ \| .+ \| (\S+) \|$", page, re.M)
+    assert rows == [(anchors(f"## {heading}")[0], date) for heading, date in entries]
+
+
+def test_every_room_is_in_the_tree_of_the_code_and_no_other():
+    page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     tree = page[page.index("  arrays.py") : page.index("tests/  ")]
     named = set(re.findall(r"^  (\w+)/ ", tree, re.M))
     package = ROOT / "train/smstune"

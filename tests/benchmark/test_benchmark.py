@@ -23,12 +23,12 @@ def test_dedup(messages, capsys):
     assert (share, false_merges) == (1, 0)
 
 
-def test_training_of_each_way(config_file, tmp_path, capsys):
+def test_training_with_each_setup(config_file, tmp_path, capsys):
     overrides = [*TINY_OVERRIDES, f"training.output_dir={tmp_path / 'run'}"]
     assert run("benchmark", "train", config_file, *overrides, "--messages", "32") == 0
     table = capsys.readouterr().out
-    for way in ("ours", "stock tuned", "stock"):
-        assert way in table
+    for setup in ("ours", "stock tuned", "stock"):
+        assert setup in table
     assert not (tmp_path / "run").exists()
 
 
@@ -46,20 +46,20 @@ def test_a_server_under_load(finished_run, capsys):
 
 
 @pytest.mark.slow
-def test_scoring_of_each_way(finished_run, prepared, tmp_path):
+def test_scoring_by_each_method(finished_run, prepared, tmp_path):
     texts = pq.read_table(prepared / "test.parquet")["text"].to_pylist()
     rows = benchmark_inference(finished_run)
-    assert [row["way"].partition(",")[0] for row in rows] == [
+    assert [row.method.partition(",")[0] for row in rows] == [
         "pipeline", "pipeline", "the same", "smstune torch", "linear baseline",
     ]  # fmt: skip
-    assert rows[0]["ratio"] == 1
+    assert rows[0].ratio == 1
     for row in rows:
-        assert row["messages"] == row["distinct"] == len(texts)
-        assert 0.1 < row["peak_rss_gib"] < 8
-        assert row["messages_per_second"] > 0
+        assert row.messages == row.distinct == len(texts)
+        assert 0.1 < row.peak_rss_gib < 8
+        assert row.messages_per_second > 0
     copies = tmp_path / "copies.jsonl"
     lines = [json.dumps({"text": text}) + "\n" for text in texts * 2]
     copies.write_text("".join(lines), "utf-8")
-    rows = {row["way"]: row for row in benchmark_inference(finished_run, copies)}
-    assert rows["smstune torch"]["messages"] == 2 * len(texts)
-    assert rows["smstune torch, distinct"]["messages"] == len(texts)
+    rows = {row.method: row for row in benchmark_inference(finished_run, copies)}
+    assert rows["smstune torch"].messages == 2 * len(texts)
+    assert rows["smstune torch, distinct"].messages == len(texts)

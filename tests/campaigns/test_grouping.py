@@ -7,7 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smstune.benchmark.grouping import benchmark_dedup, recall_against_brute_force
+from smstune.benchmark.grouping import (
+    GroupingRecall,
+    benchmark_grouping,
+    recall_against_brute_force,
+)
 from smstune.campaigns.grouping import campaign_groups, near_matches
 from smstune.campaigns.sketch import skeleton
 
@@ -114,25 +118,25 @@ def test_a_chain_of_near_copies_is_one_campaign():
 def test_recall_and_precision_against_brute_force(threshold: float):
     texts = messages(400, seed=3, most_edits=5)
     result = recall_against_brute_force(texts, threshold)
-    assert result["pairs"] > 200
-    assert result["recall"] >= 0.98
-    assert result["false_merges"] == 0
+    assert result.pairs > 200
+    assert result.recall >= 0.98
+    assert result.false_merges == 0
 
 
 def test_brute_force_itself_counts_pairs_and_errors(monkeypatch: pytest.MonkeyPatch):
     texts = messages(60, seed=4, most_edits=3)
     distinct = sorted({skeleton(text) for text in texts})
     near = [jaccard(a, b) >= 0.7 for i, a in enumerate(distinct) for b in distinct[:i]]
-    assert recall_against_brute_force(texts, 0.7)["pairs"] == sum(near)
+    assert recall_against_brute_force(texts, 0.7).pairs == sum(near)
     alone = "smstune.benchmark.grouping.campaign_groups"
     monkeypatch.setattr(alone, lambda texts, **_: np.arange(len(texts)))
-    assert recall_against_brute_force(texts, 0.7)["recall"] == 0
+    assert recall_against_brute_force(texts, 0.7).recall == 0
     monkeypatch.setattr(alone, lambda texts, **_: np.zeros(len(texts), dtype=np.int64))
     components: list[set[str]] = []
     for text in distinct:
         touched = [c for c in components if any(jaccard(text, other) >= 0.7 for other in c)]
         components = [c for c in components if c not in touched] + [{text}.union(*touched)]
-    assert recall_against_brute_force(texts, 0.7)["false_merges"] == len(components) - 1
+    assert recall_against_brute_force(texts, 0.7).false_merges == len(components) - 1
 
 
 @settings(max_examples=15, deadline=None)
@@ -152,9 +156,9 @@ def test_a_large_campaign_of_different_messages_keeps_its_pairs():
     result = recall_against_brute_force(
         [edited("".join(TEMPLATES[:3]), 6, rng) for _ in range(1500)], 0.7
     )
-    assert result["pairs"] > 3_000
-    assert result["recall"] >= 0.99
-    assert result["false_merges"] == 0
+    assert result.pairs > 3_000
+    assert result.recall >= 0.99
+    assert result.false_merges == 0
 
 
 def test_near_matches_agrees_with_brute_force():
@@ -176,7 +180,9 @@ def test_empty_input():
     assert campaign_groups([]).tolist() == []
     assert near_matches([], ["甲"]).tolist() == []
     assert near_matches(["甲", ""], []).tolist() == [-1, -1]
-    assert recall_against_brute_force([], 0.7) == {"pairs": 0, "recall": 1.0, "false_merges": 0}
+    assert recall_against_brute_force([], 0.7) == GroupingRecall(
+        pairs=0, recall=1.0, false_merges=0
+    )
 
 
 def test_texts_without_letters_group_by_exact_text():
@@ -223,13 +229,13 @@ def test_a_missing_message_is_refused_by_its_index():
 
 
 def test_benchmark_reports_each_size():
-    rows = benchmark_dedup(TEMPLATES, [200, 400])
-    assert [row["n"] for row in rows] == [200, 400]
-    assert np.isnan(rows[0]["exponent"])
-    assert np.isfinite(rows[1]["exponent"])
+    rows = benchmark_grouping(TEMPLATES, [200, 400])
+    assert [row.messages for row in rows] == [200, 400]
+    assert np.isnan(rows[0].exponent)
+    assert np.isfinite(rows[1].exponent)
     for row in rows:
-        assert row["messages_per_second"] == pytest.approx(row["n"] / row["seconds"])
-        assert 1 <= row["groups"] < row["n"]
-        assert row["peak_rss_gib"] > 0
+        assert row.messages_per_second == pytest.approx(row.messages / row.seconds)
+        assert 1 <= row.groups < row.messages
+        assert row.peak_rss_gib > 0
     with pytest.raises(ValueError, match="at least one seed text"):
-        benchmark_dedup([], [10])
+        benchmark_grouping([], [10])

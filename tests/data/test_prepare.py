@@ -10,6 +10,9 @@ import pytest
 from doors import run, write_csv
 
 from smstune.data import collect
+from smstune.data.prepared import load_preparation
+from smstune.errors import UserError
+from smstune.files import json_text
 from smstune.text.normalize import preprocess
 
 FILES = {
@@ -39,6 +42,19 @@ def test_exact_files_and_columns(prepared, capsys):
     assert table.column_names == COLUMNS
     labels = json.loads((prepared / "labels.json").read_text("utf-8"))
     assert [row["name"] for row in labels] == ["gambling", "bank_phishing", "retail", "bank_alert"]
+
+
+def test_the_manifest_is_read_and_written_with_the_same_keys(prepared):
+    written = (prepared / "manifest.json").read_text("utf-8")
+    assert json_text(load_preparation(prepared).to_json()) == written
+
+
+def test_a_broken_manifest_is_refused_with_its_key(prepared, tmp_path):
+    broken = manifest(prepared)
+    del broken["counts"]["read"]
+    (tmp_path / "manifest.json").write_text(json.dumps(broken), "utf-8")
+    with pytest.raises(UserError, match=r"manifest\.json: counts\.read: .*prepare again"):
+        load_preparation(tmp_path)
 
 
 def test_no_group_straddles_and_nothing_is_contaminated(prepared):

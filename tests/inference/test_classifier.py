@@ -27,7 +27,7 @@ def classifier(finished_run):
 def test_probabilities_are_those_of_plain_transformers_calibrated(classifier, finished_run):
     model = AutoModelForSequenceClassification.from_pretrained(finished_run).eval()
     tokenizer = AutoTokenizer.from_pretrained(finished_run)
-    temperature = classifier.artifact.manifest.calibration.temperature
+    temperature = classifier.run.manifest.calibration.temperature
     assert temperature != 1
     for text, row in zip(TEXTS, classifier.predict_proba(TEXTS), strict=True):
         clean = preprocess(text, mask=True)

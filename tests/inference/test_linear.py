@@ -19,7 +19,7 @@ from smstune.data.prepared import load_split
 from smstune.errors import UserError
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.linear import ABSENT, LinearModel, fit_linear
-from smstune.inference.run import load_artifact
+from smstune.inference.run import load_run
 
 TEXTS = [
     "贷款 低息 来电",
@@ -80,18 +80,18 @@ def test_what_characters_add_makes_up_the_score(fitted, text):
 
 def test_a_run_answers_with_both_joined_by_its_manifest(joined_run, prepared):
     texts = load_split(prepared, "test")["text"][:8]
-    artifact = load_artifact(joined_run)
-    calibration = artifact.manifest.calibration
+    run = load_run(joined_run)
+    calibration = run.manifest.calibration
     assert calibration.linear_weight > 0
-    before, after = (calibration.fitted_on[when] for when in ("before", "after"))
-    assert after["nll"] < before["nll"]
+    before, after = calibration.fitted_on.before, calibration.fitted_on.after
+    assert after.nll < before.nll
     report = (joined_run / "eval/test/report.html").read_text("utf-8")
     assert f"added {calibration.linear_weight:.2f} times" in report
     model = AutoModelForSequenceClassification.from_pretrained(joined_run).eval()
     tokenizer = AutoTokenizer.from_pretrained(joined_run)
     batch = tokenizer(texts, padding=True, truncation=True, max_length=64, return_tensors="pt")
     logits = model(**batch).logits.detach().double().numpy()
-    joined = logits + calibration.linear_weight * artifact.linear.scores(texts)
+    joined = logits + calibration.linear_weight * run.linear.scores(texts)
     classifier = SmsClassifier.from_pretrained(joined_run, precision="fp32")
     found = classifier.predict_proba(texts)
     assert found == pytest.approx(softmax(joined / calibration.temperature, axis=1), abs=1e-5)
@@ -100,19 +100,19 @@ def test_a_run_answers_with_both_joined_by_its_manifest(joined_run, prepared):
 
 def test_the_linear_model_is_the_baseline_of_its_run(joined_run, prepared):
     train, test = load_split(prepared, "train"), load_split(prepared, "test")
-    artifact = load_artifact(joined_run)
-    truth = np.array([artifact.labels.label2id[label] for label in train["label"]])
-    again = fit_linear(list(train["text"]), truth, len(artifact.labels.names))
-    assert np.array_equal(again.scores(test["text"]), artifact.linear.scores(test["text"]))
+    run = load_run(joined_run)
+    truth = np.array([run.labels.label2id[label] for label in train["label"]])
+    again = fit_linear(list(train["text"]), truth, len(run.labels.names))
+    assert np.array_equal(again.scores(test["text"]), run.linear.scores(test["text"]))
 
 
 def test_calibrating_again_starts_from_the_encoder_alone(joined_run, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(joined_run, copy)
     assert run("eval", copy, "--calibrate", "evaluation.bootstrap_samples=0") == 0
-    again, first = (load_artifact(each).manifest.calibration for each in (copy, joined_run))
+    again, first = (load_run(each).manifest.calibration for each in (copy, joined_run))
     assert again.linear_weight == pytest.approx(first.linear_weight, rel=1e-6)
-    assert again.fitted_on["before"] == first.fitted_on["before"]
+    assert again.fitted_on.before == first.fitted_on.before
 
 
 def test_a_linear_model_that_is_missing_or_another_is_refused(

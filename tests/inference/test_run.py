@@ -8,7 +8,7 @@ import pytest
 from doors import change_json, name_in_manifest, run
 
 from smstune.errors import UserError
-from smstune.inference.run import load_artifact
+from smstune.inference.run import load_run
 
 
 @pytest.fixture
@@ -18,8 +18,8 @@ def copy(finished_run, tmp_path):
 
 
 def test_whole_folder_loads(copy):
-    artifact = load_artifact(copy)
-    assert list(artifact.labels.names) == artifact.manifest.labels
+    run = load_run(copy)
+    assert list(run.labels.names) == run.manifest.labels
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "labels.json"])
@@ -27,27 +27,27 @@ def test_tampered_file_is_refused(copy, name):
     path = copy / name
     path.write_bytes(path.read_bytes()[:-1] + b" ")
     with pytest.raises(UserError, match=f"{name} is not the file that the manifest names"):
-        load_artifact(copy)
+        load_run(copy)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "labels.json"])
 def test_missing_file_is_told(copy, name):
     (copy / name).unlink()
     with pytest.raises(UserError, match=f"expected {name} in the run folder"):
-        load_artifact(copy)
+        load_run(copy)
 
 
 def test_other_label_order_is_refused(copy):
     change_json(copy / "labels.json", lambda rows: rows.reverse())
     name_in_manifest(copy, "labels.json")
     with pytest.raises(UserError, match=r"labels.json has the labels \['bank_alert'"):
-        load_artifact(copy)
+        load_run(copy)
 
 
 def test_other_normaliser_is_refused(copy):
     change_json(copy / "manifest.json", lambda m: m["text"].update(normalizer_version=0))
     with pytest.raises(UserError, match="trained under normaliser version 0"):
-        load_artifact(copy)
+        load_run(copy)
 
 
 def test_larger_tokenizer_is_refused(copy):
@@ -59,13 +59,13 @@ def test_larger_tokenizer_is_refused(copy):
     change_json(copy / "tokenizer.json", grow)
     name_in_manifest(copy, "tokenizer.json")
     with pytest.raises(UserError, match="the tokenizer has"):
-        load_artifact(copy)
+        load_run(copy)
 
 
 def test_unknown_manifest_key_is_refused(copy):
     change_json(copy / "manifest.json", lambda m: m.update(surprise=1))
     with pytest.raises(UserError, match="surprise"):
-        load_artifact(copy)
+        load_run(copy)
 
 
 def test_unfinished_run_says_how_to_go_on(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 
@@ -102,7 +103,7 @@ def test_r_drop_adds_the_divergence_of_two_passes(trainer):
     drops.model.load_state_dict(ready.model.state_dict())
     losses = []
     for weight in (1e-9, 2.0, 4.0):
-        drops.objective = drops.objective._replace(r_drop=weight)
+        drops.objective = dataclasses.replace(drops.objective, r_drop=weight)
         torch.manual_seed(0)
         losses.append(drops.compute_loss(drops.model.train(), dict(batch)).item())
     assert losses[1] - losses[0] > 1e-4

@@ -1,4 +1,4 @@
-"""How a command ends: log, exit status, one line for each error of the user."""
+"""Logging and exit status of a command; one line for each error of the user."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from typing import TextIO
 
 from smstune.errors import GateError, UserError
 
-#: Seconds that another rank leaves to rank 0 to report an error.
+#: Seconds that another rank waits for rank 0 to report an error.
 _RANK_0_SECONDS = 10
-#: How Rust and Python words in an error name the number of the system's error.
-_TOLD_NUMBER = re.compile(r"\(os error (\d+)\)|\[[Ee]rrno (\d+)\]")
-#: torch's words for a checkpoint that could not be written to its end.
+#: How error messages of Rust and Python give the system's error number.
+_ERROR_NUMBER = re.compile(r"\(os error (\d+)\)|\[[Ee]rrno (\d+)\]")
+#: torch's message for a checkpoint that was not written completely.
 _TORCH_POSITION = re.compile(r"unexpected pos \d+ vs \d+")
 
 
 def is_main_process() -> bool:
-    """Say whether this process writes: the only one, or the first that a launcher started."""
+    """Return whether this is the only process, or rank 0 of a launcher."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
     """Turn a command's body into a ``main(argv) -> exit status``.
 
-    Status 0: done. 2: the user can fix it, one line on stderr and no traceback. 3: a required
-    score or limit was missed. 130, 143: ended by Ctrl-C, by SIGTERM. A bug keeps its traceback
-    (status 1).
+    Status 0: done. 2: the user can fix it, with one line on stderr and no traceback. 3: a required
+    score or limit was missed. 130 and 143: ended by Ctrl-C and by SIGTERM. A bug keeps its
+    traceback (status 1).
     """
 
     @functools.wraps(body)
@@ -41,7 +41,7 @@ def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
         setup_logging()
         try:
             body(argv)
-            # What the buffer holds may not fit on the disk; at exit it is too late to say so.
+            # The buffered output may not fit on the disk; at exit it is too late to report it.
             if sys.stdout is not None:
                 sys.stdout.flush()
         except UserError as error:
@@ -50,8 +50,8 @@ def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
             _fail(str(error))
             return 3
         except BrokenPipeError:
-            # The reader of our output (``| head``) has gone: there is nobody to report to.
-            _give_up_output()
+            # The reader of our output (``| head``) has closed the pipe.
+            _discard_output()
             return 0
         except KeyboardInterrupt as error:
             if is_main_process():
@@ -65,15 +65,15 @@ def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
             try:
                 sys.stdout.flush()
             except (AttributeError, OSError):
-                _give_up_output()
+                _discard_output()
             return status
         return 0
 
     return main
 
 
-def _give_up_output() -> None:
-    """Let what standard output still holds go nowhere, or Python would fail on it at its end."""
+def _discard_output() -> None:
+    """Discard buffered output, on which Python would otherwise fail at exit."""
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -93,36 +93,36 @@ def _report(message: str) -> None:
 
 
 def explain_system_error(error: Exception) -> str | None:
-    """Say what a user can do about a full disk, a missing file and the like; ``None`` for a bug."""
+    """Return advice on a full disk, a missing file and the like, ``None`` for a bug."""
     number = error.errno if isinstance(error, OSError) else None
-    # safetensors, and what wraps an error of the system, give its number in words of their own.
-    if number is None and (told := _TOLD_NUMBER.search(str(error))):
-        number = int(told[1] or told[2])
-    # torch.save gives none, and finds a short write only as a position that is not where it was.
+    # safetensors and other wrappers give the system's error number only in their message.
+    if number is None and (match := _ERROR_NUMBER.search(str(error))):
+        number = int(match[1] or match[2])
+    # torch.save gives no number, and reports a short write only as an unexpected position.
     if "PytorchStreamWriter failed" in str(error) or _TORCH_POSITION.search(str(error)):
         number = errno.ENOSPC
-    where = f" at {error.filename}" if isinstance(error, OSError) and error.filename else ""
+    location = f" at {error.filename}" if isinstance(error, OSError) and error.filename else ""
     advice = {
         errno.ENOSPC: "no space left on the device: free some or write elsewhere; "
-        "files already complete were kept",
-        errno.EFBIG: "the file would be larger than is allowed: raise the limit (`ulimit -f`) or "
-        "write to another file system",
+        "complete files were kept",
+        errno.EFBIG: "the file would exceed the size limit: raise it (`ulimit -f`) or write to "
+        "another file system",
         errno.EDQUOT: "disk quota exceeded: free some space or write elsewhere",
         errno.ENOENT: "no such file or folder: check the path",
-        errno.EACCES: "permission denied: check the rights of this path",
+        errno.EACCES: "permission denied: check the permissions of this path",
         errno.EROFS: "the file system is read-only: write elsewhere",
         errno.EISDIR: "expected a file and found a folder",
         errno.ENOTDIR: "expected a folder and found a file",
         errno.ENAMETOOLONG: "the name is too long for this file system: choose a shorter one",
         errno.EBADF: "a stream is closed or open for the other direction: check the redirections",
-        errno.EIO: "the device reports an error: check it, or write elsewhere",
-        errno.ELOOP: "too many symbolic links: the path runs in a circle",
+        errno.EIO: "the device reported an error: check it, or write elsewhere",
+        errno.ELOOP: "too many symbolic links: the links form a loop",
     }.get(number or 0)
-    return None if advice is None else f"{advice}{where}"
+    return None if advice is None else f"{advice}{location}"
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Writes a record to stderr as a line of its own, above a progress bar if there is one."""
+    """Writes each record to stderr on its own line, above the progress bar if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if "tqdm" not in sys.modules:
@@ -135,9 +135,9 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 
 def setup_logging() -> None:
-    """Send our log to stderr, one line a record, and keep the libraries to errors.
+    """Send our log to stderr, one line per record, and silence libraries except for errors.
 
-    Of several processes only the first speaks.
+    Of several processes only rank 0 logs.
     """
     handler = _Handler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
@@ -150,14 +150,14 @@ def setup_logging() -> None:
 
 
 def set_verbosity(*, quiet: bool = False, verbose: bool = False) -> None:
-    """Choose what the log holds: our progress and warnings, warnings alone, or all of everybody."""
-    ours = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
-    logging.getLogger("smstune").setLevel(ours)
+    """Log our progress and warnings, only warnings, or everything including the libraries."""
+    our_level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    logging.getLogger("smstune").setLevel(our_level)
     logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
-    # What libraries tell a developer by the module `warnings` is nothing that a user can act on.
+    # Users cannot act on what libraries tell developers through the module `warnings`.
     logging.getLogger("py.warnings").setLevel(logging.INFO if verbose else logging.ERROR)
     library_level = "info" if verbose else "error"
     for library in ("transformers", "datasets"):
-        # The variable is read when the library is imported; in a notebook it may be already.
+        # The library reads the variable when imported; in a notebook it may already be.
         os.environ[f"{library.upper()}_VERBOSITY"] = library_level
         logging.getLogger(library).setLevel(library_level.upper())

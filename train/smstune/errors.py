@@ -1,18 +1,18 @@
-"""The errors that end a command with a status of their own."""
+"""Errors that end a command with their own exit status."""
 
 from __future__ import annotations
 
 
 class UserError(ValueError):
-    """An error the user can fix: names the problem, what was found, and the fix."""
+    """An error that the user can fix; the message names the problem and the fix."""
 
 
 class GateError(Exception):
-    """A required score or limit that was missed: says which, and what was found."""
+    """A required score or limit was missed; the message names it and the actual value."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """Stopped by a signal after all work was saved; ``signal`` is its number."""
+    """A signal stopped the command after all work was saved; ``signal`` is its number."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def how_to_install(extra: str) -> str:
-    """Return what installs an extra of smstune, which is on no package index yet."""
+    """Return how to install an extra of smstune, which is not on a package index yet."""
     return (
         f"in a checkout run pip install -c constraints.txt -e '.[{extra}]', with a wheel "
         f"pip install 'smstune-VERSION-py3-none-any.whl[{extra}]'"

@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all, and their hashes."""
+"""Writes files and folders atomically; hashes and JSON."""
 
 from __future__ import annotations
 
@@ -13,29 +13,28 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
-from typing import Any
 
 from smstune.errors import UserError
 
-#: The end of a scratch folder's name; no other program's folder is taken for a leftover of ours.
+#: Suffix of our scratch folders, to tell them from other programs' folders.
 SCRATCH_SUFFIX = ".smstune-tmp"
-#: What the kernel calls streams that are open already: a name for them cannot be replaced.
+#: Paths of streams that are already open, which cannot be replaced.
 _OPEN_STREAM = re.compile(r"/dev/(?:stdin|stdout|stderr|fd/\d+)|/proc/(?:self|\d+)/fd/\d+")
 
 
 @contextmanager
 def folder_written_whole(target: Path) -> Iterator[Path]:
-    """Give a fresh folder that takes the place of ``target`` only when the block succeeds.
+    """Give an empty folder that replaces ``target`` only if the block succeeds.
 
-    It lies beside ``target``, or beside what a link of that name points to. What a killed process
-    left there is removed first. Files and folders reach the disk before the new name does, and
-    have the modes that the umask asks for, whatever wrote them.
+    It is created beside ``target``, or beside the target of a link of that name, after removing
+    leftovers of killed processes. Files and folders are synced to disk before the rename, and get
+    the modes of the umask.
 
     Raises:
         UserError: if ``target`` exists and is not an empty folder.
     """
     final = _followed(target)
-    # Before anything is refused: a kill right after the rename leaves a whole folder, and scratch.
+    # Before refusing a folder with content: a kill right after the rename leaves it and scratch.
     _remove_leftovers(final)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(
@@ -49,9 +48,9 @@ def folder_written_whole(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def file_written_whole(target: Path) -> Iterator[Path]:
-    """Give a path that takes the place of ``target`` only when the block succeeds.
+    """Give a path that replaces ``target`` only if the block succeeds.
 
-    As ``folder_written_whole`` does it. A pipe or a device is not replaced: it is the path.
+    Works like ``folder_written_whole``. For a pipe or a device the path is ``target`` itself.
     """
     if is_stream(target):
         yield target
@@ -64,7 +63,7 @@ def file_written_whole(target: Path) -> Iterator[Path]:
 
 
 def is_stream(path: Path) -> bool:
-    """Say whether ``path`` names a pipe, a device or an open stream, which is written as it is."""
+    """Return whether ``path`` is a pipe, a device or an open stream, which cannot be replaced."""
     if _OPEN_STREAM.fullmatch(str(path)):
         return True
     try:
@@ -75,10 +74,10 @@ def is_stream(path: Path) -> bool:
 
 
 def put_in_place(scratch: Path, target: Path) -> None:
-    """Give a whole file or folder its name; a power cut leaves what was there before, or this.
+    """Rename a complete file or folder so that a power cut leaves either the old or the new one.
 
-    The contents reach the disk first, with the modes that the umask asks for: some libraries write
-    files that only their owner can read. Both paths lie in one file system.
+    The contents are synced to disk first, and get the modes of the umask, because some libraries
+    write files that only their owner can read. Both paths must be in one file system.
     """
     mode = _file_mode(scratch.parent)
     paths = [scratch]
@@ -96,7 +95,7 @@ def put_in_place(scratch: Path, target: Path) -> None:
 
 
 def _followed(target: Path) -> Path:
-    """Return where a link, or a chain of them, points to; the folder that holds it is made."""
+    """Return the path without symbolic links; create its parent folder."""
     final = Path(os.path.realpath(target))
     final.parent.mkdir(parents=True, exist_ok=True)
     return final
@@ -104,19 +103,19 @@ def _followed(target: Path) -> Path:
 
 @contextmanager
 def _scratch_folder(final: Path) -> Iterator[Path]:
-    """Give an empty folder for the content of ``final``, in a hidden one beside it.
+    """Give an empty folder for the content of ``final``, inside a hidden folder beside it.
 
-    The hidden one is its owner's alone and locked while we live; unlocked ones are leftovers.
+    The hidden folder is private and locked while this process lives; unlocked ones are leftovers.
     """
     while True:
         holder = Path(mkdtemp(prefix=f".{final.name}-", suffix=SCRATCH_SUFFIX, dir=final.parent))
         lock = os.open(holder, os.O_RDONLY)
-        # A file system without locks does without: nothing there is taken for a leftover.
+        # On a file system without locks, nothing is ever taken for a leftover.
         with suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX)
         if holder.exists():
             break
-        # Another process took it for a leftover in the moment before it was locked.
+        # Another process removed it as a leftover just before it was locked.
         os.close(lock)
     try:
         scratch = holder / "new"
@@ -128,7 +127,7 @@ def _scratch_folder(final: Path) -> Iterator[Path]:
 
 
 def _remove_leftovers(final: Path) -> None:
-    """Remove the scratch folders of processes that were killed while they wrote ``final``."""
+    """Remove the scratch folders of processes that were killed while writing ``final``."""
     with os.scandir(final.parent) as entries:
         leftovers = [
             entry.path
@@ -146,7 +145,7 @@ def _remove_leftovers(final: Path) -> None:
 
 
 def _file_mode(folder: Path) -> int:
-    """Return the mode that a new file has, by the umask."""
+    """Return the mode of a new file under the umask."""
     probe = folder / f".mode-{os.getpid()}{SCRATCH_SUFFIX}"
     probe.touch()
     try:
@@ -156,7 +155,7 @@ def _file_mode(folder: Path) -> int:
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Sync a file, or the entries of a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -164,22 +163,22 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def json_text(value: Any) -> str:  # noqa: ANN401
-    """Return ``value`` as indented JSON with a line break at its end, Chinese as it is.
+def json_text(content: object) -> str:
+    """Return ``content`` as indented JSON with a final line break, with Chinese unescaped.
 
     Raises:
-        ValueError: if it holds NaN or infinity, which JSON has no words for.
+        ValueError: if it contains NaN or infinity, which JSON cannot represent.
     """
-    return json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    return json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
 
-def write_json(path: Path, value: Any) -> None:  # noqa: ANN401
-    """Write ``value`` as JSON into a file, whole or not at all."""
+def write_json(path: Path, content: object) -> None:
+    """Write ``content`` as JSON into a file, atomically."""
     with file_written_whole(path) as scratch:
-        scratch.write_text(json_text(value), "utf-8")
+        scratch.write_text(json_text(content), "utf-8")
 
 
 def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

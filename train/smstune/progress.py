@@ -1,4 +1,4 @@
-"""One line that says how far a stage has come: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a stage: a bar on a terminal, log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-Item = TypeVar("Item")
+Element = TypeVar("Element")
 
-#: Seconds between two plain lines of one stage.
+#: Seconds between two log lines of one stage.
 _PLAIN_INTERVAL = 30.0
 _BAR = "{desc}: {n_fmt}/{total_fmt}{unit}, {rate_noinv_fmt}, {remaining} left{postfix}"
 _BAR_WITHOUT_TOTAL = "{desc}: {n_fmt}{unit}, {rate_noinv_fmt}{postfix}"
@@ -23,12 +23,12 @@ logger = logging.getLogger(__name__)
 
 
 class Progress:
-    """How far a stage has come, on stderr; ``total`` is the number of its units, where known.
+    """Shows the progress of a stage on stderr; ``total`` is the number of its units, if known.
 
-    Units that an earlier run has done, ``already``, do not count for the rate.
+    Units that an earlier run completed (``already``) do not count for the rate.
 
-    A terminal shows one line that is rewritten, with rate and time left. Elsewhere a line is
-    logged every half minute, and one at the end. With ``--quiet`` neither appears.
+    A terminal shows one line with rate and remaining time. Elsewhere a line is logged every half
+    minute and at the end. With ``--quiet`` neither appears.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Progress:
     def __enter__(self) -> Self:
         self._started = self._last = time.monotonic()
         if sys.stderr.isatty() and logger.isEnabledFor(logging.INFO):
-            # Takes some hundredths of a second, which a command without a stage need not spend.
+            # Importing takes some hundredths of a second, which not every command needs.
             from tqdm import tqdm
 
             self._bar = tqdm(
@@ -79,7 +79,7 @@ class Progress:
             self._log(self._plain())
 
     def say(self, note: str) -> None:
-        """Show ``note`` behind the numbers, such as the current loss."""
+        """Show ``note``, such as the current loss, after the numbers."""
         self.note = note
         if self._bar is not None:
             self._bar.set_postfix_str(note, refresh=False)
@@ -89,24 +89,24 @@ class Progress:
 
     def _plain(self) -> str:
         rate = (self.done - self._already) / self._seconds()
-        parts = [f"{self.done:,} {self.unit}", f"{rate:,.1f} {self.unit}/s"]
+        phrases = [f"{self.done:,} {self.unit}", f"{rate:,.1f} {self.unit}/s"]
         if self.total:
-            parts[0] = f"{self.done:,} of {self.total:,} {self.unit}"
+            phrases[0] = f"{self.done:,} of {self.total:,} {self.unit}"
             left = max(self.total - self.done, 0) / rate if rate else 0.0
-            parts.append(f"{_duration(left)} left")
-        return ", ".join([*parts, self.note] if self.note else parts)
+            phrases.append(f"{_duration(left)} left")
+        return ", ".join([*phrases, self.note] if self.note else phrases)
 
     def _log(self, text: str) -> None:
         logger.info("%s: %s", self.stage, text)
 
 
 def progress(
-    items: Iterable[Item], stage: str, total: int | None = None, unit: str = "messages"
-) -> Iterator[Item]:
-    """Yield ``items`` and show how many have been taken."""
+    elements: Iterable[Element], stage: str, total: int | None = None, unit: str = "messages"
+) -> Iterator[Element]:
+    """Yield ``elements`` and show how many have been consumed."""
     with Progress(stage, total, unit) as shown:
-        for item in items:
-            yield item
+        for element in elements:
+            yield element
             shown.update()
 
 

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from smstune.data.public import download as download_module
 from smstune.data.public.download import download, require_safe_address
 from smstune.errors import UserError
 
@@ -146,7 +147,7 @@ def test_body_cut_off_is_resumed_by_range(tmp_path):
 
 def test_part_is_kept_on_failure_and_resumed_by_the_next_run(tmp_path):
     with serving(Answer(cut=70_000), Answer(status=503)) as server:
-        with pytest.raises(UserError, match=r"503.*70000 bytes were kept"):
+        with pytest.raises(UserError, match=r"503.*70000 bytes are kept"):
             download(server.url, tmp_path / "set.zip", sha256=SHA256, **QUICK)
         assert not (tmp_path / "set.zip").exists()
         assert (tmp_path / "set.zip.part").read_bytes() == BODY[:70_000]
@@ -272,26 +273,27 @@ def test_server_that_is_not_there_is_told(tmp_path):
 
 # The first one says its size and is refused by it: no byte of its body ever comes.
 @pytest.mark.parametrize("answer", [Answer(cut=0, stall=True), Answer(length=False)])
-def test_file_over_the_limit_is_refused(tmp_path, answer):
+def test_file_over_the_limit_is_refused(tmp_path, answer, monkeypatch):
+    monkeypatch.setattr(download_module, "MAX_BYTES", 100_000)
     with (
         serving(answer) as server,
         pytest.raises(UserError, match="at most 100000 bytes"),
     ):
-        download(server.url, tmp_path / "set.zip", max_bytes=100_000, **QUICK)
+        download(server.url, tmp_path / "set.zip", **QUICK)
     assert not (tmp_path / "set.zip").exists()
     assert not (tmp_path / "set.zip.part").exists()
 
 
 def test_file_that_does_not_fit_the_disk_is_refused_before_it_is_fetched(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=1000))
-    with serving(Answer()) as server, pytest.raises(UserError, match=r"200000 bytes .* too little"):
+    with serving(Answer()) as server, pytest.raises(UserError, match="free 200000 bytes on"):
         download(server.url, tmp_path / "set.zip", **QUICK)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_disk_that_fills_up_meanwhile_is_told(tmp_path):
     (tmp_path / "set.zip.part").symlink_to("/dev/full")
-    with serving(Answer()) as server, pytest.raises(UserError, match="too little on its disk"):
+    with serving(Answer()) as server, pytest.raises(UserError, match="free more on its disk"):
         download(server.url, tmp_path / "set.zip", **QUICK)
     assert len(server.seen) == 1
 

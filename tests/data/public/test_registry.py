@@ -179,10 +179,10 @@ def test_allowed_set_needs_no_acceptance(tmp_path):
 
 def test_terms_for_the_manifest_are_plain_values():
     terms = REGISTRY["chifraud"].terms()
-    assert terms["name"] == "chifraud"
-    assert terms["commercial_use"] == "no"
-    assert "CC BY-NC" in terms["licence"]
-    assert "COLING 2025" in terms["citation"]
+    assert terms.name == "chifraud"
+    assert terms.commercial_use == "no"
+    assert "CC BY-NC" in terms.licence
+    assert "COLING 2025" in terms.citation
 
 
 def test_nothing_is_fetched_before_terms_are_accepted(tmp_path):
@@ -259,7 +259,7 @@ def test_set_that_cannot_be_downloaded_says_how_to_get_it(tmp_path, name):
     item = REGISTRY[name]
     with pytest.raises(UserError, match=f"get it from .* {item.format}:PATH") as caught:
         download_set(item, tmp_path, accepted=[name])
-    assert (item.home or "whoever") in str(caught.value)
+    assert (item.home or "its owner") in str(caught.value)
 
 
 def test_zip_bomb_is_refused_by_size_and_by_ratio(tmp_path):

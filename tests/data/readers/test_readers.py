@@ -169,7 +169,7 @@ def test_files_of_different_encodings_in_one_folder(tmp_path):
     [
         ("nowhere.csv", "nothing at nowhere.csv"),
         ("fbs:nowhere", "folder of FBS"),
-        ("csv:nowhere.csv", "found none at nowhere.csv"),
+        ("csv:nowhere.csv", "no file at nowhere.csv"),
         ("no-such-owner/no-such-set", "HF_ENDPOINT"),
     ],
 )
@@ -183,7 +183,7 @@ def test_missing_input_is_told(spec, expected):
     [
         ("a.csv", b"", "empty file"),
         ("a.csv", b"message,label\nx,y\n", "expected column text .* found message, label"),
-        ("a.parquet", b"PAR1 no parquet", "broken one"),
+        ("a.parquet", b"PAR1 no parquet", "not a readable parquet file"),
         ("a.doc", b"x", "expected a source of"),
     ],
 )

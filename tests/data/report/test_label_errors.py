@@ -159,10 +159,12 @@ def test_texts_are_masked_and_cut(tmp_path):
     for row in wrong:
         texts[row] = f"请致电13800138000，{texts[row]}" + "，详情请咨询" * 20
     suspects = find_label_errors(texts, noisy, groups, NAMES)
-    write_suspects(tmp_path / "suspects.jsonl", suspects)
+    write_suspects(tmp_path / "suspects.jsonl", suspects, np.array([0, 150, 170]))
     written = (tmp_path / "suspects.jsonl").read_text("utf-8")
     rows = [json.loads(line) for line in written.splitlines()]
-    assert [row["row"] for row in rows] == [suspect.row for suspect in suspects]
+    starts = {"train": 0, "validation": 150, "test": 170}
+    assert [starts[row["split"]] + row["row"] for row in rows] == [s.row for s in suspects]
+    assert all(row["row"] >= 0 for row in rows)
     assert "13800138000" not in written
     assert "请致电[PHONE]" in written
     assert max(len(row["text"]) for row in rows) == 120

@@ -147,7 +147,7 @@ def test_unusable_rows_of_a_test_set_are_listed_and_told(tmp_path, plain, capsys
         ("", [], "found an empty file"),
         ("text,label\n", [], "expected usable messages in the test set"),
         ("text,label\n,a\n", [], "expected usable messages in the test set"),
-        ("text,label\n你好吗,c\n", [], "found c there only"),
+        ("text,label\n你好吗,c\n", [], "no message to train on: c."),
         ("text,label\n你好吗,a\n", ["--split", "random"], "expected --split group with --test"),
         ("text,label\n你好吗,a\n", ["--test", "{fixed}"], "twice: name it once"),
         ("text,label\n你好吗,a\n", ["{fixed}"], "twice: name it once"),
@@ -202,7 +202,7 @@ def test_each_fold_is_a_prepared_folder_and_each_message_is_tested_once(tmp_path
         (["--split", "folds", "--folds", "2"], "expected at least 3 folds"),
         (["--split", "folds", "--folds", "500"], "ask for fewer folds"),
         (["--folds", "3"], "expected --folds with --split folds"),
-        (["--split", "folds", "--find-label-errors"], "found --split folds"),
+        (["--split", "folds", "--find-label-errors"], "needs one prepared folder"),
     ],
 )
 def test_folds_that_cannot_be_made_are_told(tmp_path, plain, capsys, arguments, expected):

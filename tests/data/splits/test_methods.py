@@ -20,6 +20,7 @@ from smstune.data.splits.methods import (
     split_by_time,
 )
 from smstune.errors import UserError
+from smstune.inference.origin import Contamination
 from smstune.tables.times import read_time
 
 
@@ -88,8 +89,8 @@ def test_contamination_counts_exact_and_near():
         "恭喜您获得本店周年庆抽奖资格",
         "明天上午九点开家长会",
     ]
-    assert contamination(test, train) == {"exact": 0.25, "near": 0.5}
-    assert contamination([], train) == {"exact": 0.0, "near": 0.0}
+    assert contamination(test, train) == Contamination(exact=0.25, near=0.5)
+    assert contamination([], train) == Contamination(exact=0.0, near=0.0)
 
 
 @settings(max_examples=60)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smstune.deploy.audit import audit as audit_module
-from smstune.deploy.audit.recipients import RecipientDays, read_moment
+from smstune.deploy.audit.recipients import Moment, RecipientDays, read_moment
 from smstune.deploy.audit.rules import has_signature, has_variants, load_rules, text_hits
 from smstune.inference.classifier import SmsClassifier
 
@@ -117,7 +117,7 @@ def test_plain_text_has_no_variants(text):
 )
 def test_times_are_read_as_china_s(value, day, hour):
     days = (datetime.fromisoformat(day) - datetime(1970, 1, 1)).days
-    assert read_moment(value) == (days, hour)
+    assert read_moment(value) == Moment(days, hour)
 
 
 @pytest.mark.parametrize(
@@ -141,21 +141,21 @@ def test_counts_are_those_of_a_plain_count(sent):
         )
         for who, _ in sent
     }
-    found = counted.summary(3)
-    assert found["recipients"] == len(windows)
-    assert found["recipient_days"] == len(days)
-    assert found["a_day"]["most"] == max(days.values())
-    assert found["a_day"]["over"] == sum(n > 3 for n in days.values())
-    assert found["three_days"]["most"] == max(windows.values())
-    assert found["three_days"]["over"] == sum(n > 3 for n in windows.values())
-    assert sum(found["three_days"]["distribution"].values()) == len(windows)
+    counts = counted.summary(3)
+    assert counts.recipients == len(windows)
+    assert counts.recipient_days == len(days)
+    assert counts.a_day.most == max(days.values())
+    assert counts.a_day.over == sum(n > 3 for n in days.values())
+    assert counts.three_days.most == max(windows.values())
+    assert counts.three_days.over == sum(n > 3 for n in windows.values())
+    assert sum(counts.three_days.distribution.values()) == len(windows)
 
 
 def test_a_number_is_one_recipient_however_it_is_written():
     counted = RecipientDays()
     for number in ("13000000000", "+8613000000000", "+86 130-0000-0000", "008613000000000"):
         counted.add(number, 1)
-    assert counted.summary(3)["a_day"]["most"] == 4
+    assert counted.summary(3).a_day.most == 4
 
 
 @pytest.fixture(scope="module")
@@ -245,14 +245,14 @@ def test_page_says_what_was_found_and_what_it_is_not(finished_run, learned_run, 
     assert "没有测试集上的评测结果" in page
     assert "销量第一，咨询[PHONE]" in page
     assert "《广告法》第九条第三项" in page
-    assert "输入没有这一栏：收件人、时间" in page
+    assert "输入文件缺少以下列：收件人、时间" in page
     assert "http" not in page.replace("http://www.w3.org", "")
     shutil.rmtree(tmp_path / "audit")
     assert run("eval", evaluated) == 0
     _, result, _ = inspect(evaluated, tmp_path, [(text,)], *argv, header=("text",))
     # All labels count as marketing here, so the run is never wrong about it.
     assert result["model"]["precision"] == result["model"]["recall"] == 1
-    assert "约 100.0 条真是营销" in (tmp_path / "audit/audit.html").read_text("utf-8")
+    assert "约有 100.0 条确为营销" in (tmp_path / "audit/audit.html").read_text("utf-8")
 
 
 def test_rows_that_cannot_be_read_are_set_aside(learned_run, texts, tmp_path):
@@ -311,7 +311,7 @@ def test_shares_above_their_limit_end_with_status_3(learned_run, texts, tmp_path
         (("--rules", "rules.yaml"), "rules.nigth"),
     ],
 )
-def test_what_the_user_can_mend(learned_run, tmp_path, monkeypatch, capsys, argv, told):
+def test_what_the_user_can_fix(learned_run, tmp_path, monkeypatch, capsys, argv, told):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rules.yaml").write_text("rules: {nigth: {from_hour: 21}}\n", "utf-8")
     status, result, _ = inspect(learned_run, tmp_path, [(GOOD, "1", "2", NOON, "是")], *argv)
@@ -339,8 +339,8 @@ def test_input_without_a_message(learned_run, tmp_path, capsys, content):
     [
         ("marketing: []", "marketing"),
         ("rules: {night: {from_hour: '22:00'}}", "rules.night.from_hour"),
-        ("rules: {absolute_claim: {words: ['(']}}", "no regular expression"),
-        ("rules: {absolute_claim: {words: ['a*']}}", "is found in every text"),
+        ("rules: {absolute_claim: {words: ['(']}}", "invalid regular expression"),
+        ("rules: {absolute_claim: {words: ['a*']}}", "matches every text"),
         ("rules: {night: {how: '{until}'}}", "no such value of the rule"),
         ("rules: [night]", "a mapping for each rule"),
         ("rule: {}", "rule: unknown key: did you mean rules?"),

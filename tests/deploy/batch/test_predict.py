@@ -125,7 +125,7 @@ def test_jsonl_with_broken_lines(finished_run, tmp_path):
         "",
         "no JSON",
         "expected a JSON object, found list",
-        "the message is no text but int",
+        "the message is not text but int",
         "empty message",
     ]
 
@@ -147,7 +147,7 @@ ODD_LINES = [
         f'{{"text": "你好", "mixed": NaN, "deep": {"[" * 99}1{"]" * 99}}}',
         "a number that is not finite",
     ),
-    ('{"text": ["你好"], "id": {"a": 1}}', "the message is no text but list"),
+    ('{"text": ["你好"], "id": {"a": 1}}', "the message is not text but list"),
 ]
 
 
@@ -251,7 +251,7 @@ def test_a_closed_stream_is_told_in_one_line(finished_run, monkeypatch, capsys, 
     monkeypatch.setattr(sys, "stdin", io.StringIO("你好\n"))
     monkeypatch.setattr(sys, closed, None)
     assert run("predict", finished_run, "-", "-") == 2
-    assert "found it closed" in capsys.readouterr().err.splitlines()[-1]
+    assert " is closed: " in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_an_output_that_is_a_pipe_or_a_link(finished_run, tmp_path):
@@ -275,10 +275,10 @@ def test_an_output_that_is_a_pipe_or_a_link(finished_run, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "output", "expected"),
     [
-        ("nowhere.csv", None, "out.csv", "found none at"),
+        ("nowhere.csv", None, "out.csv", "no file at"),
         ("in.csv", b"", "out.csv", "empty file"),
         ("in.csv", b"message\nx\n", "out.csv", "expected column text in"),
-        ("in.parquet", b"PAR1broken", "out.csv", "broken one"),
+        ("in.parquet", b"PAR1broken", "out.csv", "not a readable parquet file"),
         ("in.doc", b"x", "out.csv", "as input"),
         ("in.txt", b"x\n", "out.doc", "as output"),
     ],

@@ -136,7 +136,10 @@ def test_killed_and_started_again_leaves_the_file_of_an_untouched_run(
         with monkeypatch.context() as patch:
             scoring_child.send_after(parts, name, patch.setattr)
             assert run("predict", finished_run, source, output) == status
-        assert f"{parts * 8} rows are scored: the same command goes" in capsys.readouterr().err
+        assert (
+            f"{parts * 8} rows are scored: run the same command to resume"
+            in capsys.readouterr().err
+        )
     assert not output.exists()
 
     scored.clear()
@@ -145,7 +148,7 @@ def test_killed_and_started_again_leaves_the_file_of_an_untouched_run(
     assert 0 < len(scored) < everything / 2
     # What an earlier start scored is known to this one, copies of it included.
     assert not set(scored) & {preprocess(row["text"], mask=True) for row in rows[:48]}
-    assert "starting anew" not in capsys.readouterr().err
+    assert "starting over" not in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == {source.name, output.name, untouched.name}
 
 
@@ -169,7 +172,7 @@ def test_another_input_run_or_option_starts_anew(
     else:
         options = ["--precision", "bf16"]
     assert run("predict", model, source, output, *options) == 0
-    assert "changed since the last start: starting anew" in capsys.readouterr().err
+    assert "changed since the last start: starting over" in capsys.readouterr().err
     assert run("predict", model, source, tmp_path / "untouched.jsonl", *options) == 0
     assert output.read_bytes() == (tmp_path / "untouched.jsonl").read_bytes()
     assert len(scored) == 2 * len(set(scored))
@@ -280,9 +283,9 @@ def test_a_table_has_the_columns_of_all_rows(finished_run, tmp_path, small_chunk
             "in.csv.gz",
             gzip.compress(b"text\n" + b"x,\n" * 9000, mtime=0)[:-20],
             "out.csv",
-            "broken one",
+            "is not a complete",
         ),
-        ("in.jsonl.zst", b"no zst", "out.csv", "broken one"),
+        ("in.jsonl.zst", b"no zst", "out.csv", "is not a complete"),
         ("in.txt.gz", gzip.compress(b"", mtime=0), "out.csv", "empty file"),
         ("in.csv", b"text\n", "out.parquet", "found no row"),
         ("in.parquet.gz", b"x", "out.csv", "as input"),
@@ -308,7 +311,7 @@ def test_output_where_nothing_can_be_written(finished_run, tmp_path, scored, cap
     assert "expected a folder and found a file" in capsys.readouterr().err
     (tmp_path / ".out.jsonl.parts").touch()
     assert run("predict", finished_run, source, tmp_path / "out.jsonl") == 2
-    assert "found the file" in capsys.readouterr().err
+    assert "which is a file: remove it" in capsys.readouterr().err
     assert scored == []
 
 

@@ -378,21 +378,21 @@ def split_at_random(folder):
 
 
 GATES = [
-    (plant_phone, "found PHONE in tokenizer_config.json"),
-    (plant_phone_as_number, "found PHONE in tokenizer_config.json"),
-    (plant_phone_in_the_vocabulary, "found PHONE in tokenizer.json"),
-    (plant_code, "found auto_map in tokenizer_config.json"),
-    (plant_chat_template, "found chat_template in tokenizer_config.json"),
-    (plant_pickle_as_a_graph, "onnx/model.onnx is no onnx file"),
-    (plant_phone_in_a_graph, "found PHONE in onnx/model.onnx"),
-    (plant_phone_in_a_graph_s_tensor, "found PHONE in onnx/model.onnx"),
-    (plant_weights_beside_a_graph, "expected the weights within onnx/model.onnx"),
+    (plant_phone, "(PHONE) in tokenizer_config.json"),
+    (plant_phone_as_number, "(PHONE) in tokenizer_config.json"),
+    (plant_phone_in_the_vocabulary, "(PHONE) in tokenizer.json"),
+    (plant_code, "tokenizer_config.json has auto_map"),
+    (plant_chat_template, "tokenizer_config.json has chat_template"),
+    (plant_pickle_as_a_graph, "onnx/model.onnx is not an onnx file"),
+    (plant_phone_in_a_graph, "(PHONE) in onnx/model.onnx"),
+    (plant_phone_in_a_graph_s_tensor, "(PHONE) in onnx/model.onnx"),
+    (plant_weights_beside_a_graph, "onnx/model.onnx keeps its weights in another file"),
     (damage_a_graph, "onnx/model.onnx is not the file that the manifest names"),
     (name_another_graph, "onnx/model.onnx is not the file that onnx/export.json names"),
-    (plant_phone_in_the_metadata, "found PHONE in model.safetensors"),
-    (plant_phone_in_a_tensor_s_name, "found PHONE in model.safetensors"),
+    (plant_phone_in_the_metadata, "(PHONE) in model.safetensors"),
+    (plant_phone_in_a_tensor_s_name, "(PHONE) in model.safetensors"),
     (plant_phone_among_n_grams, "linear.safetensors: expected a linear model"),
-    (link_to_a_key, "found vocab.txt as a link"),
+    (link_to_a_key, "vocab.txt is a link"),
     (keep_personal_information, "--allow-unmasked"),
     (tamper_weights, "model.safetensors is not the file that the manifest names"),
     (tamper_evaluation, "an evaluation of this calibration"),
@@ -486,7 +486,7 @@ TERMS = {
 @pytest.mark.parametrize(
     ("terms", "said"),
     [
-        (None, "where the data come from is not known"),
+        (None, "the origin of the data is unknown"),
         ([], "messages: a file of your own"),
         ([TERMS | {"commercial_use": "unclear"}], "unclear. None stated."),
         ([TERMS | {"commercial_use": "no"}], "no commercial use. None stated."),
@@ -523,7 +523,7 @@ def test_a_revision_is_the_one_asked_for(hub, copy):
     assert run("eval", copy, "--calibrate", "evaluation.bootstrap_samples=20") == 0
     assert publish(copy) == 0
     points = [
-        SmsClassifier.from_pretrained(REPO, revision=revision).artifact.manifest.calibration
+        SmsClassifier.from_pretrained(REPO, revision=revision).run.manifest.calibration
         for revision in (first, None)
     ]
     assert points[0] != points[1]
@@ -534,7 +534,7 @@ def test_a_revision_is_the_one_asked_for(hub, copy):
 def test_only_what_loading_reads_is_fetched(hub, evaluated_run, tmp_path):
     assert publish(evaluated_run) == 0
     hub.repositories[REPO].commits[-1][1]["pytorch_model.bin"] = b"x"
-    path = SmsClassifier.from_pretrained(REPO).artifact.path
+    path = SmsClassifier.from_pretrained(REPO).run.path
     assert not (path / "pytorch_model.bin").exists()
     assert not (path / "README.md").exists()
     assert tmp_path in path.parents

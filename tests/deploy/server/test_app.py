@@ -99,7 +99,7 @@ def test_an_explanation_adds_up(served):
 @pytest.mark.parametrize(
     ("body", "expected", "found"),
     [
-        (b'{"texts": [', "a body of JSON", "none at character 11"),
+        (b'{"texts": [', "a body of JSON", "invalid JSON at character 11"),
         (b"", "Field required", "no body"),
         (b"[1]", "dictionary", "list at body"),
         (b"{}", "exactly one of text and texts", "body"),
@@ -110,7 +110,7 @@ def test_an_explanation_adds_up(served):
         (b"[" * 100_000, "knows", "parsing the body"),
     ],
 )
-def test_useless_bodies_are_told_what_was_expected(served, body, expected, found):
+def test_useless_bodies_get_an_explanation(served, body, expected, found):
     headers = {"Content-Type": "application/json"}
     response = served.client.post("/v1/classify", content=body, headers=headers)
     told = problem(response, 400 if body[:2] == b"[[" else 422)
@@ -250,10 +250,13 @@ def test_page_asks_for_nothing_from_outside(served):
     [
         (["--host", "0.0.0.0"], "SMSTUNE_API_KEY"),
         (["--host", "::"], "SMSTUNE_API_KEY"),
-        (["--host", "nowhere.invalid"], "choose another by --host"),
-        (["--port", "70000"], "choose another by --host and --port"),
+        (["--host", "nowhere.invalid"], "choose another with --host"),
+        (["--port", "70000"], "choose another with --host and --port"),
         (["--port", "0", "serve.max_message=2"], "did you mean serve.max_messages"),
-        (["--port", "0", "serve.queue_messages=100"], "max_messages or more"),
+        (
+            ["--port", "0", "serve.queue_messages=100"],
+            "queue_messages must be at least max_messages",
+        ),
         (["--port", "0", "training.seed=1"], "nothing else of a finished run"),
     ],
 )
@@ -283,6 +286,6 @@ def test_without_the_extra(learned_run, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert run("serve", learned_run) == 2
     assert (
-        "found no uvicorn: in a checkout run pip install -c constraints.txt -e '.[serve]'"
-        in capsys.readouterr().err
+        "the server needs the package uvicorn: in a checkout run pip install -c constraints.txt "
+        "-e '.[serve]'" in capsys.readouterr().err
     )

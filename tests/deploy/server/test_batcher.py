@@ -68,7 +68,7 @@ def test_stop_finishes_what_was_taken(served, number):
         end = time.monotonic() + 5
         while (ready := served.client.get("/readyz")).status_code == 200:
             assert time.monotonic() < end
-        assert ready.json()["found"] == "one that stops"
+        assert ready.json()["found"] == "a server that is stopping"
         late = classify(served, 1)
         assert (late.status_code, late.json()["found"]) == (503, "a server that is stopping")
         assert late.headers["retry-after"] == "1"

@@ -88,7 +88,7 @@ def test_by_keyboard_alone(page, served):
     page.keyboard.press("Tab")
     assert focused(page) == "explain"
     page.keyboard.press("Enter")
-    shown.first.get_by_text("Red speaks for").wait_for()
+    shown.first.get_by_text("Red parts support").wait_for()
     found = served.client.post("/v1/explain", json={"text": texts[0]}).json()
     strongest = max(found["pieces"], key=lambda piece: abs(piece["score"] or 0))
     coloured = shown.first.locator("[title]").all()
@@ -103,14 +103,14 @@ def test_markup_in_a_message_is_text(page):
     page.get_by_text("1 message answered.").wait_for()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    page.get_by_text("Red speaks for").wait_for()
+    page.get_by_text("Red parts support").wait_for()
     assert page.locator(".message").inner_text().startswith("<img src=x onerror=")
     assert page.locator("img").count() == 0
     assert page.title() != "taken"
 
 
 def test_everything_has_a_name(page):
-    for name in ("Messages, one a line", "API key"):
+    for name in ("Messages, one per line", "API key"):
         assert page.get_by_label(name).count() == 1
     assert page.get_by_role("button", name="Classify").count() == 1
     assert page.get_by_role("status").count() == 1

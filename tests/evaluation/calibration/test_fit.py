@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from doors import TINY_OVERRIDES, run
+from evaluated_sets import two_labels
 from scipy.special import softmax
 from scipy.stats import binom
 from statsmodels.stats.proportion import proportion_confint
@@ -21,18 +22,17 @@ from smstune.evaluation.calibration.fit import (
     fit_weight,
 )
 from smstune.evaluation.calibration.operating_points import (
-    Scored,
     choose_operating_point,
     measure_point,
     needed,
     upper_bound,
 )
-from smstune.evaluation.labelled import Labelled
+from smstune.evaluation.evaluated import LabelledSet
 from smstune.evaluation.scores.metrics import headline
 from smstune.inference.decision import OperatingPoint, decide
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import load_manifest
-from smstune.inference.run import load_artifact
+from smstune.inference.run import load_run
 
 LABELS = LabelMap.from_names(("ad", "scam", "note"), ("ad", "bad", "note"))
 
@@ -90,6 +90,11 @@ def test_needed_is_the_smallest_set_that_can_show_a_rate():
         assert upper_bound(0, n, 0.95) <= rate < upper_bound(0, n - 1, 0.95)
 
 
+def chosen_point(section, evaluated):
+    """Return the point that guards the second label, of one checkpoint."""
+    return choose_operating_point("p", section, evaluated, [1], 1)
+
+
 POINT = {"labels": ["bad"], "confidence": 0.9}
 
 
@@ -104,7 +109,9 @@ def test_budget_is_kept_as_often_as_promised(budget):
     for _ in range(500):
         guarded = rng.uniform(size=1000) < 0.5
         scores = rng.normal(2.0 * guarded, 1)
-        point = choose_operating_point("p", section, Scored(scores, guarded, np.arange(1000)), 1)
+        point = choose_operating_point(
+            "p", section, two_labels(scores, guarded, np.arange(1000)), [1], 1
+        )
         if point.threshold is None:
             without += 1
             continue
@@ -142,7 +149,7 @@ def broken_promises(sets, checkpoints, compared):
     broken = 0
     for _ in range(sets):
         truth = rng.integers(0, 3, 450)
-        labelled = Labelled("validation", [""] * 450, truth, np.arange(450), {})
+        labelled = LabelledSet("validation", [""] * 450, truth, np.arange(450), {})
         tried = [noisy_logits(truth, rng) for _ in range(checkpoints)]
         best = max(tried, key=lambda logits: headline(truth, logits.argmax(1))["macro_f1"])
         calibration = fit_calibration(best, labelled, LABELS, section, compared)
@@ -165,9 +172,13 @@ def test_copies_of_a_campaign_are_not_taken_for_evidence():
     section = OperatingPointConfig(**POINT, max_false_positive_rate=0.05)
     guarded = np.arange(1000) < 500
     scores = np.where(guarded, 0.9, 0.1)
-    alone = choose_operating_point("p", section, Scored(scores, guarded, np.arange(1000)), 1)
+    alone = choose_operating_point(
+        "p", section, two_labels(scores, guarded, np.arange(1000)), [1], 1
+    )
     assert alone.threshold == 0.9
-    copies = choose_operating_point("p", section, Scored(scores, guarded, np.arange(1000) // 50), 1)
+    copies = choose_operating_point(
+        "p", section, two_labels(scores, guarded, np.arange(1000) // 50), [1], 1
+    )
     assert copies.threshold is None
     assert "takes 45 campaigns of the other labels without one hit, found 10" in copies.reason
 
@@ -179,47 +190,48 @@ def test_a_campaign_is_hit_by_its_worst_message():
     point = OperatingPoint(
         name="p", labels=["bad"], budget={}, confidence=0.95, threshold=0.5, review_from=0.25
     )
-    facts = measure_point(point, Scored(scores, guarded, groups), 0.95)
-    assert (facts["other_campaigns"], facts["hit_campaigns"]) == (2, 1)
-    assert facts["false_positive_rate"] == 0.5
-    assert facts["message_false_positive_rate"] == pytest.approx(1 / 3)
-    assert facts["recall"] == pytest.approx(2 / 3)
-    assert facts["recall_with_review"] == 1
-    assert (facts["review_share"], facts["review_guarded"]) == (pytest.approx(1 / 6), 1)
+    facts = measure_point(point, two_labels(scores, guarded, groups), [1], 0.95)
+    assert (facts.other_campaigns, facts.hit_campaigns) == (2, 1)
+    assert facts.false_positive_rate == 0.5
+    assert facts.message_false_positive_rate == pytest.approx(1 / 3)
+    assert facts.recall == pytest.approx(2 / 3)
+    assert facts.recall_with_review == 1
+    assert (facts.review_share, facts.review_guarded) == (pytest.approx(1 / 6), 1)
 
 
 def test_cost_weighs_a_hit_against_a_miss():
     rng = np.random.default_rng(0)
     guarded = np.arange(4000) < 2000
-    scored = Scored(rng.normal(2.0 * guarded, 1), guarded, np.arange(4000))
+    scored = two_labels(rng.normal(2.0 * guarded, 1), guarded, np.arange(4000))
     cheap, dear = (
-        choose_operating_point("p", OperatingPointConfig(**POINT, cost_ratio=ratio), scored, 1)
-        for ratio in (0.5, 20)
+        chosen_point(OperatingPointConfig(**POINT, cost_ratio=ratio), scored) for ratio in (0.5, 20)
     )
     # The best threshold of two normals of equal share: 1 + log(ratio) / 2.
     assert cheap.threshold == pytest.approx(1 + np.log(0.5) / 2, abs=0.4)
     assert dear.threshold == pytest.approx(1 + np.log(20) / 2, abs=0.4)
-    one_kind = Scored(scored.scores, np.ones(4000, bool), scored.groups)
-    point = choose_operating_point("p", OperatingPointConfig(**POINT, cost_ratio=1), one_kind, 1)
+    one_kind = two_labels(scored.score_of([1]), np.ones(4000, bool), scored.groups)
+    point = choose_operating_point(
+        "p", OperatingPointConfig(**POINT, cost_ratio=1), one_kind, [1], 1
+    )
     assert "one kind only" in point.reason
 
 
 def test_useless_scores_stop_nothing_and_say_so():
     rng = np.random.default_rng(0)
     guarded = np.arange(400) < 200
-    scored = Scored(rng.uniform(size=400), guarded, np.arange(400))
+    scored = two_labels(rng.uniform(size=400), guarded, np.arange(400))
     for budget, expected in (
         ({"min_precision": 0.99}, "the validation split is too small"),
         ({"min_precision": 0.9}, "too many mistakes among the"),
         ({"cost_ratio": 100}, "may cost more than stopping nothing"),
         ({"max_false_positive_rate": 0.001}, "takes 2,302 campaigns"),
     ):
-        point = choose_operating_point("p", OperatingPointConfig(**POINT, **budget), scored, 1)
+        point = chosen_point(OperatingPointConfig(**POINT, **budget), scored)
         assert point.threshold is None
         assert expected in point.reason
-    backwards = Scored(np.where(guarded, 0.1, 0.9), guarded, np.arange(400))
+    backwards = two_labels(np.where(guarded, 0.1, 0.9), guarded, np.arange(400))
     section = OperatingPointConfig(**POINT, max_false_positive_rate=0.1)
-    point = choose_operating_point("p", section, backwards, 1)
+    point = chosen_point(section, backwards)
     assert "nothing could be stopped" in point.reason
 
 
@@ -228,10 +240,12 @@ def test_review_band_keeps_its_share():
     rng = np.random.default_rng(0)
     guarded = np.arange(1000) < 500
     scores = rng.normal(2.0 * guarded, 1).round(2)
-    point = choose_operating_point("p", section, Scored(scores, guarded, np.arange(1000)), 1)
+    point = choose_operating_point(
+        "p", section, two_labels(scores, guarded, np.arange(1000)), [1], 1
+    )
     assert point.review_from < point.threshold
-    assert 0.08 < point.validation["review_share"] <= 0.1
-    assert point.validation["recall_with_review"] > point.validation["recall"]
+    assert 0.08 < point.validation.review_share <= 0.1
+    assert point.validation.recall_with_review > point.validation.recall
 
 
 def test_decision_is_the_strictest_of_all_points():
@@ -256,15 +270,15 @@ def test_everything_is_fitted_to_what_is_answered():
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 3, (3000, 3))
     truth = drawn(logits, rng)
-    labelled = Labelled("validation", [""] * 3000, truth, np.arange(3000), {})
+    labelled = LabelledSet("validation", [""] * 3000, truth, np.arange(3000), {})
     section = EvaluationConfig(operating_points={"a": {**POINT, "max_false_positive_rate": 0.02}})
     found = fit_calibration(logits * 3, labelled, LABELS, section)
     assert found.temperature == pytest.approx(3, rel=0.1)
-    assert found.fitted_on["after"]["ece"] < 0.03 < found.fitted_on["before"]["ece"]
+    assert found.fitted_on.after.ece < 0.03 < found.fitted_on.before.ece
     (point,) = found.operating_points
     scores = softmax(logits * 3 / found.temperature, axis=1)[:, 1]
     stopped = scores >= point.threshold
-    assert point.validation["recall"] == stopped[truth == 1].mean()
+    assert point.validation.recall == stopped[truth == 1].mean()
     assert stopped[truth != 1].mean() <= 0.02
 
 
@@ -283,8 +297,8 @@ POINTS = (
 def test_a_fresh_run_is_calibrated(finished_run):
     calibration = load_manifest(finished_run).calibration
     facts = calibration.fitted_on
-    assert facts["split"] == "validation"
-    assert facts["after"]["nll"] < facts["before"]["nll"]
+    assert facts.split == "validation"
+    assert facts.after.nll < facts.before.nll
     assert calibration.operating_points == []
     # An epoch each.
     assert calibration.checkpoints_compared == 2
@@ -295,7 +309,7 @@ def test_calibrate_again_with_operating_points(learned_run, tmp_path, capsys):
     shutil.copytree(learned_run, copy)
     before = load_manifest(copy)
     assert run("eval", copy, "--calibrate", "evaluation.bootstrap_samples=0", POINTS) == 0
-    after = load_artifact(copy).manifest
+    after = load_run(copy).manifest
     changed = {"calibration": before.calibration, "checksum": before.checksum}
     assert after.model_copy(update=changed) == before
     (point,) = after.calibration.operating_points

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from doors import change_json, run
+from evaluated_sets import evaluated_set
 from scipy.stats import binom, norm
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from smstune.evaluation.comparison.compare import NO_DIFFERENCE, Side, compare_runs, compare_sides
+from smstune.evaluation.comparison.compare import NO_DIFFERENCE, compare_runs, compare_sets
 from smstune.evaluation.comparison.significance import holm, mcnemar
-from smstune.evaluation.labelled import Judged
 from smstune.inference.labels import LabelMap
 
 NAMES = ("gambling", "bank_phishing", "retail", "bank_alert")
@@ -63,12 +63,17 @@ def make(finished_run, tmp_path):
             "predicted": labels[predicted],
             "scores": list(np.eye(4)[predicted] * 0.9 + 0.025),
             "group": np.arange(n) // 2,
+            "source": ["shop"] * n,
         }
         (folder / "eval/test").mkdir(parents=True)
         pq.write_table(pa.table(table), folder / "eval/test/predictions.parquet")
         return folder
 
     return make
+
+
+def compared(*runs, draws):
+    return compare_runs([str(run) for run in runs], draws=draws).to_json()
 
 
 def rows(found, score):
@@ -98,7 +103,7 @@ def test_a_better_run_is_told_and_a_like_one_is_not(make, tmp_path, capsys):
 
 
 def test_the_same_campaigns_are_drawn_for_both(make):
-    found = compare_runs([str(make("one", 0.7, 1)), str(make("the_same", 0.7, 1))], draws=200)
+    found = compared(make("one", 0.7, 1), make("the_same", 0.7, 1), draws=200)
     for row in found["overall"] + found["per_label"]:
         # Drawn apart, equal runs would differ by chance.
         assert (row["difference"], row["ci"], row["verdict"]) == (0, None, NO_DIFFERENCE)
@@ -106,31 +111,29 @@ def test_the_same_campaigns_are_drawn_for_both(make):
 
 def test_seeds_are_pooled(make):
     runs = [make(f"run{seed}", 0.75, seed) for seed in range(4)]
-    found = compare_runs([str(runs[0]), ",".join(map(str, runs[1:]))], draws=500)
+    found = compared(runs[0], ",".join(map(str, runs[1:])), draws=500)
     assert list(found["seeds"].values()) == [1, 3]
     (row,) = rows(found, "macro_f1")
-    each = [
-        rows(compare_runs([str(runs[0]), str(one)], draws=50), "macro_f1")[0] for one in runs[1:]
-    ]
+    each = [rows(compared(runs[0], one, draws=50), "macro_f1")[0] for one in runs[1:]]
     assert row["value"] == pytest.approx(np.mean([one["value"] for one in each]))
-    pooled = compare_runs([str(runs[0]), ",".join(map(str, runs[1:]))], draws=500)
+    pooled = compared(runs[0], ",".join(map(str, runs[1:])), draws=500)
     assert pooled == found
 
 
-def equal_sides(rng, seeds, campaigns, deviation):
+def equal_recipes(rng, seeds, campaigns, deviation):
     """Two recipes that are equally good; the accuracy of a seed deviates, campaigns differ."""
     truth, groups = np.arange(2 * campaigns) // 2 % 4, np.arange(2 * campaigns) // 2
     difficulty = rng.normal(size=campaigns)
-    sides = []
+    sets_by_run = {}
     for name in "ab":
         runs = []
         for accuracy in 0.8 + deviation * rng.normal(size=seeds):
             ability = 0.8 * difficulty + 0.6 * rng.normal(size=campaigns)
             wrong = np.repeat(ability > norm.ppf(accuracy), 2)
             predicted = np.where(wrong, (truth + 1) % 4, truth)
-            runs.append(Judged(np.eye(4)[predicted], predicted, truth, groups))
-        sides.append(Side(name, runs))
-    return sides
+            runs.append(evaluated_set(np.eye(4)[predicted], predicted, truth, groups))
+        sets_by_run[name] = runs
+    return sets_by_run
 
 
 def shown(trials, *, seeds, campaigns, deviation):
@@ -138,9 +141,9 @@ def shown(trials, *, seeds, campaigns, deviation):
     rng, labels = np.random.default_rng(0), LabelMap.from_names(NAMES)
     count = 0
     for trial in range(trials):
-        sides = equal_sides(rng, seeds, campaigns, deviation)
-        comparison = compare_sides(sides, labels, draws=200, seed=trial)
-        (row,) = rows(comparison, "macro_f1")
+        sets_by_run = equal_recipes(rng, seeds, campaigns, deviation)
+        comparison = compare_sets(sets_by_run, labels, draws=200, seed=trial)
+        (row,) = rows(comparison.to_json(), "macro_f1")
         count += row["p"] < 0.05
     return count
 
@@ -161,9 +164,9 @@ def test_equal_recipes_of_two_seeds_differ_as_rarely_as_promised():
 
 def test_several_seeds_have_no_mcnemar_row(make):
     runs = [str(make(f"run{seed}", 0.75, seed)) for seed in range(3)]
-    comparison = compare_runs([runs[0], ",".join(runs[1:])], draws=50)
+    comparison = compared(runs[0], ",".join(runs[1:]), draws=50)
     assert rows(comparison, "campaigns (McNemar)") == []
-    single = compare_runs(runs[:2], draws=50)
+    single = compared(*runs[:2], draws=50)
     assert len(rows(single, "campaigns (McNemar)")) == 1
 
 

@@ -10,12 +10,13 @@ import shutil
 import numpy as np
 import pytest
 from doors import run, write_csv
+from evaluated_sets import evaluated_set
 from scipy.stats import fisher_exact
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from smstune.campaigns.grouping import campaign_groups
 from smstune.data.prepared import load_split
-from smstune.evaluation.drift.measure import Side, difference_interval, label_shift
+from smstune.evaluation.drift.measure import difference_interval, label_shift
 from smstune.evaluation.drift.stability import chance_level, reading, stability
 from smstune.inference.classifier import SmsClassifier
 
@@ -75,8 +76,8 @@ def test_counts_and_shares_are_those_of_the_messages(shifted, copy, prepared):
             assert row[key] == pytest.approx(share)
         mean = np.mean([answer.score for answer in answers])
         assert found["confidence"][key]["mean"] == pytest.approx(mean, abs=1e-3)
-        ids = classifier.artifact.tokenizer(messages, add_special_tokens=False)["input_ids"]
-        unknown = [row.count(classifier.artifact.tokenizer.unk_token_id) for row in ids]
+        ids = classifier.run.tokenizer(messages, add_special_tokens=False)["input_ids"]
+        unknown = [row.count(classifier.run.tokenizer.unk_token_id) for row in ids]
         assert found["unknown_tokens"][key]["messages"] == np.count_nonzero(unknown)
     assert found["unknown_tokens"]["new"]["rate"] > 0
     assert found["no_known_campaign"] == {"reference": 1.0, "new": 1.0}
@@ -182,7 +183,7 @@ def test_useless_files_end_with_status_2(copy, tmp_path, capsys, content, expect
 
 def test_words_that_do_not_go_together(copy, capsys):
     assert run("eval", copy, "--drift", "x.csv", "--robustness") == 2
-    assert "leave out --drift" in capsys.readouterr().err
+    assert "remove --drift" in capsys.readouterr().err
 
 
 def test_index_by_hand():
@@ -220,17 +221,16 @@ def test_campaigns_count_and_not_their_copies(copy):
     labels = SmsClassifier.from_pretrained(copy).labels
 
     def side(answers, groups):
-        scores = np.eye(4)[answers]
-        return Side([""] * len(answers), np.array(groups), scores, np.array(answers))
+        return evaluated_set(np.eye(4)[answers], answers, answers, groups)
 
     old = side([0] * 20 + [1] * 20, range(40))
     # Fifty copies of one campaign: a new share of 50 in 60, and one campaign more.
     flood = side([1] * 50 + [0] * 5 + [1] * 5, [7] * 50 + list(range(50, 60)))
     row = label_shift(old, flood, labels)[1]
-    assert row["new"] == pytest.approx(55 / 60)
-    assert row["campaigns"] == [20, 6]
-    assert row["p"] == pytest.approx(fisher_exact([[20, 20], [6, 5]]).pvalue)
-    assert not row["shifted"]
+    assert row.new == pytest.approx(55 / 60)
+    assert row.campaigns == (20, 6)
+    assert row.p == pytest.approx(fisher_exact([[20, 20], [6, 5]]).pvalue)
+    assert not row.shifted
     many = label_shift(old, side([1] * 60, range(60)), labels)
-    assert [row["shifted"] for row in many] == [True, True, False, False]
-    assert many[1]["p_holm"] == pytest.approx(4 * min(row["p"] for row in many))
+    assert [row.shifted for row in many] == [True, True, False, False]
+    assert many[1].p_holm == pytest.approx(4 * min(row.p for row in many))

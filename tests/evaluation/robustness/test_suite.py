@@ -117,5 +117,5 @@ def test_harmful_labels_go_by_parent_or_name(names, parents, expected):
 
 def test_without_harmful_labels_recall_has_no_value():
     scores = suite._scores(np.array([0, 1]), np.array([0, 0]), None)
-    assert scores["recall"] is None
-    assert scores["false_positive_rate"] is None
+    assert scores.recall is None
+    assert scores.false_positive_rate is None

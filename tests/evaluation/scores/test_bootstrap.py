@@ -7,11 +7,11 @@ import time
 
 import numpy as np
 import pytest
+from evaluated_sets import evaluated_set
 from scipy.special import softmax
 from sklearn.metrics import roc_curve
 from statsmodels.stats.proportion import proportion_confint
 
-from smstune.evaluation.labelled import Judged
 from smstune.evaluation.scores.bootstrap import (
     bootstrap_scores,
     drawn_groups,
@@ -20,7 +20,7 @@ from smstune.evaluation.scores.bootstrap import (
     intervals,
 )
 from smstune.evaluation.scores.costs import cost_matrix
-from smstune.evaluation.scores.metrics import compute_metrics
+from smstune.evaluation.scores.metrics import compute_scores
 from smstune.evaluation.scores.ranking import recalls_at_rates
 from smstune.inference.labels import LabelMap
 
@@ -36,40 +36,40 @@ def some_set(n=600, campaigns=200, seed=0):
     logits = rng.normal(0, 1, (campaigns, 3))[group] + rng.normal(0, 0.5, (n, 3))
     logits[np.arange(n), truth] += 1.5
     probabilities = softmax(logits, axis=1)
-    return Judged(probabilities, probabilities.argmax(axis=1), truth, group * 7)
+    return evaluated_set(probabilities, probabilities.argmax(axis=1), truth, group * 7)
 
 
 def test_a_draw_gives_what_its_messages_give():
-    judged = some_set()
+    evaluated = some_set()
     ranked = {"p": [0, 2]}
     drawn = bootstrap_scores(
-        judged, LABELS, draws=3, ranked=ranked, costs=cost_matrix(COSTS, LABELS)
+        evaluated, LABELS, draws=3, ranked=ranked, costs=cost_matrix(COSTS, LABELS)
     )
-    (times,) = drawn_groups(judged.groups, 3, 0)
-    names, group = np.unique(judged.groups, return_inverse=True)
+    (times,) = drawn_groups(evaluated.groups, 3, 0)
+    names, group = np.unique(evaluated.groups, return_inverse=True)
     assert times.shape == (3, len(names))
     for at in range(3):
         rows = np.repeat(np.arange(len(group)), times[at][group])
-        scores = compute_metrics(
-            judged.probabilities[rows], judged.truth[rows], LABELS, costs=COSTS
+        scores = compute_scores(
+            evaluated.probabilities[rows], evaluated.truth[rows], LABELS, costs=COSTS
         )
         for name in ("accuracy", "macro_f1", "matthews", "nll", "brier", "cost_weighted_error"):
-            assert drawn[name,][at] == pytest.approx(scores[name]), name
-        assert drawn["coarse", "macro_f1"][at] == pytest.approx(scores["coarse"]["macro_f1"])
-        for label, row in scores["per_label"].items():
+            assert drawn[name,][at] == pytest.approx(getattr(scores, name)), name
+        assert drawn["coarse", "macro_f1"][at] == pytest.approx(scores.coarse.macro_f1)
+        for label, row in scores.per_label.items():
             for name in ("precision", "recall", "f1"):
-                assert drawn["per_label", label, name][at] == pytest.approx(row[name])
-        for row in recalls_at_rates(judged.probabilities[rows], judged.truth[rows], ranked):
-            found = drawn["recall_at_fpr", "p", str(row["false_positive_rate"])][at]
-            assert found == pytest.approx(row["recall"])
+                assert drawn["per_label", label, name][at] == pytest.approx(getattr(row, name))
+        for row in recalls_at_rates(evaluated.probabilities[rows], evaluated.truth[rows], ranked):
+            found = drawn["recall_at_fpr", "p", str(row.false_positive_rate)][at]
+            assert found == pytest.approx(row.recall)
 
 
 def test_calibration_error_of_the_set_itself():
-    judged = some_set()
-    scores = compute_metrics(judged.probabilities, judged.truth, LABELS)
-    drawn = bootstrap_scores(judged, LABELS, draws=300)["ece",]
+    evaluated = some_set()
+    scores = compute_scores(evaluated.probabilities, evaluated.truth, LABELS)
+    drawn = bootstrap_scores(evaluated, LABELS, draws=300)["ece",]
     low, high = interval(drawn)
-    assert low < scores["ece"] < high
+    assert low < scores.ece < high
 
 
 def test_intervals_cover_the_truth_as_often_as_promised():
@@ -85,17 +85,17 @@ def test_intervals_cover_the_truth_as_often_as_promised():
         own = rng.uniform(size=len(group)) < 0.2
         alone = (chances[kind[group]].cumsum(axis=1) > rng.uniform(size=(len(group), 1))).argmax(1)
         predicted = np.where(own, alone, answer[group])
-        return Judged(np.eye(3)[predicted], predicted, kind[group], group)
+        return evaluated_set(np.eye(3)[predicted], predicted, kind[group], group)
 
     population = drawn(200_000)
-    truth = compute_metrics(population.probabilities, population.truth, LABELS)
+    truth = compute_scores(population.probabilities, population.truth, LABELS)
     wanted = {
-        ("accuracy",): truth["accuracy"],
-        ("macro_f1",): truth["macro_f1"],
-        ("coarse", "macro_f1"): truth["coarse"]["macro_f1"],
-        ("per_label", "a", "recall"): truth["per_label"]["a"]["recall"],
-        ("per_label", "a", "f1"): truth["per_label"]["a"]["f1"],
-        ("brier",): truth["brier"],
+        ("accuracy",): truth.accuracy,
+        ("macro_f1",): truth.macro_f1,
+        ("coarse", "macro_f1"): truth.coarse.macro_f1,
+        ("per_label", "a", "recall"): truth.per_label["a"].recall,
+        ("per_label", "a", "f1"): truth.per_label["a"].f1,
+        ("brier",): truth.brier,
     }
     covered = dict.fromkeys(wanted, 0)
     for at in range(500):
@@ -116,8 +116,10 @@ def test_interval_draws_groups_not_rows():
     two = LabelMap.from_names(("x", "y"))
 
     def accuracy(groups):
-        judged = Judged(np.eye(2)[predicted], predicted, np.zeros(1000, dtype=int), groups)
-        return interval(bootstrap_scores(judged, two)["accuracy",])
+        evaluated = evaluated_set(
+            np.eye(2)[predicted], predicted, np.zeros(1000, dtype=int), groups
+        )
+        return interval(bootstrap_scores(evaluated, two)["accuracy",])
 
     narrow, wide = accuracy(rows), accuracy(rows // 100)
     assert narrow[1] - narrow[0] < 0.08
@@ -128,14 +130,14 @@ def test_interval_draws_groups_not_rows():
 def test_no_interval_of_width_zero_is_shown():
     truth = np.repeat([0, 1, 2], [30, 5, 1])
     predicted = np.where(truth == 2, 0, truth)
-    judged = Judged(np.eye(3)[predicted], predicted, truth, np.arange(36))
-    found = intervals(bootstrap_scores(judged, LABELS, draws=200), judged, LABELS)
-    assert found["per_label"]["a"]["recall"] == exact_interval(1.0, 5)
-    assert found["per_label"]["m"]["recall"] == exact_interval(0.0, 1)
-    assert found["per_label"]["m"]["f1"] is None
-    assert "too few campaigns" in found["undefined"]["per_label.m.f1"]
-    assert found["undefined"]["per_label.m.precision"] == "it has no value"
-    json.dumps(found, allow_nan=False)
+    evaluated = evaluated_set(np.eye(3)[predicted], predicted, truth, np.arange(36))
+    found = intervals(bootstrap_scores(evaluated, LABELS, draws=200), evaluated, LABELS)
+    assert found.per_label["a"].recall == exact_interval(1.0, 5)
+    assert found.per_label["m"].recall == exact_interval(0.0, 1)
+    assert found.per_label["m"].f1 is None
+    assert "too few campaigns" in found.undefined["per_label.m.f1"]
+    assert found.undefined["per_label.m.precision"] == "it has no value"
+    json.dumps(found.to_json(), allow_nan=False)
 
 
 def test_exact_interval_is_statsmodels():
@@ -149,12 +151,12 @@ def test_a_thousand_draws_of_2600_messages_are_fast():
     rng = np.random.default_rng(0)
     labels = LabelMap.from_names([f"l{k}" for k in range(14)], [f"p{k % 4}" for k in range(14)])
     probabilities = softmax(rng.normal(0, 2, (2600, 14)), axis=1)
-    judged = Judged(
+    evaluated = evaluated_set(
         probabilities, probabilities.argmax(axis=1), rng.integers(14, size=2600), np.arange(2600)
     )
     ranked = {name: labels.ids_of([name], "") for name in labels.parent_names}
     started = time.perf_counter()
-    bootstrap_scores(judged, labels, ranked=ranked)
+    bootstrap_scores(evaluated, labels, ranked=ranked)
     assert time.perf_counter() - started < 30
 
 
@@ -162,10 +164,10 @@ def test_recall_at_a_rate_with_ties_never_passes_the_rate():
     rng = np.random.default_rng(0)
     score = rng.integers(0, 5, 300) / 4
     truth = (rng.uniform(size=300) < 0.3 + 0.4 * score).astype(int)
-    judged = Judged(np.column_stack([1 - score, score]), truth, truth, np.arange(300))
+    evaluated = evaluated_set(np.column_stack([1 - score, score]), truth, truth, np.arange(300))
     two = LabelMap.from_names(("x", "y"))
-    drawn = bootstrap_scores(judged, two, draws=20, ranked={"y": [1]})
-    (times,) = drawn_groups(judged.groups, 20, 0)
+    drawn = bootstrap_scores(evaluated, two, draws=20, ranked={"y": [1]})
+    (times,) = drawn_groups(evaluated.groups, 20, 0)
     for at in range(20):
         rows = np.repeat(np.arange(300), times[at])
         false, recall, _ = roc_curve(truth[rows], score[rows])

@@ -18,13 +18,17 @@ from smstune.errors import UserError
 from smstune.evaluation.scores.costs import cost_matrix
 from smstune.evaluation.scores.metrics import (
     SmsMetric,
-    compute_metrics,
+    compute_scores,
     expected_calibration_error,
     headline,
 )
 from smstune.inference.labels import LabelMap
 
 LABELS = LabelMap.from_names(("z", "a", "m"), ("p", "q", "p"))
+
+
+def scores_in_json(*arguments, **keywords):
+    return compute_scores(*arguments, **keywords).to_json()
 
 
 def some_predictions(n=200, seed=0):
@@ -37,7 +41,7 @@ def some_predictions(n=200, seed=0):
 
 def test_scores_are_scikit_learns():
     probabilities, truth = some_predictions()
-    scores = compute_metrics(probabilities, truth, LABELS)
+    scores = scores_in_json(probabilities, truth, LABELS)
     predicted = probabilities.argmax(axis=1)
     assert scores["accuracy"] == pytest.approx(reference.accuracy_score(truth, predicted))
     for average in ("macro", "weighted"):
@@ -57,7 +61,7 @@ def test_scores_are_scikit_learns():
 def test_coarse_counts_a_message_right_when_its_parent_is():
     truth = np.array([0, 2, 1, 1])
     predicted = np.array([2, 0, 1, 0])
-    coarse = compute_metrics(np.eye(3)[predicted], truth, LABELS)["coarse"]
+    coarse = scores_in_json(np.eye(3)[predicted], truth, LABELS)["coarse"]
     assert coarse["labels"] == ["p", "q"]
     assert coarse["accuracy"] == 0.75
     assert coarse["confusion_matrix"] == [[2, 0], [1, 1]]
@@ -76,7 +80,7 @@ def test_headline_macro_is_over_labels_with_messages(pairs):
 
 def test_score_without_a_value_is_none_not_zero():
     probabilities = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1]])
-    rows = compute_metrics(probabilities, np.array([0, 1]), LABELS)["per_label"]
+    rows = scores_in_json(probabilities, np.array([0, 1]), LABELS)["per_label"]
     row = rows["m"]
     reasons = row.pop("undefined")
     assert row == dict.fromkeys(("precision", "recall", "f1", "auprc", "auroc")) | {"support": 0}
@@ -86,7 +90,7 @@ def test_score_without_a_value_is_none_not_zero():
 
 
 def test_set_of_one_label_has_scores_and_reasons():
-    scores = compute_metrics(np.tile([0.5, 0.3, 0.2], (4, 1)), np.zeros(4, dtype=int), LABELS)
+    scores = scores_in_json(np.tile([0.5, 0.3, 0.2], (4, 1)), np.zeros(4, dtype=int), LABELS)
     assert scores["accuracy"] == 1
     assert scores["matthews"] is None
     assert scores["undefined"] == {"matthews": "all messages are of one label"}
@@ -103,7 +107,7 @@ def test_set_of_one_label_has_scores_and_reasons():
 
 def test_further_scores_are_scikit_learns():
     probabilities, truth = some_predictions()
-    scores = compute_metrics(probabilities, truth, LABELS)
+    scores = scores_in_json(probabilities, truth, LABELS)
     predicted = probabilities.argmax(axis=1)
     assert scores["matthews"] == pytest.approx(reference.matthews_corrcoef(truth, predicted))
     balanced = reference.balanced_accuracy_score(truth, predicted)
@@ -121,7 +125,7 @@ def test_further_scores_are_scikit_learns():
 
 def test_recall_at_a_rate_is_the_best_that_the_rate_allows():
     probabilities, truth = some_predictions(1000)
-    scores = compute_metrics(probabilities, truth, LABELS, groups={"mine": ["z", "q"]})
+    scores = scores_in_json(probabilities, truth, LABELS, groups={"mine": ["z", "q"]})
     rows = {(row["group"], row["false_positive_rate"]): row for row in scores["recall_at_fpr"]}
     assert {group for group, _ in rows} == {"p", "q", "mine"}
     for rate in (0.01, 0.001):
@@ -140,9 +144,9 @@ def test_costs_by_parent_and_by_label():
     truth = np.array([0, 2, 1, 2])
     costs = {"p": {"q": 10}, "z": {"a": 50}}
     # z taken for a: 50; m for z, of one parent: 1; a for z: not named, 1; m for m: 0.
-    scores = compute_metrics(probabilities, truth, LABELS, costs=costs)
+    scores = scores_in_json(probabilities, truth, LABELS, costs=costs)
     assert scores["cost_weighted_error"] == pytest.approx((50 + 1 + 1 + 0) / 4)
-    assert "cost_weighted_error" not in compute_metrics(probabilities, truth, LABELS)
+    assert "cost_weighted_error" not in scores_in_json(probabilities, truth, LABELS)
     assert cost_matrix(costs, LABELS)[2, 1] == 10
     for wrong in ({"p": {"none": 1}}, {"none": {"p": 1}}, {"p": {"q": -1}}):
         with pytest.raises(UserError, match=r"evaluation\.costs"):
@@ -151,8 +155,8 @@ def test_costs_by_parent_and_by_label():
 
 def test_a_bias_moves_answers_and_no_probability():
     probabilities, truth = some_predictions()
-    plain = compute_metrics(probabilities, truth, LABELS)
-    moved = compute_metrics(probabilities, truth, LABELS, label_bias=[0, 9, 0])
+    plain = scores_in_json(probabilities, truth, LABELS)
+    moved = scores_in_json(probabilities, truth, LABELS, label_bias=[0, 9, 0])
     assert moved["nll"] == plain["nll"]
     assert moved["per_label"]["a"]["recall"] == 1
     assert moved["accuracy"] == pytest.approx((truth == 1).mean())
@@ -185,7 +189,7 @@ def test_metric_in_two_processes(tmp_path):
         for process in range(2)
     ]
     first, second = (process.communicate(timeout=280)[0].strip() for process in running)
-    expected = compute_metrics(probabilities, truth, LABELS)
+    expected = scores_in_json(probabilities, truth, LABELS)
     assert first == str((41, round(expected["nll"], 9)))
     assert second == "None"
 
@@ -195,7 +199,7 @@ def test_scores_that_are_not_finite_are_refused(bad):
     probabilities, truth = some_predictions(5)
     probabilities[0, 0] = bad
     with pytest.raises(ValueError, match="finite"):
-        compute_metrics(probabilities, truth, LABELS)
+        scores_in_json(probabilities, truth, LABELS)
 
 
 def test_calibration_error_of_known_gaps():
@@ -213,4 +217,4 @@ def test_metric_gives_what_the_function_gives_in_batches_too():
     for part in np.array_split(np.arange(40), 3):
         metric.add_batch(predictions=probabilities[part], references=truth[part])
     arguments = {"labels": list(LABELS.names), "parents": list(LABELS.parents)}
-    assert metric.compute(**arguments) == compute_metrics(probabilities, truth, LABELS)
+    assert metric.compute(**arguments) == scores_in_json(probabilities, truth, LABELS)

@@ -9,14 +9,15 @@ import shutil
 import numpy as np
 import pytest
 from doors import LABELS, name_in_manifest, run, write_csv
+from evaluated_sets import evaluated_set
 from safetensors.numpy import load_file, save_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from smstune.config.schema import GateConfig
-from smstune.evaluation.labelled import Judged, Labelled
-from smstune.evaluation.mistakes.mistakes import telling_errors
+from smstune.evaluation.mistakes.mistakes import telling_answers
 from smstune.evaluation.scores.detectors import detect
 from smstune.evaluation.scores.gates import check_gates
+from smstune.evaluation.scores.metrics import compute_scores
 from smstune.evaluation.scores.slices import TWINS, hard_twins, slice_scores
 from smstune.inference.labels import LabelMap
 
@@ -93,24 +94,23 @@ def some_set():
     predicted[40:50] = 0
     columns = {"source": ["shop"] * 40 + ["web"] * 20, "month": ["2026-01"] * 60}
     texts = ["恭" * row + ("立减9元" if row % 2 else "喜") for row in range(60)]
-    labelled = Labelled("test", texts, truth, np.arange(60) // 2, columns)
     probabilities = np.where(np.eye(2)[predicted] > 0, 0.9, 0.1)
-    return labelled, Judged(probabilities, predicted, truth, labelled.groups)
+    groups = np.arange(60) // 2
+    return evaluated_set(probabilities, predicted, truth, groups, texts=texts, columns=columns)
 
 
 def test_worst_slice_comes_first_with_its_interval():
-    labelled, judged = some_set()
-    rows = slice_scores(labelled, judged, MAP, draws=200)
-    by_name = {row["slice"]: row for row in rows}
-    assert [row["accuracy"] for row in rows] == sorted(row["accuracy"] for row in rows)
+    rows = slice_scores(some_set(), MAP, draws=200)
+    by_name = {row.slice: row for row in rows}
+    assert [row.accuracy for row in rows] == sorted(row.accuracy for row in rows)
     worst = by_name["source=web"]
-    assert rows[0]["accuracy"] <= 0.5 == worst["accuracy"]
-    assert (worst["n"], worst["campaigns"]) == (20, 10)
-    assert worst["ci"][0] < 0.5 < worst["ci"][1]
+    assert rows[0].accuracy <= 0.5 == worst.accuracy
+    assert (worst.n, worst.campaigns) == (20, 10)
+    assert worst.ci[0] < 0.5 < worst.ci[1]
     # All right in 20 campaigns is not certainty.
-    assert by_name["source=shop"]["ci"] == [pytest.approx(0.025 ** (1 / 20)), 1]
-    assert by_name["parent=fraud"]["accuracy"] == 0.5
-    assert by_name["amount"]["n"] == 30
+    assert by_name["source=shop"].ci == (pytest.approx(0.025 ** (1 / 20)), 1)
+    assert by_name["parent=fraud"].accuracy == 0.5
+    assert by_name["amount"].n == 30
     # A column with one value has no slices.
     assert not any(name.startswith("month") for name in by_name)
     assert sum("characters" in name for name in by_name) == 4
@@ -123,49 +123,51 @@ def test_slice_interval_covers_the_truth():
         truth = np.zeros(300, dtype=int)
         wrong = np.repeat(rng.uniform(size=150) < 0.2, 2)
         columns = {"source": ["a"] * 150 + ["b"] * 150}
-        labelled = Labelled("test", [f"m{at}"] * 300, truth, np.arange(300) // 2, columns)
-        judged = Judged(np.eye(2)[wrong.astype(int)], wrong.astype(int), truth, labelled.groups)
-        (row,) = (
-            r for r in slice_scores(labelled, judged, MAP, draws=200) if r["slice"] == "source=a"
+        answers, groups = wrong.astype(int), np.arange(300) // 2
+        evaluated = evaluated_set(
+            np.eye(2)[answers], answers, truth, groups, texts=[f"m{at}"] * 300, columns=columns
         )
-        covered += row["ci"][0] <= 0.8 <= row["ci"][1]
+        rows = slice_scores(evaluated, MAP, draws=200)
+        (low, high) = next(row.ci for row in rows if row.slice == "source=a")
+        covered += low <= 0.8 <= high
     assert 0.9 <= covered / 200 <= 0.98
 
 
 def test_errors_are_ranked_and_masked():
     probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.45, 0.55], [0.7, 0.3]])
     predicted = probabilities.argmax(axis=1)
-    judged = Judged(probabilities, predicted, np.array([1, 1, 1, 1, 0]), np.array([0, 0, 1, 2, 3]))
     texts = ["致电13800138000", "同上", "好", "差", "行" * 500]
-    found = telling_errors(texts, judged, MAP, most=2)
-    assert [row["probability"] for row in found["confident_mistakes"]] == [0.9, 0.6]
-    assert found["confident_mistakes"][0]["text"] == "致电[PHONE]"
-    assert [row["probability"] for row in found["uncertain_hits"]] == [0.55, 0.7]
-    assert len(found["uncertain_hits"][1]["text"]) == 120
-    (campaign,) = found["campaigns"]
-    assert (campaign["mistakes"], campaign["messages"], campaign["label"]) == (2, 2, "scam")
-
-
-METRICS = {
-    "macro_f1": 0.8,
-    "matthews": None,
-    "per_label": {"scam": {"recall": 0.9}},
-    "coarse": {"per_label": {"fraud": {"recall": 0.7}}},
-    "slices": [{"slice": "delivery", "n": 9, "accuracy": 0.5}],
-}
+    evaluated = evaluated_set(
+        probabilities, predicted, [1, 1, 1, 1, 0], [0, 0, 1, 2, 3], texts=texts
+    )
+    found = telling_answers(evaluated, MAP, most=2)
+    assert [row.probability for row in found.confident_mistakes] == [0.9, 0.6]
+    assert found.confident_mistakes[0].text == "致电[PHONE]"
+    assert [row.probability for row in found.uncertain_hits] == [0.55, 0.7]
+    assert len(found.uncertain_hits[1].text) == 120
+    (campaign,) = found.campaigns
+    assert (campaign.mistakes, campaign.messages, campaign.example.label) == (2, 2, "scam")
 
 
 def test_gates_look_at_the_set_a_label_or_a_slice():
     gates = (
-        GateConfig(score="macro_f1", min=0.8),
+        GateConfig(score="accuracy", min=0.8),
         GateConfig(label="scam", score="recall", min=0.95),
         GateConfig(label="fraud", score="recall", max=0.9),
-        GateConfig(slice="delivery", score="accuracy", min=0.6),
-        GateConfig(score="matthews", min=-1),
+        GateConfig(slice="source=web", score="accuracy", min=0.6),
     )
-    rows = check_gates(METRICS, gates)
-    assert [row["kept"] for row in rows] == [True, False, True, False, False]
-    assert [row["value"] for row in rows] == [0.8, 0.9, 0.7, 0.5, None]
+    evaluated = some_set()
+    scores = compute_scores(evaluated.probabilities, evaluated.truth, MAP)
+    slices = slice_scores(evaluated, MAP, draws=0)
+    rows = check_gates(gates, scores, slices)
+    assert [row.kept for row in rows] == [True, False, True, False]
+    assert [row.value for row in rows] == [pytest.approx(5 / 6), 0.5, 0.5, 0.5]
+
+
+def test_a_gate_on_an_undefined_score_is_missed():
+    scores = compute_scores(np.tile([0.9, 0.1], (4, 1)), np.zeros(4, dtype=int), MAP)
+    (row,) = check_gates([GateConfig(score="matthews", min=-1)], scores, [])
+    assert (row.value, row.kept) == (None, False)
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +189,7 @@ def test_broken_gate_ends_with_status_3_and_the_report_is_there(copy, capsys):
     assert captured.out.splitlines()[-1] == str(copy / "eval/test/metrics.json")
     gates = json.loads((copy / "eval/test/metrics.json").read_text("utf-8"))["gates"]
     assert [gate["kept"] for gate in gates] == [True, False]
-    assert "NOT KEPT" in (copy / "eval/test/report.html").read_text("utf-8")
+    assert "MISSED" in (copy / "eval/test/report.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,1 @@
-"""Speed of this machine: grouping, training and inference beside their peers, a server under load.
-
-In: a configuration, a run or messages. Out: rows of a table.
-"""
+"""A configuration, a run or messages in, speeds on this machine out, compared with other tools."""

@@ -1,4 +1,6 @@
-"""How fast near-duplicate grouping is, and how much of the brute-force answer it finds."""
+"""Speed of near-duplicate grouping, and its recall against a comparison of all pairs."""
+
+from __future__ import annotations
 
 import math
 import random
@@ -6,6 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -21,58 +24,86 @@ _SIGNATURES = ("【云杉超市】", "【晴川银行】", "【小鹿出行】",
 _ROWS = 1000
 
 
+@dataclass(frozen=True)
+class GroupingSpeed:
+    """Speed of grouping one number of messages.
+
+    ``exponent`` is the slope of log time over log messages since the previous size (nan for the
+    first); n log n has about 1.1 between 10,000 and 1,000,000. ``peak_rss_gib`` is the high-water
+    mark of the whole process, the messages included.
+    """
+
+    messages: int
+    seconds: float
+    groups: int
+    messages_per_second: float
+    peak_rss_gib: float
+    exponent: float
+
+
+@dataclass(frozen=True)
+class GroupingRecall:
+    """Grouping compared with the similarity of every pair.
+
+    ``pairs`` counts the pairs that reach the threshold, ``recall`` is the share of them within one
+    group, ``false_merges`` counts the groups that the pairs do not connect.
+    """
+
+    pairs: int
+    recall: float
+    false_merges: int
+
+
 def read_texts(inputs: Sequence[str]) -> list[str]:
     """Return the distinct clean messages of ``[SOURCE:]PATH`` inputs, in order."""
     rows = (
         row.text
-        for path, reader, _ in map(parse_input, inputs)
-        for row in reader(path, Columns())
+        for input_ in map(parse_input, inputs)
+        for row in input_.reader(input_.path, Columns())
         if row.text
     )
     return list(dict.fromkeys(preprocess(text, mask=True) for text in rows))
 
 
-def benchmark_dedup(
+def benchmark_grouping(
     seed_texts: Sequence[str], sizes: Sequence[int], *, seed: int = 0
-) -> list[dict[str, float]]:
-    """Time `campaign_groups` on messages mutated from `seed_texts`, one row for each size.
+) -> list[GroupingSpeed]:
+    """Time ``campaign_groups`` on messages mutated from ``seed_texts``, a row for each size.
 
     The copies of a seed text follow a power law, so the largest campaign grows with the number of
-    messages, as it does in real traffic (Zhang et al., "Lies in the Air", CCS 2020). `exponent` is
-    the slope of log time over log n against the size before (nan for the first); n log n has about
-    1.1 between 10,000 and 1,000,000. `peak_rss_gib` is the high-water mark of the whole process,
-    the messages themselves included, so give the sizes in rising order.
+    messages, as it does in real traffic (Zhang et al., "Lies in the Air", CCS 2020). Sizes must
+    increase, because the peak memory of the process never falls.
     """
     if not seed_texts:
         raise ValueError("expected at least one seed text, found none: pass real messages to vary")
-    rows: list[dict[str, float]] = []
+    rows: list[GroupingSpeed] = []
     for size in sizes:
         texts = _mutated(seed_texts, size, random.Random(seed))
         start = time.perf_counter()
         groups = campaign_groups(texts, seed=seed)
         seconds = time.perf_counter() - start
         exponent = math.nan
-        if rows and rows[-1]["n"] != size:
-            exponent = math.log(seconds / rows[-1]["seconds"]) / math.log(size / rows[-1]["n"])
+        if rows and rows[-1].messages != size:
+            before = rows[-1]
+            exponent = math.log(seconds / before.seconds) / math.log(size / before.messages)
         rows.append(
-            {
-                "n": size,
-                "seconds": seconds,
-                "groups": len(np.unique(groups)),
-                "messages_per_second": size / seconds,
-                "peak_rss_gib": _peak_rss_gib(),
-                "exponent": exponent,
-            }
+            GroupingSpeed(
+                messages=size,
+                seconds=seconds,
+                groups=len(np.unique(groups)),
+                messages_per_second=size / seconds,
+                peak_rss_gib=_peak_rss_gib(),
+                exponent=exponent,
+            )
         )
     return rows
 
 
-def recall_against_brute_force(texts: Sequence[str], threshold: float) -> dict[str, float]:
-    """Compare `campaign_groups` with the Jaccard similarity of every pair of texts.
+def recall_against_brute_force(texts: Sequence[str], threshold: float) -> GroupingRecall:
+    """Compare ``campaign_groups`` with the Jaccard similarity of every pair of texts.
 
-    Texts of one skeleton count once, since their pairs are found for nothing. `pairs` is how many
-    pairs reach the threshold, `recall` the share of them that ended in one group, `false_merges`
-    the number of groups that the pairs do not connect. Quadratic: a few thousand texts.
+    Texts with the same skeleton count once, because grouping them is trivial. Takes quadratic time:
+    for a few thousand texts.
     """
     distinct = sorted({skeleton(text) for text in texts} - {""})
     groups = campaign_groups(distinct, threshold=threshold)
@@ -82,17 +113,17 @@ def recall_against_brute_force(texts: Sequence[str], threshold: float) -> dict[s
         (np.ones(len(left), dtype=np.bool_), (left, right)), shape=(len(distinct), len(distinct))
     )
     _, component = connected_components(graph, directed=False)
-    # A group is right when it lies inside one component: then it brings no further pair.
+    # A group within one component of the pairs has no false merge.
     joint = len({*zip(groups.tolist(), component.tolist(), strict=True)})
-    return {
-        "pairs": len(left),
-        "recall": float(together.mean()) if len(left) else 1.0,
-        "false_merges": joint - len(np.unique(groups)),
-    }
+    return GroupingRecall(
+        pairs=len(left),
+        recall=float(together.mean()) if len(left) else 1.0,
+        false_merges=joint - len(np.unique(groups)),
+    )
 
 
 def _all_pairs(distinct: list[str], threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of all pairs with Jaccard >= threshold, from the grams themselves, unhashed."""
+    """Return the positions of all pairs with Jaccard >= threshold, from unhashed grams."""
     column: dict[str, int] = {}
     sets = [
         {column.setdefault(text[i : i + 3], len(column)) for i in range(max(1, len(text) - 2))}
@@ -117,9 +148,9 @@ def _all_pairs(distinct: list[str], threshold: float) -> tuple[np.ndarray, np.nd
 
 def _mutated(seed_texts: Sequence[str], size: int, rng: random.Random) -> list[str]:
     letters = sorted(set("".join(skeleton(text) for text in seed_texts[:1000]))) or ["字"]
-    made = []
+    mutated = []
     for _ in range(size):
-        # The cube gives the first texts most copies.
+        # The cube gives the first texts the most copies.
         text = seed_texts[int(len(seed_texts) * rng.random() ** 3)]
         kind = rng.random()
         if kind >= 0.15:  # the others are exact copies
@@ -128,17 +159,17 @@ def _mutated(seed_texts: Sequence[str], size: int, rng: random.Random) -> list[s
             text = rng.choice(_SIGNATURES) + (text.partition("】")[2] or text)
         if kind >= 0.4:
             text = _edited(text, letters, rng)
-        made.append(text)
-    return made
+        mutated.append(text)
+    return mutated
 
 
 def _edited(text: str, letters: list[str], rng: random.Random) -> str:
-    """`text` with up to a tenth of its characters inserted, replaced or deleted."""
+    """Return a text with up to a tenth of its characters inserted, replaced or deleted."""
     edited = list(text)
     for _ in range(rng.randint(1, 1 + len(text) // 10)):
-        at = rng.randrange(len(edited) + 1)
+        index = rng.randrange(len(edited) + 1)
         kind = rng.randrange(3)
-        edited[at : at + (kind > 0)] = [] if kind == 1 else [rng.choice(letters)]
+        edited[index : index + (kind > 0)] = [] if kind == 1 else [rng.choice(letters)]
     return "".join(edited)
 
 

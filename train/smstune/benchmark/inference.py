@@ -1,4 +1,4 @@
-"""Speed of scoring on the CPU beside transformers' own pipeline, in one run on one machine."""
+"""Speed of scoring on the CPU compared with transformers' pipeline, in one run on one machine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import resource
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,86 +31,99 @@ from smstune.tables.columns import Columns
 from smstune.tables.read import read_rows
 from smstune.text.normalize import preprocess
 
-#: From a run and a jsonl file of messages to the seconds that scoring took, loading not counted.
-Way = Callable[[Path, Path], float]
+#: Scores a jsonl file of messages with a run; returns the seconds without loading.
+ScoringMethod = Callable[[Path, Path], float]
 
 _WARM_UP = 8
 
 
-def benchmark_inference(run: Path, data: Path | None = None) -> list[dict[str, Any]]:
-    """Score the same messages in each way, each in a fresh process, loading not counted.
+@dataclass(frozen=True)
+class ScoringSpeed:
+    """Speed of one method of scoring.
 
-    The messages are those of ``data``, else of the run's test split. The pipeline gets them in
-    memory; ``smstune`` goes from file to file as ``predict`` does: reading, normalising, masking,
-    tokenising, scoring, writing. It scores copies once, which the pipeline does not: where there
-    are copies, a row more tells its speed on the ``distinct`` messages alone, so that the
-    difference of the two rows is what copies are worth. The exported forms for the CPU are measured
-    where the run has them. Each row has ``messages``, ``distinct``
-    (after preprocessing), ``messages_per_second``, ``ratio`` to the first row and ``peak_rss_gib``.
+    ``distinct`` counts the messages that differ after preprocessing; ``ratio`` is the speed divided
+    by that of the first method.
+    """
+
+    method: str
+    messages: int
+    distinct: int
+    messages_per_second: float
+    peak_rss_gib: float
+    ratio: float
+
+
+def benchmark_inference(run: Path, messages_file: Path | None = None) -> list[ScoringSpeed]:
+    """Score the same messages by each method in a fresh process, without the time for loading.
+
+    The messages are those of ``messages_file``, by default of the run's test split. The pipeline
+    gets them in memory; ``smstune`` works from file to file as ``predict`` does: reading,
+    normalising, masking, tokenising, scoring, writing. It scores copies once, which the pipeline
+    does not. If there are copies, another row shows its speed on the distinct messages; the
+    difference is what copies save. The exported forms for the CPU are measured if the run has them.
 
     Raises:
-        UserError: if there is no message, or the run or its data is not there.
+        UserError: if there is no message, or the run or its data is missing.
     """
     manifest = load_manifest(run)
-    texts = benchmark_messages(manifest, data)
+    texts = benchmark_messages(manifest, messages_file)
     distinct = list(dict.fromkeys(_preprocessed(manifest, texts)))
-    ways = _ways(run, manifest, texts, distinct)
-    rows: list[dict[str, Any]] = []
-    for name, (way, messages) in ways.items():
-        seconds, peak = _in_a_fresh_process(way, run, messages)
+    rows: list[ScoringSpeed] = []
+    for name, (score, messages) in _methods(run, manifest, texts, distinct).items():
+        seconds, peak = _in_a_fresh_process(score, run, messages)
+        rate = len(messages) / seconds
         rows.append(
-            {
-                "way": name,
-                "messages": len(messages),
-                "distinct": len(distinct),
-                "messages_per_second": len(messages) / seconds,
-                "peak_rss_gib": peak,
-            }
+            ScoringSpeed(
+                method=name,
+                messages=len(messages),
+                distinct=len(distinct),
+                messages_per_second=rate,
+                peak_rss_gib=peak,
+                ratio=rate / (rows[0].messages_per_second if rows else rate),
+            )
         )
-    for row in rows:
-        row["ratio"] = row["messages_per_second"] / rows[0]["messages_per_second"]
     return rows
 
 
-def _ways(
+def _methods(
     run: Path, manifest: Manifest, texts: Sequence[str], distinct: Sequence[str]
-) -> dict[str, tuple[Way, Sequence[str]]]:
-    """Return each way by its name, with the messages that it gets."""
-    # Emulated, bf16 is far slower than fp32: no tuning.
+) -> dict[str, tuple[ScoringMethod, Sequence[str]]]:
+    """Return each method by its name, with the messages that it gets."""
+    # Emulated bf16 is far slower than fp32.
     fast = "bf16" if multiplies_bf16(torch.device("cpu")) else "fp32"
     tuned = partial(_pipeline, dtype=DTYPES[fast], batch_size=32)
-    ways: dict[str, tuple[Way, Sequence[str]]] = {
+    methods: dict[str, tuple[ScoringMethod, Sequence[str]]] = {
         "pipeline, defaults": (_pipeline, texts),
         f"pipeline, batch 32, {fast}": (tuned, texts),
         "the same, sorted by length": (partial(tuned, by_length=True), texts),
     }
-    ours: dict[str, Way] = {"smstune torch": partial(_smstune, backend="torch")}
+    smstune: dict[str, ScoringMethod] = {"smstune torch": partial(_smstune, backend="torch")}
     export = load_export(run, manifest)
     for precision, file in EXPORTED.items():
         if export and file in export.files and precision != "fp16":
-            ours[f"smstune onnx {precision}"] = partial(
+            smstune[f"smstune onnx {precision}"] = partial(
                 _smstune, backend="onnx", precision=precision
             )
-    for name, ours_way in ours.items():
-        ways[name] = (ours_way, texts)
+    for name, score in smstune.items():
+        methods[name] = (score, texts)
         if len(distinct) < len(texts):
-            ways[f"{name}, distinct"] = (ours_way, distinct)
-    if (Path(manifest.data["path"]) / "train.parquet").is_file():
-        ways["linear baseline"] = (_linear_baseline, texts)
-    return ways
+            methods[f"{name}, distinct"] = (score, distinct)
+    if (Path(manifest.data.path) / "train.parquet").is_file():
+        methods["linear baseline"] = (_linear_baseline, texts)
+    return methods
 
 
-def benchmark_messages(manifest: Manifest, data: Path | None) -> list[str]:
-    """Return the messages of ``data``, else of the test split that the run was judged on.
+def benchmark_messages(manifest: Manifest, messages_file: Path | None) -> list[str]:
+    """Return the messages of ``messages_file``, by default of the run's test split.
 
     Raises:
-        UserError: if there is no message, or the data is not there.
+        UserError: if there is no message, or the data is missing.
     """
-    if data is None:
-        return list(load_split(Path(manifest.data["path"]), "test")["text"])
-    texts = _read(data)
+    if messages_file is None:
+        return list(load_split(Path(manifest.data.path), "test")["text"])
+    texts = _read(messages_file)
     if not texts:
-        raise UserError(f"expected messages in {data}, found none")
+        raise UserError(f"expected messages in {messages_file}, found none")
     return texts
 
 
@@ -117,18 +131,20 @@ def _preprocessed(manifest: Manifest, texts: Sequence[str]) -> list[str]:
     return [preprocess(text, mask=manifest.text.mask_pii) for text in texts]
 
 
-def _in_a_fresh_process(way: Way, run: Path, texts: Sequence[str]) -> tuple[float, float]:
-    """Return the seconds of a way and the peak of its process's memory in GiB."""
+def _in_a_fresh_process(
+    score: ScoringMethod, run: Path, texts: Sequence[str]
+) -> tuple[float, float]:
+    """Return the seconds of a method and the peak memory of its process in GiB."""
     with TemporaryDirectory() as folder:
         source = Path(folder) / "messages.jsonl"
         lines = [json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts]
         source.write_text("".join(lines), "utf-8")
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            return pool.submit(_measured, way, run, source).result()
+            return pool.submit(_measured, score, run, source).result()
 
 
-def _measured(way: Way, run: Path, source: Path) -> tuple[float, float]:
-    seconds = way(run, source)
+def _measured(score: ScoringMethod, run: Path, source: Path) -> tuple[float, float]:
+    seconds = score(run, source)
     return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
@@ -158,9 +174,9 @@ def _smstune(run: Path, source: Path, **options: Any) -> float:  # noqa: ANN401
 
 def _linear_baseline(run: Path, source: Path) -> float:
     manifest = load_manifest(run)
-    train = load_split(Path(manifest.data["path"]), "train")
+    train = load_split(Path(manifest.data.path), "train")
     ids = {name: index for index, name in enumerate(manifest.labels)}
-    truth = np.array([ids[one] for one in train["label"]])
+    truth = np.array([ids[label] for label in train["label"]])
     linear = fit_linear(list(train["text"]), truth, len(ids))
     started = time.perf_counter()
     linear.answers(_preprocessed(manifest, _read(source)))

@@ -1,4 +1,4 @@
-"""A server under load: waits beside many clients, memory beside held bodies, answers at its end."""
+"""A server under load: waiting times, memory while bodies are held back, answers when it stops."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from http.client import HTTPConnection, HTTPException
 from itertools import cycle, islice
 from pathlib import Path
 from socket import create_connection, socket
-from typing import Any
 
 import numpy as np
 
@@ -27,9 +26,9 @@ from smstune.errors import UserError
 from smstune.inference.manifest import load_manifest
 
 _CLASSIFY = "/v1/classify"
-#: Longer than any wait that a server should leave a client with.
+#: Longer than a server should ever make a client wait.
 _TIMEOUT = 180
-#: Seconds after which a client that was refused asks again.
+#: Seconds after which a refused client tries again.
 _PAUSE = 0.5
 _BODY_BYTES = 1_048_576
 _HEAD = (
@@ -41,7 +40,7 @@ _IN_FLIGHT = 12
 
 @dataclass(frozen=True)
 class _Load:
-    """Clients that each send a request of ``messages`` as soon as the last one is answered."""
+    """Clients that each send ``messages`` in a request as soon as the previous one is answered."""
 
     clients: int
     messages: int
@@ -57,13 +56,64 @@ _LOADS = (_Load(16, 32), _Load(16, 4), _Load(256, 4), _Load(16, 4, explaining=20
 
 
 @dataclass(frozen=True)
+class LoadResult:
+    """Requests under a load by outcome, and the waits of the answered ones.
+
+    ``lost`` counts requests whose connection ended without an answer.
+    """
+
+    load: str
+    answered: int
+    refused: int
+    lost: int
+    messages_per_second: float
+    median_s: float
+    p99_s: float
+    explained: int
+
+
+@dataclass(frozen=True)
+class HeldBodiesResult:
+    """Resident memory of the server before, while and after clients hold back bodies."""
+
+    bodies: int
+    sent: int
+    before_mib: float
+    during_mib: float
+    after_mib: float
+    #: HTTP status of a health check while the bodies are held back.
+    healthz_meanwhile: int
+
+
+@dataclass(frozen=True)
+class StopResult:
+    """Outcomes of requests that were in flight when a signal stopped the server."""
+
+    signal: str
+    in_flight: int
+    answered: int
+    refused: int
+    lost: int
+    exit_status: int
+
+
+@dataclass(frozen=True)
+class ServerBenchmark:
+    """The three tables of a server's benchmark."""
+
+    loads: list[LoadResult]
+    held_bodies: HeldBodiesResult
+    stops: list[StopResult]
+
+
+@dataclass(frozen=True)
 class _Server:
     process: subprocess.Popen[str]
     host: str
     port: int
 
     def request(self, connection: HTTPConnection, path: str, content: object) -> tuple[int, bytes]:
-        """Return status and body of the answer; status 0 if the connection was lost."""
+        """Return status and body of the response; status 0 if the connection was lost."""
         headers = {"Content-Type": "application/json"}
         method, body = ("GET", None) if content is None else ("POST", json.dumps(content))
         try:
@@ -83,39 +133,37 @@ class _Server:
 
 
 def benchmark_server(
-    run: Path, data: Path | None = None, *, seconds: float = 20, bodies: int = 1500
-) -> list[list[dict[str, Any]]]:
-    """Return three tables of a server that is started on ``run`` with its defaults.
+    run: Path, messages_file: Path | None = None, *, seconds: float = 20, bodies: int = 1500
+) -> ServerBenchmark:
+    """Measure a server that is started on ``run`` with its defaults.
 
-    The messages are those of ``data``, else of the run's test split. The first table has a row for
-    each load of ``seconds``: requests by status (``lost``: the connection ended), the speed, and
-    the waits in seconds of those that were answered 200. A client that was refused asks again after
-    half a second. The second: the server's resident memory before, while and after ``bodies`` of
-    1 MiB are held back by their last byte. The third: what became of 12 requests that it had taken
-    when a signal came, and its exit status. Linux alone, as the memory is read from ``/proc``.
+    The messages are those of ``messages_file``, by default of the run's test split. Each load lasts
+    ``seconds``; a refused client tries again after half a second. Then clients hold back the last
+    byte of ``bodies`` of 1 MiB. Finally signals stop the server with 12 requests in flight. Needs
+    Linux, because the memory is read from ``/proc``.
 
     Raises:
-        UserError: if there is no message, the run is not there or the server does not start.
+        UserError: if there is no message, the run is missing or the server does not start.
     """
-    texts = benchmark_messages(load_manifest(run), data)
+    texts = benchmark_messages(load_manifest(run), messages_file)
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     with _serving(run) as server:
         loads = [_loaded(server, load, texts, seconds) for load in _LOADS]
     with _serving(run) as server:
-        memory = [_with_held_bodies(server, bodies)]
+        held_bodies = _with_held_bodies(server, bodies)
     stops = []
     for number in (signal.SIGTERM, signal.SIGHUP):
         with _serving(run) as server:
             stops.append(_stopped(server, number, texts))
-    return [loads, memory, stops]
+    return ServerBenchmark(loads, held_bodies, stops)
 
 
 @contextmanager
 def _serving(run: Path) -> Iterator[_Server]:
     words = [sys.executable, "-m", "smstune.commands", "serve", str(run), "--port", "0"]
     variables = {name: text for name, text in os.environ.items() if name != "SMSTUNE_API_KEY"}
-    # Where this command runs under nohup, the server would ignore SIGHUP.
+    # If this command runs under nohup, the server would ignore SIGHUP.
     hang_up = functools.partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)
     with subprocess.Popen(
         words, env=variables, stdout=subprocess.PIPE, text=True, preexec_fn=hang_up
@@ -130,7 +178,7 @@ def _serving(run: Path) -> Iterator[_Server]:
             process.kill()
 
 
-def _loaded(server: _Server, load: _Load, texts: Sequence[str], seconds: float) -> dict[str, Any]:
+def _loaded(server: _Server, load: _Load, texts: Sequence[str], seconds: float) -> LoadResult:
     end = time.monotonic() + seconds
     with ThreadPoolExecutor(load.clients + load.explaining) as pool:
         explaining = [
@@ -149,20 +197,20 @@ def _loaded(server: _Server, load: _Load, texts: Sequence[str], seconds: float) 
         explained = [status for client in explaining for status, _ in client.result()]
     waits = [wait for status, wait in answers if status == 200]
     statuses = [status for status, _ in answers]
-    return {
-        "load": load.name,
-        "200": len(waits),
-        "503": statuses.count(503),
-        "lost": statuses.count(0),
-        "messages_per_second": len(waits) * load.messages / passed,
-        "median_s": float(np.median(waits)) if waits else float("nan"),
-        "p99_s": float(np.percentile(waits, 99)) if waits else float("nan"),
-        "explained": explained.count(200),
-    }
+    return LoadResult(
+        load=load.name,
+        answered=len(waits),
+        refused=statuses.count(503),
+        lost=statuses.count(0),
+        messages_per_second=len(waits) * load.messages / passed,
+        median_s=float(np.median(waits)) if waits else float("nan"),
+        p99_s=float(np.percentile(waits, 99)) if waits else float("nan"),
+        explained=explained.count(200),
+    )
 
 
-def _requests(texts: Sequence[str], client: int, messages: int) -> Iterator[dict[str, Any]]:
-    """Yield bodies of ``messages`` texts each, other clients starting at other texts."""
+def _requests(texts: Sequence[str], client: int, messages: int) -> Iterator[object]:
+    """Yield request bodies of ``messages`` texts each; each client starts at another text."""
     stream = cycle(texts)
     next(islice(stream, client * messages, None))
     while True:
@@ -170,9 +218,9 @@ def _requests(texts: Sequence[str], client: int, messages: int) -> Iterator[dict
 
 
 def _ask(
-    server: _Server, path: str, requests: Iterator[dict[str, Any]], end: float
+    server: _Server, path: str, requests: Iterator[object], end: float
 ) -> list[tuple[int, float]]:
-    """Return status and wait in seconds of requests, one after the other until ``end``."""
+    """Return status and wait in seconds of requests sent one after the other until ``end``."""
     answers: list[tuple[int, float]] = []
     connection = server.connection()
     while (started := time.monotonic()) < end:
@@ -184,29 +232,29 @@ def _ask(
     return answers
 
 
-def _with_held_bodies(server: _Server, bodies: int) -> dict[str, Any]:
+def _with_held_bodies(server: _Server, bodies: int) -> HeldBodiesResult:
     before = server.memory_mib()
     with ThreadPoolExecutor(32) as pool:
         connections = list(pool.map(lambda _: _hold(server), range(bodies)))
         during = server.memory_mib()
-        # A client of good will meanwhile.
+        # Another client must still be answered.
         status, _ = server.request(server.connection(), "/healthz", None)
     for connection in connections:
         if connection is not None:
             connection.close()
     time.sleep(5)
-    return {
-        "bodies": bodies,
-        "sent": sum(connection is not None for connection in connections),
-        "before_mib": before,
-        "during_mib": during,
-        "after_mib": server.memory_mib(),
-        "healthz_meanwhile": status,
-    }
+    return HeldBodiesResult(
+        bodies=bodies,
+        sent=sum(connection is not None for connection in connections),
+        before_mib=before,
+        during_mib=during,
+        after_mib=server.memory_mib(),
+        healthz_meanwhile=status,
+    )
 
 
 def _hold(server: _Server) -> socket | None:
-    """Return a connection that has sent a body but for its last byte; ``None`` if it was lost."""
+    """Return a connection that has sent a body except its last byte, ``None`` if lost."""
     try:
         connection = create_connection((server.host, server.port), timeout=10)
         connection.sendall(_HEAD + b" " * (_BODY_BYTES - 1))
@@ -215,21 +263,21 @@ def _hold(server: _Server) -> socket | None:
     return connection
 
 
-def _stopped(server: _Server, number: signal.Signals, texts: Sequence[str]) -> dict[str, Any]:
+def _stopped(server: _Server, number: signal.Signals, texts: Sequence[str]) -> StopResult:
     bodies = [next(_requests(texts, client, 32)) for client in range(_IN_FLIGHT)]
     with ThreadPoolExecutor(_IN_FLIGHT) as pool:
         in_flight = [
             pool.submit(server.request, server.connection(), _CLASSIFY, body) for body in bodies
         ]
-        # Long enough for all to be taken, too short for all to be answered.
+        # Long enough for all to be accepted, too short for all to be answered.
         time.sleep(_PAUSE)
         server.process.send_signal(number)
         statuses = [request.result()[0] for request in in_flight]
-    return {
-        "signal": number.name,
-        "in_flight": _IN_FLIGHT,
-        "200": statuses.count(200),
-        "503": statuses.count(503),
-        "lost": statuses.count(0),
-        "exit_status": server.process.wait(60),
-    }
+    return StopResult(
+        signal=number.name,
+        in_flight=_IN_FLIGHT,
+        answered=statuses.count(200),
+        refused=statuses.count(503),
+        lost=statuses.count(0),
+        exit_status=server.process.wait(60),
+    )

@@ -1,4 +1,4 @@
-"""Training speed beside the stock example's, in one run on one machine."""
+"""Training speed compared with the stock example's, in one run on one machine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import multiprocessing
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,41 +34,68 @@ _MATRIX_SIDE = 2048
 _CPU = torch.device("cpu")
 
 
-def benchmark_training(config: Config, messages: int = 960) -> list[dict[str, Any]]:
-    """Measure one pass over the same ``messages`` in each way, each in a fresh process.
+@dataclass(frozen=True)
+class TrainingSpeed:
+    """Speed of one setup.
 
-    A warm-up step is not counted; the speed is the one that the Trainer reports. The ways:
-    ``ours`` as ``config`` says; ``stock``, a plain Trainer set up as transformers'
-    run_classification.py sets it up (fp32, padding to 128); ``stock tuned`` (dynamic padding,
-    grouped by length, bf16 where the processor multiplies it: as well as its flags allow). Each row
-    has ``messages_per_second``, ``peak_rss_gib``, ``ratio`` to stock, ``gflops`` of model
-    arithmetic a second (6 operations per encoder weight and token, Kaplan et al. 2020, padding not
-    counted; 4 where the weight is frozen, which spares its gradient; none of a last layer that
-    computes one token) and ``matrix_share``, that over the rate of this machine's matrix product,
-    in the faster of bf16 and fp32, measured in the same run.
+    ``gflops`` is the model's arithmetic per second: 6 operations per encoder weight and token
+    (Kaplan et al. 2020), 4 if the weight is frozen and needs no gradient, padding and a last layer
+    that computes one token not counted. ``matrix_share`` is ``gflops`` divided by this machine's
+    rate for a matrix product. ``ratio`` is the speed divided by that of the stock setup.
     """
-    ways: dict[str, Callable[..., dict[str, float]]] = {
+
+    setup: str
+    messages_per_second: float
+    peak_rss_gib: float
+    gflops: float
+    ratio: float
+    matrix_share: float
+
+
+@dataclass(frozen=True)
+class _Measurement:
+    messages_per_second: float
+    peak_rss_gib: float
+    gflops: float
+
+
+def benchmark_training(config: Config, messages: int = 960) -> list[TrainingSpeed]:
+    """Measure one pass over the same ``messages`` with each setup, each in a fresh process.
+
+    A warm-up step is not counted; the speed is the one that the Trainer reports. The setups:
+    ``ours`` is ``config``; ``stock`` is a plain Trainer with the defaults of transformers'
+    run_classification.py (fp32, padding to 128); ``stock tuned`` uses the best of its flags
+    (dynamic padding, grouping by length, bf16 if the processor multiplies it).
+    """
+    setups: dict[str, Callable[[Config, int], _Measurement]] = {
         "ours": _ours,
         "stock tuned": _stock_tuned,
         "stock": _stock,
     }
     context = multiprocessing.get_context("spawn")
     peak = matrix_rate()
-    rows: list[dict[str, Any]] = []
-    for name, way in ways.items():
+    measured = {}
+    for name, measure in setups.items():
         with context.Pool(1) as pool:
-            rows.append({"way": name, **pool.apply(way, (config, messages))})
-    for row in rows:
-        row["ratio"] = row["messages_per_second"] / rows[-1]["messages_per_second"]
-        row["matrix_share"] = row["gflops"] / peak
-    return rows
+            measured[name] = pool.apply(measure, (config, messages))
+    return [
+        TrainingSpeed(
+            setup=name,
+            messages_per_second=speed.messages_per_second,
+            peak_rss_gib=speed.peak_rss_gib,
+            gflops=speed.gflops,
+            ratio=speed.messages_per_second / measured["stock"].messages_per_second,
+            matrix_share=speed.gflops / peak,
+        )
+        for name, speed in measured.items()
+    ]
 
 
 def matrix_rate() -> float:
-    """Return GFLOP/s of a matrix product of side 2048 on the CPU: the best of 10.
+    """Return the GFLOP/s of a matrix product of side 2048 on the CPU, the best of 10.
 
-    In bf16 where the processor multiplies it, else in fp32: torch emulates bf16 there in one
-    thread, and a single product takes minutes.
+    In bf16 if the processor multiplies it, otherwise in fp32: torch would emulate bf16 in one
+    thread, and a single product would take minutes.
     """
     dtype = torch.bfloat16 if multiplies_bf16(_CPU) else torch.float32
     left = torch.randn(_MATRIX_SIDE, _MATRIX_SIDE, dtype=dtype)
@@ -79,7 +107,7 @@ def matrix_rate() -> float:
     return 2 * _MATRIX_SIDE**3 / best / 1e9
 
 
-def _ours(config: Config, messages: int) -> dict[str, float]:
+def _ours(config: Config, messages: int) -> _Measurement:
     with TemporaryDirectory() as folder:
         training = config.training.model_copy(
             update={"output_dir": Path(folder), "num_train_epochs": 1.0, "report_to": []}
@@ -89,15 +117,15 @@ def _ours(config: Config, messages: int) -> dict[str, float]:
         return _measure(trainer, messages)
 
 
-def _stock(config: Config, messages: int) -> dict[str, float]:
+def _stock(config: Config, messages: int) -> _Measurement:
     return _stock_trainer(config, messages, tuned=False)
 
 
-def _stock_tuned(config: Config, messages: int) -> dict[str, float]:
+def _stock_tuned(config: Config, messages: int) -> _Measurement:
     return _stock_trainer(config, messages, tuned=True)
 
 
-def _stock_trainer(config: Config, messages: int, *, tuned: bool) -> dict[str, float]:
+def _stock_trainer(config: Config, messages: int, *, tuned: bool) -> _Measurement:
     labels = LabelMap.load(config.data.path / "labels.json")
     tokenizer = load_tokenizer(config.model.name_or_path)
     table = load_split(config.data.path, "train")
@@ -139,7 +167,7 @@ def _stock_trainer(config: Config, messages: int, *, tuned: bool) -> dict[str, f
 
 
 def _warm_up(trainer: Trainer) -> None:
-    """Take one step's forward and backward pass, so that no way pays for first calls."""
+    """Run one forward and backward pass, so that first calls are not measured."""
     model: Any = trainer.model
     batch = next(iter(trainer.get_train_dataloader()))
     with trainer.accelerator.autocast():
@@ -148,8 +176,8 @@ def _warm_up(trainer: Trainer) -> None:
     model.zero_grad()
 
 
-def _measure(trainer: Trainer, messages: int) -> dict[str, float]:
-    """Train one pass over a fixed sample of the data and say how fast that was."""
+def _measure(trainer: Trainer, messages: int) -> _Measurement:
+    """Train one pass over a fixed sample of the data and return its speed."""
     dataset: Any = trainer.train_dataset
     dataset = dataset.shuffle(seed=0).select(range(min(messages, len(dataset))))
     trainer.train_dataset = dataset
@@ -159,15 +187,17 @@ def _measure(trainer: Trainer, messages: int) -> dict[str, float]:
     operations = _operations_per_token(model)
     mask = dataset["attention_mask"] if "attention_mask" in dataset.column_names else None
     lengths = map(sum, mask) if mask else map(len, dataset["input_ids"])
-    return {
-        "messages_per_second": speed,
-        "peak_rss_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-        "gflops": operations * sum(lengths) / len(dataset) * speed / 1e9,
-    }
+    return _Measurement(
+        messages_per_second=speed,
+        peak_rss_gib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        gflops=operations * sum(lengths) / len(dataset) * speed / 1e9,
+    )
 
 
 def _operations_per_token(model: torch.nn.Module) -> int:
-    last = [f"{name}." for name, one in model.named_modules() if isinstance(one, FirstTokenLayer)]
+    last = [
+        f"{name}." for name, module in model.named_modules() if isinstance(module, FirstTokenLayer)
+    ]
     return sum(
         (6 if weight.requires_grad else 4) * weight.numel()
         for name, weight in model.named_parameters()

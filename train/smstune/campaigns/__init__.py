@@ -1,1 +1,1 @@
-"""Texts in, for each its campaign out: the near-duplicates of one message."""
+"""Texts in, the campaign of each out: groups of near-duplicate messages."""

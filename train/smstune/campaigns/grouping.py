@@ -1,13 +1,13 @@
 """Near-duplicate messages: which texts are variants of one campaign.
 
-A sender of bulk SMS reuses one wording and changes the numbers, the link, a few characters; a
-random split then puts copies on both sides, and the test score measures memory. Two messages are
-near-duplicates when the Jaccard similarity of their sets of 3-grams reaches a threshold.
+A sender of bulk SMS reuses one wording and changes the numbers, the link, a few characters. A
+random split then puts copies into train and test, and the test score measures memory. Two messages
+are near-duplicates when the Jaccard similarity of their sets of 3-grams reaches a threshold.
 
 Candidates come from MinHash (Broder, "On the resemblance and containment of documents", 1997) with
 banded locality-sensitive hashing (Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets",
-chapter 3). Each is verified on the gram sets, and their number for one message is bounded.
-Bands are taken one at a time and gram sets a batch at a time, so that memory holds numbers only.
+chapter 3). Each candidate is verified on the gram sets, and a message has a bounded number of them.
+Bands are read one at a time and gram sets a batch at a time, so that memory holds numbers only.
 """
 
 from __future__ import annotations
@@ -28,19 +28,20 @@ if TYPE_CHECKING:
 
 Labels = TypeVar("Labels", Ints, Rows)
 
-# Members of a bucket that one message is compared with. A query looks further: it has one chance a
-# band, where a message of a campaign is also reached through the others.
+# Members of a bucket that one message is compared with. A query is compared with more: it has one
+# chance in each band, while a message of a campaign is also reached through other messages.
 _WINDOW = 32
 _QUERY_WINDOW = 128
 _BATCH_GRAMS = 1 << 20
 
 
 def campaign_groups(texts: Iterable[str], *, threshold: float = 0.7, seed: int = 0) -> Ints:
-    """One group id for each text: the index of the first text of its campaign.
+    """Return the group of each text: the index of the first text of its campaign.
 
-    Two texts share a group when a chain of pairs, each verified to have a Jaccard similarity of at
-    least `threshold` over the 3-grams of their `skeleton`, joins them. Texts without any letter
-    group by exact equality. The partition depends on the set of texts alone, not on their order.
+    Two texts are in one group if a chain of pairs connects them, each pair verified to have a
+    Jaccard similarity of at least `threshold` over the 3-grams of their `skeleton`. Texts without
+    any letter are grouped by exact equality. The groups depend on the set of texts alone, not on
+    their order.
     """
     with TemporaryDirectory() as folder:
         return group(sketch(texts, Path(folder), threshold=threshold, seed=seed), threshold)
@@ -49,7 +50,7 @@ def campaign_groups(texts: Iterable[str], *, threshold: float = 0.7, seed: int =
 def near_matches(
     queries: Sequence[str], references: Sequence[str], *, threshold: float = 0.7, seed: int = 0
 ) -> Ints:
-    """For each query the index of one near-duplicate among the references, or -1 (see `match`)."""
+    """Return for each query the index of a near-duplicate reference, or -1 (see `match`)."""
     rows = np.arange(len(queries) + len(references))
     with TemporaryDirectory() as folder:
         both = chain(queries, references)
@@ -58,8 +59,8 @@ def near_matches(
 
 
 def group(sketches: Sketches, threshold: float = 0.7) -> Ints:
-    """The groups of `campaign_groups`, from sketches."""
-    # In the order of their digests: nothing below depends on the order of the texts.
+    """Return the groups of `campaign_groups`, from sketches."""
+    # Sorted by digest, so that nothing below depends on the order of the texts.
     _, index, inverse = np.unique(sketches.digests, return_index=True, return_inverse=True)
     first, inverse = index.astype(np.int32), inverse.astype(np.int32)
     del index
@@ -72,48 +73,50 @@ def group(sketches: Sketches, threshold: float = 0.7) -> Ints:
 
 
 def match(sketches: Sketches, queries: Ints, references: Ints, threshold: float = 0.7) -> Ints:
-    """For each query the index of one near-duplicate among the references, or -1.
+    """Return for each query the index of one near-duplicate among the references, or -1.
 
     Both are rows of the sketches. An equal skeleton is preferred; otherwise any reference whose
-    verified similarity reaches `threshold`, found as in `group`. Counts the test messages with a
-    copy in train (Lee et al., "Deduplicating Training Data Makes Language Models Better", ACL
-    2022).
+    verified similarity reaches `threshold`, found as in `group`. This counts the test messages that
+    have a copy in train (Lee et al., "Deduplicating Training Data Makes Language Models Better",
+    ACL 2022).
     """
-    known, first = np.unique(sketches.digests[references], return_index=True)
-    wanted, query, inverse = np.unique(
+    reference_digests, first = np.unique(sketches.digests[references], return_index=True)
+    query_digests, query, inverse = np.unique(
         sketches.digests[queries], return_index=True, return_inverse=True
     )
-    found = np.full(len(wanted), -1, dtype=np.int64)
-    if len(known):
-        at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
-        found = np.where(known[at] == wanted, first[at], -1)
-    open_ = np.flatnonzero((found < 0) & sketches.lettered[queries[query]])
+    matches = np.full(len(query_digests), -1, dtype=np.int64)
+    if len(reference_digests):
+        position = np.searchsorted(reference_digests, query_digests)
+        position = np.minimum(position, len(reference_digests) - 1)
+        is_equal = reference_digests[position] == query_digests
+        matches = np.where(is_equal, first[position], -1)
+    unmatched = np.flatnonzero((matches < 0) & sketches.lettered[queries[query]])
     lettered = first[sketches.lettered[references[first]]]
-    near = _lookup(sketches, queries[query[open_]], references[lettered], threshold)
-    found[open_[near >= 0]] = lettered[near[near >= 0]]
-    return found[inverse]
+    near = _lookup(sketches, queries[query[unmatched]], references[lettered], threshold)
+    matches[unmatched[near >= 0]] = lettered[near[near >= 0]]
+    return matches[inverse]
 
 
 def _batches(weights: Ints | Rows, limit: int) -> Iterator[tuple[int, int]]:
-    """Ranges of about `limit` total weight, each with at least one element."""
+    """Yield ranges of about `limit` total weight, each with at least one element."""
     whole = np.cumsum(weights) // limit
     return pairwise(np.flatnonzero(np.diff(whole, prepend=-1, append=-2)).tolist())
 
 
 def _order(sketches: Sketches, band: int, rows: Ints | Rows) -> Words:
-    """Sort keys: the bucket in the high half, the next band in the low half."""
+    """Return sort keys: the bucket in the high half, the next band in the low half."""
     key = sketches.band(band)[rows].astype(np.uint64) << np.uint64(32)
     key |= sketches.band(band + 1)[rows]
     return key
 
 
 def _link(sketches: Sketches, rows: Rows, threshold: float) -> Rows:
-    """Component label of each of these texts: the position of the first of its component.
+    """Return the component of each of these texts: the position of the component's first text.
 
-    All pairs of a bucket would be quadratic in the size of a campaign. Each member meets the
-    `_WINDOW` members after it, one distance at a time, unless the two are joined already. The next
-    band decides the order inside a bucket, so messages that agree in two bands lie side by side,
-    and each band brings other neighbours.
+    To compare all pairs of a bucket would be quadratic in the size of a campaign. Each member is
+    compared with the `_WINDOW` members after it, one distance at a time, unless the two are in one
+    component already. Inside a bucket the members are sorted by the next band, so messages that
+    agree in two bands are adjacent, and each band gives other neighbours.
     """
     labels = np.arange(len(rows), dtype=np.int32)
     for band in range(sketches.n_bands if len(labels) else 0):
@@ -125,25 +128,25 @@ def _link(sketches: Sketches, rows: Rows, threshold: float) -> Rows:
         members, bucket = members[keep], bucket[keep]
         before, after = [labels[:0]], [labels[:0]]
         for start, stop in _batches(sketches.sizes[rows[members]], _BATCH_GRAMS):
-            part = slice(start, stop + _WINDOW)
-            known, own = np.unique(labels[members[part]], return_inverse=True)
-            grams = sketches.grams(rows[members[part]])
-            joined = _link_neighbours(grams, bucket[part], own, threshold)
-            before.append(known[own[joined != own]])
-            after.append(known[joined[joined != own]])
-        # A label is a position too, that of the first member.
+            window = slice(start, stop + _WINDOW)
+            components, component = np.unique(labels[members[window]], return_inverse=True)
+            grams = sketches.grams(rows[members[window]])
+            joined = _link_neighbours(grams, bucket[window], component, threshold)
+            before.append(components[component[joined != component]])
+            after.append(components[joined[joined != component]])
+        # A label is also a position, that of the first member.
         labels = _join(labels, np.concatenate(before), np.concatenate(after))
     return labels
 
 
 def _link_neighbours(grams: csr_array, bucket: Keys, labels: Ints, threshold: float) -> Ints:
-    """Component label of each of these texts, which are sorted by bucket."""
-    at = np.arange(len(labels))
+    """Return the component of each of these texts, which are sorted by bucket."""
+    positions = np.arange(len(labels))
     for step in range(1, _WINDOW + 1):
-        at = at[_mixed(bucket[at], labels[at], step)]
-        if not len(at):
+        positions = positions[_mixed(bucket[positions], labels[positions], step)]
+        if not len(positions):
             break
-        left, right = at[:-step], at[step:]
+        left, right = positions[:-step], positions[step:]
         new = (bucket[left] == bucket[right]) & (labels[left] != labels[right])
         left, right = left[new], right[new]
         similar = _similar(grams, left, grams, right, threshold)
@@ -152,7 +155,7 @@ def _link_neighbours(grams: csr_array, bucket: Keys, labels: Ints, threshold: fl
 
 
 def _mixed(bucket: Keys, labels: Ints | Rows, step: int) -> Flags:
-    """Members of buckets with more than `step` members and more than one component."""
+    """Mark the members of buckets with more than `step` members and more than one component."""
     starts = np.flatnonzero(np.append(True, bucket[1:] != bucket[:-1]))
     sizes = np.diff(starts, append=len(bucket))
     several = np.minimum.reduceat(labels, starts) != np.maximum.reduceat(labels, starts)
@@ -160,7 +163,7 @@ def _mixed(bucket: Keys, labels: Ints | Rows, step: int) -> Flags:
 
 
 def _join(labels: Labels, left: Labels, right: Labels) -> Labels:
-    """Labels after the components of each left and right member became one."""
+    """Return the labels after merging the components of each left and right member."""
     if not len(left):
         return labels
     from scipy.sparse import coo_array
@@ -178,47 +181,48 @@ def _join(labels: Labels, left: Labels, right: Labels) -> Labels:
 
 
 def _similar(a: csr_array, left: Ints, b: csr_array, right: Ints, threshold: float) -> Flags:
-    """Whether the Jaccard similarity of the gram sets of each pair reaches the threshold.
+    """Return whether the Jaccard similarity of the gram sets of each pair reaches the threshold.
 
-    Grams are compared by 31-bit fingerprints: two sets of a hundred grams hold one coincidence in
-    about 10^5 pairs, which then moves the similarity by one gram.
+    Grams are compared by 31-bit fingerprints. In about one of 10^5 pairs of sets of a hundred grams
+    two different grams coincide, which changes the similarity by one gram.
     """
     m, n = np.diff(a.indptr)[left], np.diff(b.indptr)[right]
-    result: Flags = np.minimum(m, n) / np.maximum(m, n) >= threshold  # no more can be shared
-    pairs = np.flatnonzero(result)
+    # The smaller set bounds what can be shared.
+    similar: Flags = np.minimum(m, n) / np.maximum(m, n) >= threshold
+    pairs = np.flatnonzero(similar)
     for start, stop in _batches((m + n)[pairs], _BATCH_GRAMS):
         pair = pairs[start:stop]
         shared = np.diff(a[left[pair]].multiply(b[right[pair]]).indptr)
         # The quotient rounds as the literal threshold does: 7 of 10 is 0.7.
-        result[pair] = shared / (m[pair] + n[pair] - shared) >= threshold
-    return result
+        similar[pair] = shared / (m[pair] + n[pair] - shared) >= threshold
+    return similar
 
 
-def _lookup(sketches: Sketches, ours: Ints, theirs: Ints, threshold: float) -> Ints:
-    """For each of our texts the position of one of theirs that is similar, or -1."""
-    match = np.full(len(ours), -1)
-    for band in range(sketches.n_bands if len(theirs) else 0):
-        open_ = np.flatnonzero(match < 0)
-        if not len(open_):
+def _lookup(sketches: Sketches, queries: Ints, references: Ints, threshold: float) -> Ints:
+    """Return for each query the position of a similar reference, or -1."""
+    match = np.full(len(queries), -1)
+    for band in range(sketches.n_bands if len(references) else 0):
+        unmatched = np.flatnonzero(match < 0)
+        if not len(unmatched):
             break
-        key = _order(sketches, band, theirs)
+        key = _order(sketches, band, references)
         members = np.argsort(key, kind="stable").astype(np.int32)
         key = key[members]
-        wanted = _order(sketches, band, ours[open_])
-        place = np.searchsorted(key, wanted)
-        bucket, mine = key >> np.uint64(32), wanted >> np.uint64(32)
-        low, high = (np.searchsorted(bucket, mine, side=side) for side in ("left", "right"))
-        del key, bucket, wanted, mine
-        # The window lies inside the bucket, around the place where the query would stand.
-        start = np.maximum(low, np.minimum(place - _QUERY_WINDOW // 2, high - _QUERY_WINDOW))
+        query_key = _order(sketches, band, queries[unmatched])
+        position = np.searchsorted(key, query_key)
+        bucket, query_bucket = key >> np.uint64(32), query_key >> np.uint64(32)
+        low, high = (np.searchsorted(bucket, query_bucket, side=side) for side in ("left", "right"))
+        del key, bucket, query_key, query_bucket
+        # The window is inside the bucket, around the position that the query would have there.
+        start = np.maximum(low, np.minimum(position - _QUERY_WINDOW // 2, high - _QUERY_WINDOW))
         for step in range(_QUERY_WINDOW):
-            inside = (start + step < high) & (match[open_] < 0)
-            open_, start, high = open_[inside], start[inside], high[inside]
-            if not len(open_):
+            inside = (start + step < high) & (match[unmatched] < 0)
+            unmatched, start, high = unmatched[inside], start[inside], high[inside]
+            if not len(unmatched):
                 break
             candidate = members[start + step]
-            similar = _pairs_similar(sketches, ours[open_], theirs[candidate], threshold)
-            match[open_[similar]] = candidate[similar]
+            similar = _pairs_similar(sketches, queries[unmatched], references[candidate], threshold)
+            match[unmatched[similar]] = candidate[similar]
     return match
 
 

@@ -1,9 +1,9 @@
-"""What near-duplicates are found by: of each text some numbers, the bulk of them on disk.
+"""MinHash sketches of all texts; band keys and gram sets are stored on disk.
 
 Signatures come from rensa (after Dahlgaard, Knudsen and Thorup, "Fast Similarity Sketching",
 FOCS 2017), which takes hashed grams as one flat array, in a third of datasketch's time. The banding
-is numpy, because the indexes of both answer a query with the whole bucket: 20,000 variants of one
-message took rensa's 20 s, 10,000 took datasketch's 11 s, both quadratic.
+is numpy, because the indexes of both return a whole bucket for each query, which is quadratic:
+20,000 variants of one message took rensa's index 20 s, 10,000 took datasketch's 11 s.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 _PLACEHOLDER = re.compile(r"\[[A-Z][A-Z_]*\]")
 _GRAM = 3
 _NUM_PERM = 128
-# Chance that a pair exactly at the threshold shares no band.
+# Probability that a pair exactly at the threshold shares no band.
 _MISS = 0.005
 _BATCH_CHARS = 1 << 16
-# Reading one row maps 64 KiB of the file: 256 MiB for so many.
+# Reading one row maps 64 KiB of the file, 256 MiB for this many rows.
 _ROWS_AT_ONCE = 1 << 12
 _MOST_MAPPED = 1 << 28
 # Gram fingerprints are column numbers of a sparse matrix, which stays in 32-bit indices below this.
@@ -42,7 +42,7 @@ _COLUMNS = 2**31 - 1
 
 @dataclass(frozen=True)
 class Sketches:
-    """What is kept of each text: 21 bytes in memory; on disk 4 bytes a band and 4 bytes a gram."""
+    """Sketches of all texts: 21 bytes a text in memory, 4 bytes a band and 4 a gram on disk."""
 
     folder: Path
     n_bands: int
@@ -66,11 +66,11 @@ class Sketches:
         stored = np.frombuffer(self.mapped, dtype=np.int32)
         shifts = self.starts[rows] - bounds[:-1]
         for start in range(0, len(rows), _ROWS_AT_ONCE):
-            part = slice(start, start + _ROWS_AT_ONCE)
-            low, high = bounds[start], bounds[part.stop] if part.stop < len(bounds) else bounds[-1]
-            places = np.repeat(shifts[part], counts[part]) + np.arange(low, high)
-            columns[low:high] = stored[places]
-            # What was read of the file counts as this process's memory until it is let go.
+            batch = slice(start, start + _ROWS_AT_ONCE)
+            low, high = bounds[start], bounds[min(batch.stop, len(bounds) - 1)]
+            positions = np.repeat(shifts[batch], counts[batch]) + np.arange(low, high)
+            columns[low:high] = stored[positions]
+            # Pages that were read count as this process's memory until they are released.
             if len(self.mapped) > _MOST_MAPPED and hasattr(mmap, "MADV_DONTNEED"):
                 self.mapped.madvise(mmap.MADV_DONTNEED)
         entries = (np.ones(len(columns), dtype=np.bool_), columns, bounds)
@@ -78,7 +78,7 @@ class Sketches:
 
 
 def skeleton(text: str) -> str:
-    """What two messages are compared by: their letters, lower-cased.
+    """Return what two messages are compared by: their letters, lower-cased.
 
     Digits, bracketed placeholders such as ``[PHONE]``, white space, punctuation and symbols vary
     between copies and are dropped: the canonical form that Broder, Glassman, Manasse and Zweig
@@ -92,7 +92,9 @@ def skeleton(text: str) -> str:
 def sketch(
     texts: Iterable[str], folder: Path, *, threshold: float = 0.7, seed: int = 0
 ) -> Sketches:
-    """Read the texts once and write what finds pairs of `threshold` into `folder`.
+    """Return the sketches of the texts, which find pairs of `threshold`; files go into `folder`.
+
+    The texts are read once.
 
     Raises:
         ValueError: on a threshold outside 0.1 to 1, or a text that is no string.
@@ -115,28 +117,29 @@ def sketch(
             keyed = keyed[np.append(True, keyed[1:] != keyed[:-1])]
             grams.write((keyed & np.uint64(2**32 - 1)).astype(np.int32).tobytes())
             sizes.extend(np.bincount((keyed >> np.uint64(32)).astype(np.int64)).tolist())
-        grams.write(bytes(4))  # no empty file can be mapped
-    held = np.array(sizes, dtype=np.int32)
+        # An empty file cannot be mapped.
+        grams.write(bytes(4))
+    size_array = np.array(sizes, dtype=np.int32)
     with (folder / "grams").open("rb") as file:
         return Sketches(
             folder,
             n_bands,
             np.array(digests, dtype=np.uint64),
             np.array(lettered, dtype=np.bool_),
-            held,
-            np.cumsum(held, dtype=np.int64) - held,
+            size_array,
+            np.cumsum(size_array, dtype=np.int64) - size_array,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ),
         )
 
 
 def _skeletons(texts: Iterable[str]) -> Iterator[list[tuple[str, int]]]:
-    """Skeleton and digest of each text, in batches of about as many letters."""
+    """Yield skeleton and digest of each text, in batches of about the same number of letters."""
     batch: list[tuple[str, int]] = []
     weight = 0
-    for at, text in enumerate(texts):
+    for index, text in enumerate(texts):
         if not isinstance(text, str):
             raise ValueError(
-                f"expected strings, found {type(text).__name__} at {at}: drop it first"
+                f"expected strings, found {type(text).__name__} at {index}: drop it first"
             )
         letters = skeleton(text)
         # A skeleton holds no NUL, so a text without letters cannot meet a skeleton.
@@ -151,7 +154,7 @@ def _skeletons(texts: Iterable[str]) -> Iterator[list[tuple[str, int]]]:
 
 
 def _banding(threshold: float) -> tuple[int, int]:
-    """(bands, rows): the most selective banding that still finds pairs at the threshold."""
+    """Return (bands, rows): the most selective banding that still finds pairs at the threshold."""
     if not 0.1 <= threshold <= 1:
         raise ValueError(f"expected a threshold from 0.1 to 1, found {threshold!r}: try 0.7")
     sure = (n for n in range(_NUM_PERM, 1, -1) if (1 - threshold**n) ** (_NUM_PERM // n) <= _MISS)
@@ -160,13 +163,13 @@ def _banding(threshold: float) -> tuple[int, int]:
 
 
 def _grams(skeletons: list[str]) -> tuple[Words, Ints]:
-    """Mixed 64-bit hashes of all 3-grams, one text after another, and how many each has."""
+    """Return the 64-bit hashes of all 3-grams, text by text, and the number of grams of each."""
     # Padding makes a skeleton shorter than a gram one gram of its own.
     padded = [letters.ljust(_GRAM, "\0") for letters in skeletons]
     counts = np.array([len(letters) for letters in padded], dtype=np.int64)
     points = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     code = points.astype(np.uint64)
-    # A code point has 21 bits: three of them fit a word exactly, no two grams share one.
+    # A code point has 21 bits, so three fit into one word and no two grams get the same word.
     packed = code[:-2] << np.uint64(42) | code[1:-1] << np.uint64(21) | code[2:]
     inside = np.ones(len(packed), dtype=np.bool_)
     ends = np.cumsum(counts)[:-1]
@@ -175,7 +178,7 @@ def _grams(skeletons: list[str]) -> tuple[Words, Ints]:
 
 
 def _mix(word: Words) -> Words:
-    """The finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), a bijection."""
+    """Apply the finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), a bijection."""
     word = (word ^ word >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     word = (word ^ word >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
     mixed: Words = word ^ word >> np.uint64(31)
@@ -183,7 +186,7 @@ def _mix(word: Words) -> Words:
 
 
 def _band_keys(grams: Words, counts: Ints, n_bands: int, rows: int, seed: int) -> Keys:
-    """(bands, messages) keys: equal where two messages agree in all MinHash rows of the band."""
+    """Return (bands, messages) keys, equal if two messages agree in all MinHash rows of a band."""
     offsets = np.append(0, np.cumsum(counts)).astype(np.uint64)
     matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(
         grams, offsets, _NUM_PERM, seed % 2**64

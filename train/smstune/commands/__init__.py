@@ -1,1 +1,1 @@
-"""One file for each command: its parser and its main(argv)."""
+"""One file per command: its parser and its main(argv)."""

@@ -1,4 +1,4 @@
-"""smstune NAME: every command by one name."""
+"""The program `smstune`: runs the command that its first argument names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib import import_module
 
 from smstune import __version__
 
-#: In the order in which they are used.
+#: In the order in which a new user meets them.
 COMMANDS = (
     "prepare", "finetune", "eval", "predict", "export", "serve", "audit", "publish", "compare",
     "benchmark", "configs",
@@ -17,7 +17,7 @@ COMMANDS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Call the command that the first word names and return its exit status."""
+    """Run the command named by the first argument and return its exit status."""
     name, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("-h", "--help"):
         print(usage())
@@ -27,9 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
-        hint = f": did you mean {near[0]}?" if near else ""
+        hint = f", did you mean {near[0]}?" if near else ""
         sys.stderr.write(
-            f"error: expected a command of {', '.join(COMMANDS)}, found {name!r}{hint}\n"
+            f"error: unknown command {name!r}{hint}: the commands are {', '.join(COMMANDS)}\n"
         )
         return 2
     status: int = import_module(f"smstune.commands.{name}").main(rest)
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def usage() -> str:
-    """Return what ``smstune --help`` prints: each command with the first line of its docstring."""
+    """Return the text of ``smstune --help``: each command with its docstring's first line."""
     lines = ["usage: smstune COMMAND ...", "       smstune COMMAND --help", ""]
     for name in COMMANDS:
         documentation = import_module(f"smstune.commands.{name}").__doc__ or ""

@@ -1,4 +1,4 @@
-"""Inspect outgoing messages: which are marketing, and which rules they break.
+"""Check outgoing messages: which are marketing, and which rules they may break.
 
 Examples:
   smstune audit runs/fbs14 outgoing.csv --output audits/november
@@ -16,59 +16,62 @@ from smstune.commands.run_arguments import add_run_arguments, find_run, load_run
 
 _COLUMNS = {
     "text": "the message",
-    "sender": "who sent it",
-    "recipient": "to whom; counted, never written",
-    "time": "when it was sent",
-    "consent": "whether the recipient agreed",
+    "sender": "the sender",
+    "recipient": "the recipient, counted but never written to the output",
+    "time": "the time of sending",
+    "consent": "whether the recipient consented",
 }
 
 
 @command
 def main(argv: Sequence[str] | None) -> None:
-    """Parse, check, inspect, print the folder, keep the limits."""
+    """Parse, check the input, audit, print the output folder, enforce the limits."""
     parser = command_parser("audit", __doc__)
     add_run_arguments(parser)
-    parser.add_argument("input", type=Path, help="txt, csv, tsv, jsonl, parquet, or - for stdin")
-    parser.add_argument("--output", type=Path, required=True, help="a new folder")
-    for name, holds in _COLUMNS.items():
+    parser.add_argument(
+        "input", type=Path, help="messages: txt, csv, tsv, jsonl, parquet, or - for stdin"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder to create")
+    for name, content in _COLUMNS.items():
         parser.add_argument(
-            f"--{name}-column", dest=name, metavar="NAME", help=f"column of {holds} ({name})"
+            f"--{name}-column",
+            dest=name,
+            metavar="NAME",
+            help=f"column with {content} (default: {name})",
         )
     parser.add_argument(
-        "--marketing", metavar="LABEL[,LABEL...]", help="labels or parents that are marketing"
+        "--marketing",
+        metavar="LABEL[,LABEL...]",
+        help="labels or parent labels that count as marketing (default: marketing or AD)",
     )
-    parser.add_argument("--rules", type=Path, help="YAML with changes to the shipped rules")
+    parser.add_argument("--rules", type=Path, help="YAML file that overrides shipped rules")
     parser.add_argument(
         "--max-share",
         nargs="+",
         default=[],
         metavar="RULE=SHARE",
-        help="exit status 3 if a larger share of messages breaks the rule",
+        help="exit with status 3 if a larger share of messages hits the rule",
     )
     parser.add_argument(
-        "--with-text", action="store_true", help="write the masked messages into findings.csv"
+        "--with-text", action="store_true", help="include the masked messages in findings.csv"
     )
     args = parse(parser, argv)
     folder, manifest = find_run(args)
     from smstune.deploy.audit.audit import audit, parse_limits, require_shares
-    from smstune.deploy.audit.rules import load_rules
+    from smstune.deploy.audit.rules import apply_rules, load_rules
     from smstune.tables.columns import Columns
     from smstune.tables.read import check_table
 
     book = load_rules(args.rules)
     limits = parse_limits(args.max_share, book)
-    named = {name: getattr(args, name) for name in _COLUMNS if getattr(args, name)}
-    columns = {"text": "text"} | named
+    renamed = {name: getattr(args, name) for name in _COLUMNS if getattr(args, name)}
+    columns = {"text": "text"} | renamed
     check_table(args.input, Columns(text=columns["text"], labelled=False))
-    result = audit(
-        load_run(args, folder, manifest),
-        args.input,
-        args.output,
-        book,
-        columns=columns,
-        marketing=args.marketing.split(",") if args.marketing else None,
-        max_share=limits,
-        with_text=args.with_text,
+    classifier = load_run(args, folder, manifest)
+    marketing = args.marketing.split(",") if args.marketing else None
+    rules = apply_rules(book, classifier.labels, marketing=marketing, max_share=limits)
+    counts = audit(
+        classifier, args.input, args.output, rules, columns=columns, with_text=args.with_text
     )
     print(args.output)
-    require_shares(result)
+    require_shares(counts)

@@ -1,4 +1,4 @@
-"""Measure speed on this machine, as ratios within one run; keep its cores free meanwhile.
+"""Measure speed on this machine; run nothing else meanwhile, and compare ratios only.
 
 Examples:
   smstune benchmark train fbs14 model.name_or_path=PATH
@@ -9,60 +9,91 @@ Examples:
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
 
-Rows = Sequence[Mapping[str, Any]]
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-#: Columns of a table that does not go to a terminal: enough for every one of ours.
+    Rows = Sequence[DataclassInstance]
+
+#: Characters of a table's line in a file, where nothing needs to wrap.
 _FILE_WIDTH = 240
 
 
 @command
 def main(argv: Sequence[str] | None) -> None:
-    """Parse, measure, print a table."""
+    """Parse, measure, print the tables."""
     parser = command_parser("benchmark", __doc__)
     subject = parser.add_subparsers(dest="subject", required=True)
     train = subject.add_parser(
-        "train", help="training, beside the stock example", allow_abbrev=False
+        "train",
+        help="training speed, compared with the transformers example script",
+        allow_abbrev=False,
     )
-    train.add_argument("config", help="YAML file or shipped configuration")
-    train.add_argument("overrides", nargs="*", metavar="key.path=value", help="change one key")
+    train.add_argument("config", help="YAML file or name of a shipped configuration")
     train.add_argument(
-        "--messages", type=int, default=960, metavar="N", help="messages to train on (960)"
+        "overrides", nargs="*", metavar="key.path=value", help="override keys of the configuration"
+    )
+    train.add_argument(
+        "--messages",
+        type=int,
+        default=960,
+        metavar="N",
+        help="number of messages to train on (default: 960)",
     )
     train.set_defaults(measure=_training)
     inference = subject.add_parser(
-        "inference", help="scoring, beside transformers' pipeline", allow_abbrev=False
+        "inference",
+        help="scoring speed, compared with the transformers pipeline",
+        allow_abbrev=False,
     )
     inference.add_argument("run", type=Path, help="run folder")
     inference.add_argument(
-        "--data", type=Path, metavar="FILE", help="messages to score (the run's test split)"
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help="messages to score (default: the run's test split)",
     )
     inference.set_defaults(measure=_inference)
     server = subject.add_parser(
         "server",
-        help="a server under load, with held bodies and when it is stopped",
+        help="a server under load, with slow uploads, and while it stops",
         allow_abbrev=False,
     )
     server.add_argument("run", type=Path, help="run folder")
     server.add_argument(
-        "--data", type=Path, metavar="FILE", help="messages to send (the run's test split)"
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help="messages to send (default: the run's test split)",
     )
     server.add_argument(
-        "--seconds", type=float, default=20, metavar="S", help="length of each load (20)"
+        "--seconds",
+        type=float,
+        default=20,
+        metavar="S",
+        help="duration of each load test (default: 20)",
     )
     server.add_argument(
-        "--bodies", type=int, default=1500, metavar="N", help="bodies of 1 MiB to hold back (1500)"
+        "--bodies",
+        type=int,
+        default=1500,
+        metavar="N",
+        help="number of 1 MiB uploads that stop one byte short (default: 1500)",
     )
     server.set_defaults(measure=_server)
     dedup = subject.add_parser(
-        "dedup", help="near-duplicate groups of mutated messages", allow_abbrev=False
+        "dedup",
+        help="speed and recall of near-duplicate grouping on mutated messages",
+        allow_abbrev=False,
     )
     dedup.add_argument("inputs", nargs="+", metavar="[SOURCE:]INPUT", help="messages to mutate")
     dedup.add_argument(
@@ -71,7 +102,7 @@ def main(argv: Sequence[str] | None) -> None:
         nargs="+",
         default=[10_000, 100_000, 1_000_000],
         metavar="N",
-        help="how many messages, in rising order",
+        help="numbers of messages to group, in rising order (default: 10000 100000 1000000)",
     )
     dedup.set_defaults(measure=_dedup)
     args = parse(parser, argv)
@@ -105,32 +136,27 @@ def _server(args: Namespace) -> list[Rows]:
     load_manifest(args.run)
     from smstune.benchmark.server import benchmark_server
 
-    tables = benchmark_server(args.run, args.data, seconds=args.seconds, bodies=args.bodies)
-    return list(tables)
+    speeds = benchmark_server(args.run, args.data, seconds=args.seconds, bodies=args.bodies)
+    return [speeds.loads, [speeds.held_bodies], speeds.stops]
 
 
 def _dedup(args: Namespace) -> list[Rows]:
     from smstune.benchmark.grouping import (
-        benchmark_dedup,
+        benchmark_grouping,
         read_texts,
         recall_against_brute_force,
     )
 
     texts = read_texts(args.inputs)
-    return [benchmark_dedup(texts, args.sizes), [recall_against_brute_force(texts[:5000], 0.7)]]
+    return [benchmark_grouping(texts, args.sizes), [recall_against_brute_force(texts[:5000], 0.7)]]
 
 
 def _print(rows: Rows) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from smstune.reporting.document import Table
+    from smstune.reporting.terminal import COLUMNS, render_terminal
 
-    from smstune.reporting.format import show
-
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*map(show, row.values()))
-    console = Console()
-    if not console.is_terminal:
-        # rich takes a file for 80 columns wide and cuts what is longer.
-        console.width = _FILE_WIDTH
-    console.print(table)
+    names = [field.name for field in fields(rows[0])]
+    head = [name.replace("_", " ") for name in names]
+    cells = [[getattr(row, name) for name in names] for row in rows]
+    columns = COLUMNS if sys.stdout.isatty() else _FILE_WIDTH
+    print(render_terminal(Table(head, cells), columns=columns), end="")

@@ -1,6 +1,6 @@
 """Compare evaluated runs with the first one.
 
-Runs of one recipe that differ in their seed are given as A,B,C.
+Join runs that differ only in their seed by commas: A,B,C.
 
 Examples:
   smstune compare runs/last_month runs/this_month
@@ -20,21 +20,35 @@ from smstune.commands.parser import command_parser, parse
 def main(argv: Sequence[str] | None) -> None:
     """Parse, compare, print the table."""
     parser = command_parser("compare", __doc__)
-    parser.add_argument("runs", nargs="+", metavar="RUN[,RUN...]", help="evaluated run folders")
     parser.add_argument(
-        "--name", default="test", help="which evaluation, the folder RUN/eval/NAME (test)"
+        "runs",
+        nargs="+",
+        metavar="RUN[,RUN...]",
+        help="evaluated run folders; commas join the seeds of one recipe",
     )
     parser.add_argument(
-        "--draws", type=int, default=5000, metavar="N", help="draws of the bootstrap (5000)"
+        "--name",
+        default="test",
+        help="evaluation to compare: the folder RUN/eval/NAME (default: test)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers")
+    parser.add_argument(
+        "--draws",
+        type=int,
+        default=5000,
+        metavar="N",
+        help="number of bootstrap draws (default: 5000)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to FILE")
     args = parse(parser, argv)
-    from rich.console import Console
-
-    from smstune.evaluation.comparison.compare import compare_runs, comparison_table
+    from smstune.evaluation.comparison.compare import (
+        compare_runs,
+        comparison_table,
+        comparison_title,
+    )
     from smstune.files import write_json
+    from smstune.reporting.terminal import render_terminal
 
     comparison = compare_runs(args.runs, name=args.name, draws=args.draws)
     if args.json:
-        write_json(args.json, comparison)
-    Console().print(comparison_table(comparison))
+        write_json(args.json, comparison.to_json())
+    print(render_terminal(comparison_table(comparison), comparison_title(comparison)), end="")

@@ -1,7 +1,7 @@
 """List the shipped configurations, or print one.
 
-Wherever a command takes a configuration, the name of a shipped one does, too. Label files are
-named labels/NAME, recipes recipes/NAME.
+Every command that takes a configuration also takes the name of a shipped one, such as fbs14 or
+recipes/lora. Label files are called labels/NAME.
 
 Examples:
   smstune configs
@@ -18,9 +18,11 @@ from smstune.commands.parser import command_parser, parse
 
 @command
 def main(argv: Sequence[str] | None) -> None:
-    """Parse, print."""
+    """Parse, print the names or the configuration."""
     parser = command_parser("configs", __doc__)
-    parser.add_argument("name", nargs="?", help="print this configuration")
+    parser.add_argument(
+        "name", nargs="?", help="name of the configuration to print; without it, list all names"
+    )
     args = parse(parser, argv)
     from smstune.config.shipped import config_names, find_config
 

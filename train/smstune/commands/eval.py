@@ -1,4 +1,4 @@
-r"""Evaluate a run on a split of its data or on a labelled file, or measure drift on any other.
+r"""Evaluate a run on a split of its data or on a labelled file, or measure drift on new messages.
 
 Examples:
   smstune eval runs/fbs14 --robustness --explain 5
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 
 def evaluate(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Evaluate a run and return its scores, as ``metrics.json`` has them.
+    """Evaluate a run and return the content of ``metrics.json``.
 
-    ``overrides`` are words of the form ``evaluation.key=value``.
+    ``overrides`` have the form ``evaluation.key=value``.
 
     Raises:
-        UserError: if the run, its data and the overrides do not fit.
+        UserError: if the run, its data and the overrides do not fit each other.
     """
     from smstune.inference.manifest import load_manifest
     from smstune.inference.run import run_config
@@ -46,7 +46,9 @@ def evaluate(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     from smstune.evaluation.run import evaluate_run
     from smstune.inference.classifier import SmsClassifier
 
-    return _read(evaluate_run(SmsClassifier.from_run(Path(run), manifest), config))
+    path = evaluate_run(SmsClassifier.from_run(Path(run), manifest), config)
+    metrics: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return metrics
 
 
 @command
@@ -54,9 +56,9 @@ def main(argv: Sequence[str] | None) -> None:
     """Parse, check, evaluate, print the table and the path of metrics.json."""
     args = parse(_parser(), argv, intermixed=True)
     if args.explain < 0:
-        raise UserError(f"--explain: expected a number of messages, found {args.explain}")
+        raise UserError(f"--explain must be 0 or more messages, found {args.explain}")
     if args.drift is not None and (args.robustness or args.explain):
-        raise UserError("--robustness and --explain need labelled messages: leave out --drift")
+        raise UserError("--robustness and --explain need labelled messages: remove --drift")
     from smstune.inference.manifest import load_manifest
     from smstune.inference.run import run_config
     from smstune.tables.columns import Columns
@@ -67,7 +69,7 @@ def main(argv: Sequence[str] | None) -> None:
         section = config.evaluation.model_copy(update={"split": args.split})
         config = config.model_copy(update={"evaluation": section})
     columns = Columns(text=args.text_column, label=args.label_column)
-    _check_messages(args, columns, Path(manifest.data["path"]), config.evaluation.split)
+    _check_messages(args, columns, Path(manifest.data.path), config.evaluation.split)
     classifier = _load(args, manifest, config.evaluation)
     if args.drift is not None:
         from smstune.evaluation.drift.measure import measure_drift
@@ -76,11 +78,11 @@ def main(argv: Sequence[str] | None) -> None:
         print(path.with_suffix(".html"))
         print(path)
         return
-    from rich.console import Console
-
+    from smstune.evaluation.metrics import Metrics
     from smstune.evaluation.report.report import headline_table
     from smstune.evaluation.run import evaluate_run
     from smstune.evaluation.scores.gates import require_gates
+    from smstune.reporting.terminal import render_terminal
 
     path = evaluate_run(
         classifier,
@@ -90,15 +92,16 @@ def main(argv: Sequence[str] | None) -> None:
         robustness=args.robustness,
         explain=args.explain,
     )
-    metrics = _read(path)
-    Console().print(headline_table(metrics))
+    metrics = Metrics.model_validate_json(path.read_bytes())
+    title = f"{metrics.split} ({metrics.n:,} messages)"
+    print(render_terminal(headline_table(metrics), title), end="")
     print(path.with_name("report.html"))
     print(path)
-    require_gates(metrics)
+    require_gates(metrics.gates)
 
 
 def _load(args: argparse.Namespace, manifest: Manifest, section: EvaluationConfig) -> SmsClassifier:
-    """Load the run, calibrated again where that was asked for."""
+    """Load the run; with ``--calibrate`` fit its calibration again first."""
     from smstune.inference.classifier import SmsClassifier
 
     load = functools.partial(SmsClassifier.from_run, args.run, device=args.device)
@@ -121,22 +124,33 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_parser("eval", __doc__)
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument(
-        "overrides", nargs="*", metavar="evaluation.key=value", help="change how it is evaluated"
+        "overrides",
+        nargs="*",
+        metavar="evaluation.key=value",
+        help="override keys of the section evaluation",
     )
     parser.add_argument(
         "--calibrate",
         action="store_true",
-        help="first fit temperature and operating points on validation again",
+        help="first fit temperature and operating points again on the validation split, and store "
+        "them in the run",
     )
     messages = parser.add_mutually_exclusive_group()
     messages.add_argument(
-        "--split", choices=["validation", "test"], help="split of the run's data (test)"
+        "--split",
+        choices=["validation", "test"],
+        help="split of the run's own data to evaluate on (default: evaluation.split, test)",
     )
-    messages.add_argument("--data", type=Path, help="labelled csv, tsv, jsonl or parquet instead")
+    messages.add_argument(
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help="evaluate on this labelled csv, tsv, jsonl or parquet file instead",
+    )
     messages.add_argument(
         "--drift",
         metavar="[SOURCE:]NEW",
-        help="compare new messages, which need no labels, with the run's own split",
+        help="compare new messages, labelled or not, with a split of the run's own data",
     )
     add_backend_arguments(parser)
     for column in ("text", "label"):
@@ -144,23 +158,25 @@ def _parser() -> argparse.ArgumentParser:
             f"--{column}-column",
             default=column,
             metavar="NAME",
-            help=f"column of the {column} in --data and --drift ({column})",
+            help=f"column with the {column} in --data and --drift (default: {column})",
         )
     parser.add_argument(
-        "--robustness", action="store_true", help="also score the messages written in disguise"
+        "--robustness",
+        action="store_true",
+        help="also measure how far the scores fall when spam is written in disguise",
     )
     parser.add_argument(
         "--explain",
         type=int,
         default=0,
         metavar="N",
-        help="show the words behind N wrong and N right answers",
+        help="highlight the words that led to N wrong and N right answers",
     )
     return parser
 
 
 def _check_messages(args: argparse.Namespace, columns: Columns, prepared: Path, split: str) -> None:
-    """Check that the messages to look at are there, with their columns."""
+    """Check that the messages exist and have the columns that will be read."""
     from smstune.data.prepared import split_file
     from smstune.data.readers.catalogue import check_input, parse_input
 
@@ -170,8 +186,3 @@ def _check_messages(args: argparse.Namespace, columns: Columns, prepared: Path, 
     if name is not None:
         columns = replace(columns, labelled=args.drift is None)
         check_input(parse_input(str(name)), columns)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    metrics: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    return metrics

@@ -1,7 +1,7 @@
 """Export a run to ONNX: onnx (fp32), onnx-int8 (for CPUs), onnx-fp16 (for GPUs).
 
-Each form is put in place only if it answers like the run. The format safetensors writes the folder
-that `smstune publish` would send, with its model card.
+An exported model is written only if its answers agree with the run's. The format safetensors
+writes the folder that `smstune publish` would upload, with its model card.
 
 Examples:
   smstune export runs/fbs14 --format onnx onnx-int8
@@ -22,24 +22,27 @@ _CLEAN = "safetensors"
 
 @command
 def main(argv: Sequence[str] | None) -> None:
-    """Parse, export, print the paths of what was written."""
+    """Parse, export, print the paths of the exported files."""
     parser = command_parser("export", __doc__)
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument(
-        "overrides", nargs="*", metavar="export.key=value", help="change what an export may cost"
+        "overrides",
+        nargs="*",
+        metavar="export.key=value",
+        help="change how much quality an export may lose",
     )
     parser.add_argument(
         "--format",
         nargs="+",
         choices=["onnx", "onnx-int8", "onnx-fp16", _CLEAN],
         required=True,
-        help="what to write",
+        help="formats to write",
     )
     parser.add_argument(
         "--keep-fp32",
         nargs="+",
         metavar="LAYER",
-        help="layers that int8 and fp16 leave in fp32, as export.keep_fp32",
+        help="layers that stay in fp32 in int8 and fp16; overrides export.keep_fp32",
     )
     args = parse(parser, argv)
     from smstune.inference.manifest import load_manifest

@@ -16,13 +16,14 @@ from smstune.commands.parser import command_parser, parse
 
 
 def finetune(config: str | Path, overrides: Sequence[str] = ()) -> Path:
-    """Fine-tune as a configuration says and return the run folder.
+    """Fine-tune a model as the configuration says and return the run folder.
 
-    ``config`` is a YAML file or the name of a shipped configuration; ``overrides`` are words of
+    ``config`` is a YAML file or the name of a shipped configuration; ``overrides`` have
     the form ``key.path=value``.
 
     Raises:
-        UserError: if configuration, data and checkpoint do not fit, or the run folder is taken.
+        UserError: if configuration, data and checkpoint do not fit each other, or the run folder
+            already exists.
     """
     from smstune.config.loading import load_config
     from smstune.config.shipped import find_config
@@ -35,31 +36,33 @@ def finetune(config: str | Path, overrides: Sequence[str] = ()) -> Path:
     require_prepared(
         settings.data.path,
         LabelMap.from_yaml(find_config(labels)) if labels else None,
-        _how_to_prepare(str(config), overrides, known=bool(settings.prepare.inputs)),
+        _how_to_prepare(str(config), overrides, names_inputs=bool(settings.prepare.inputs)),
     )
     from smstune.training.finetune import finetune as train
 
     return train(settings)
 
 
-def _how_to_prepare(config: str, overrides: Sequence[str], *, known: bool) -> str:
-    """Return the command that prepares the data of a configuration, in backquotes.
+def _how_to_prepare(config: str, overrides: Sequence[str], *, names_inputs: bool) -> str:
+    """Return the command, in backquotes, that prepares the data of a configuration.
 
-    ``known`` says whether the configuration names the messages.
+    ``names_inputs`` says whether the configuration names the messages.
     """
     for_data = [word for word in overrides if word.startswith(("data.path=", "prepare."))]
     words = shlex.join(["smstune", "prepare", "--config", config, *for_data])
-    return f"`{words}`" if known else f"`{words} INPUT`, where INPUT is your messages"
+    return f"`{words}`" if names_inputs else f"`{words} INPUT`, where INPUT is your messages"
 
 
 @command
 def main(argv: Sequence[str] | None) -> None:
     """Parse, check, fine-tune, print the run folder."""
     parser = command_parser("finetune", __doc__)
-    parser.add_argument("config", nargs="?", help="YAML file or shipped configuration")
-    parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="change one key")
+    parser.add_argument("config", nargs="?", help="YAML file or name of a shipped configuration")
     parser.add_argument(
-        "--schema", action="store_true", help="print the JSON schema of a configuration"
+        "overrides", nargs="*", metavar="key.path=value", help="override keys of the configuration"
+    )
+    parser.add_argument(
+        "--schema", action="store_true", help="print the JSON schema of configurations and exit"
     )
     args = parse(parser, argv)
     if args.schema:
@@ -68,7 +71,7 @@ def main(argv: Sequence[str] | None) -> None:
         print(config_schema())
         return
     if args.config is None:
-        parser.error("expected a configuration, found none")
+        parser.error("no configuration: name a YAML file or a shipped configuration")
     run = finetune(args.config, args.overrides)
     if is_main_process():
         print(run)

@@ -1,4 +1,4 @@
-"""What the parsers of all commands have in common."""
+"""The parser that every command starts from."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from smstune.command import set_verbosity
 
 
 def command_parser(name: str, documentation: str | None) -> argparse.ArgumentParser:
-    """Return a parser that describes itself by a command's docstring.
+    """Return a parser whose help is the command's docstring.
 
-    The first paragraph says what the command does; the rest, its examples, stands below the
-    options. Flags cannot be abbreviated: a new one must not change what an old script means.
+    The first paragraph becomes the description; the rest is printed below the options. Flags
+    cannot be abbreviated, so that adding one never makes an old script ambiguous.
     """
     description, _, examples = inspect.cleandoc(documentation or "").partition("\n\n")
     parser = argparse.ArgumentParser(
@@ -23,20 +23,22 @@ def command_parser(name: str, documentation: str | None) -> argparse.ArgumentPar
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    how_much = parser.add_mutually_exclusive_group()
-    how_much.add_argument(
-        "--quiet", action="store_true", help="only warnings and errors, no progress"
+    verbosity = parser.add_mutually_exclusive_group()
+    verbosity.add_argument(
+        "--quiet", action="store_true", help="log only warnings and errors, and show no progress"
     )
-    how_much.add_argument("--verbose", action="store_true", help="also what the libraries report")
+    verbosity.add_argument(
+        "--verbose", action="store_true", help="also log debug messages and those of the libraries"
+    )
     return parser
 
 
 def parse(
     parser: argparse.ArgumentParser, argv: Sequence[str] | None, *, intermixed: bool = False
 ) -> argparse.Namespace:
-    """Parse a command line and let ``--quiet`` and ``--verbose`` take effect.
+    """Parse a command line and apply ``--quiet`` and ``--verbose``.
 
-    ``intermixed`` allows flags between ``key=value`` words.
+    ``intermixed`` allows flags between ``key=value`` arguments.
     """
     args = (parser.parse_intermixed_args if intermixed else parser.parse_args)(argv)
     set_verbosity(quiet=args.quiet, verbose=args.verbose)

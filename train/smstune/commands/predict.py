@@ -1,7 +1,7 @@
-"""Label every message of a file, in its order.
+"""Label every message of a file, keeping the order of the rows.
 
-Reads txt, csv, tsv, jsonl (also .gz, .zst), parquet or standard input. Run the same command again
-after it was stopped, and it continues where it was.
+Reads txt, csv, tsv, jsonl (also .gz, .zst), parquet or standard input. From file to file, a stopped
+command continues where it stopped when you run it again.
 
 Examples:
   smstune predict runs/fbs14 messages.csv labelled.csv
@@ -21,26 +21,37 @@ from smstune.commands.run_arguments import add_run_arguments, find_run, load_run
 
 @command
 def main(argv: Sequence[str] | None) -> None:
-    """Parse, check, score, print the output's path."""
+    """Parse, check the files, score, print the path of the output."""
     parser = command_parser("predict", __doc__)
     add_run_arguments(parser)
-    parser.add_argument("input", type=Path, help="txt, csv, tsv, jsonl (.gz, .zst), parquet, or -")
-    parser.add_argument("output", type=Path, help="csv, tsv, jsonl (.gz, .zst), parquet, or -")
     parser.add_argument(
-        "--text-column", default="text", metavar="NAME", help="column of the message (text)"
+        "input", type=Path, help="txt, csv, tsv, jsonl (.gz, .zst), parquet; - for stdin"
     )
     parser.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="processes that share the work (1)"
+        "output", type=Path, help="csv, tsv, jsonl (.gz, .zst), parquet; - for jsonl on stdout"
+    )
+    parser.add_argument(
+        "--text-column",
+        default="text",
+        metavar="NAME",
+        help="column with the message (default: text)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of processes that share the work (default: 1)",
     )
     parser.add_argument(
         "--engine",
         choices=["local", "ray"],
         default="local",
-        help="score on this machine, or on a Ray cluster",
+        help="where to run: on this machine (local, the default) or on a Ray cluster",
     )
     args = parse(parser, argv)
     if args.workers < 1:
-        parser.error(f"--workers: expected 1 or more, found {args.workers}")
+        parser.error(f"--workers must be at least 1, found {args.workers}")
     folder, manifest = find_run(args)
     from smstune.tables.columns import Columns
     from smstune.tables.read import STANDARD, check_table

@@ -28,8 +28,6 @@ from smstune.errors import UserError
 
 if TYPE_CHECKING:
     from smstune.config.schema import PrepareConfig
-    from smstune.data.public.registry import PublicSet
-    from smstune.data.readers.catalogue import Input
 
 _OVERRIDE = re.compile(r"[a-z_]+(?:\.[a-z0-9_]+)+=")
 logger = logging.getLogger(__name__)
@@ -47,34 +45,11 @@ def main(argv: Sequence[str] | None) -> None:
         require_no_pii(args.check_pii)
         return
     section, output = _section(args)
-    inputs, tests, terms = _inputs(args, section)
     _check_flags(args, section)
-    from smstune.config.shipped import find_config
-    from smstune.data.readers.catalogue import check_input
-    from smstune.inference.labels import LabelMap
-    from smstune.tables.columns import Columns
-
-    labels = LabelMap.from_yaml(find_config(section.labels)) if section.labels else None
-    columns = Columns(
-        section.text_column, section.label_column, section.group_column, section.time_column
-    )
-    for item in (*inputs, *tests):
-        check_input(item, columns)
+    section = _with_downloads(args, section)
     from smstune.data.prepare import prepare
-    from smstune.data.splits.assign import SplitChoice
 
-    folder = prepare(
-        inputs,
-        output,
-        tests=tests,
-        labels=labels,
-        columns=columns,
-        mask=section.mask_pii,
-        split=SplitChoice(section.split, section.held_out, section.folds, section.seed),
-        terms=terms,
-        tokenizer=args.tokenizer,
-        max_length=args.max_length,
-    )
+    folder = prepare(section, output, tokenizer=args.tokenizer, max_length=args.max_length)
     if args.find_label_errors:
         from smstune.data.report.label_errors import search_prepared
 
@@ -97,56 +72,74 @@ def _parser() -> argparse.ArgumentParser:
         "sample: (the bundled messages); with --config also key=value",
     )
     parser.add_argument("--config", metavar="CONFIG", help="YAML file or shipped configuration")
-    parser.add_argument("--source", help="how to read inputs without a prefix")
-    parser.add_argument("--labels", metavar="FILE", help="YAML of source labels to target labels")
+    parser.add_argument("--source", help="reader of inputs without a prefix, such as csv or fbs")
+    parser.add_argument(
+        "--labels", metavar="FILE", help="YAML that maps source labels to target labels"
+    )
     parser.add_argument("--output", type=Path, help="folder to write; default: data.path")
     for column in ("text", "label", "time", "group"):
         parser.add_argument(
-            f"--{column}-column", metavar="NAME", help=f"column of the {column} ({column})"
+            f"--{column}-column", metavar="NAME", help=f"column that holds the {column} ({column})"
         )
     parser.add_argument(
         "--test",
         action="append",
         metavar="[SOURCE:]INPUT",
-        help="messages that are the test set, unchanged",
+        help="messages to use as the test set, unchanged",
     )
     parser.add_argument(
         "--split",
         choices=get_args(SplitMethod),
         help="how to split; group (the default) keeps near-duplicates together",
     )
-    parser.add_argument("--held-out", metavar="SOURCE", help="test source of --split source")
-    parser.add_argument("--folds", type=int, metavar="N", help="folds of --split folds (5)")
-    parser.add_argument("--seed", type=int, metavar="N", help="of the split (42)")
     parser.add_argument(
-        "--keep-pii", action="store_true", help="do not mask personal information (not advised)"
+        "--held-out", metavar="SOURCE", help="source that becomes the test set, with --split source"
     )
-    parser.add_argument("--tokenizer", metavar="PATH", help="report lengths in its tokens")
     parser.add_argument(
-        "--max-length", type=int, default=128, metavar="N", help="in tokens, for the report (128)"
+        "--folds", type=int, metavar="N", help="number of folds, with --split folds (5)"
     )
-    parser.add_argument("--find-label-errors", action="store_true", help="list doubtful labels")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of the split (42)")
+    parser.add_argument(
+        "--keep-pii", action="store_true", help="do not mask personal information (not recommended)"
+    )
+    parser.add_argument(
+        "--tokenizer", metavar="PATH", help="report lengths in tokens of this tokenizer"
+    )
+    parser.add_argument(
+        "--max-length",
+        type=int,
+        default=128,
+        metavar="N",
+        help="longest message in tokens, for the report (128)",
+    )
+    parser.add_argument(
+        "--find-label-errors", action="store_true", help="list labels that may be wrong"
+    )
     parser.add_argument(
         "--check-pii",
         type=Path,
         metavar="FILE",
-        help="only look for personal information in FILE; exit status 2 if there is some",
+        help="only search FILE for personal information; exit status 2 if there is any",
     )
     parser.add_argument(
-        "--download", action="append", default=[], metavar="NAME", help="fetch a public set first"
+        "--download",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="download a public set first",
     )
     parser.add_argument(
         "--accept-terms",
         action="append",
         default=[],
         metavar="NAME",
-        help="say that you keep to the terms of this public set",
+        help="accept the terms of this public set",
     )
     return parser
 
 
 def _section(args: argparse.Namespace) -> tuple[PrepareConfig, Path]:
-    """Return what to prepare and where to: the configuration's section, changed by the flags."""
+    """Return the configuration's section as the flags change it, and the folder to write."""
     from pydantic import ValidationError
 
     from smstune.config.loading import load_config
@@ -176,9 +169,9 @@ def _section(args: argparse.Namespace) -> tuple[PrepareConfig, Path]:
             for column in ("text", "label", "time", "group")
         },
     }
-    given = {key: value for key, value in changes.items() if value is not None}
+    changed = {key: setting for key, setting in changes.items() if setting is not None}
     try:
-        section = PrepareConfig.model_validate({**section.model_dump(), **given})
+        section = PrepareConfig.model_validate({**section.model_dump(), **changed})
     except ValidationError as error:
         raise UserError(explain(error, PrepareConfig)) from error
     if not (section.inputs or args.download) or output is None:
@@ -188,35 +181,23 @@ def _section(args: argparse.Namespace) -> tuple[PrepareConfig, Path]:
     return section, output
 
 
-def _inputs(
-    args: argparse.Namespace, section: PrepareConfig
-) -> tuple[list[Input], list[Input], list[dict[str, str | None]]]:
-    """Return inputs, test sets, and the terms of the public ones; downloads what is asked for."""
+def _with_downloads(args: argparse.Namespace, section: PrepareConfig) -> PrepareConfig:
+    """Download the public sets that were asked for and return the section with them as inputs."""
+    if not (args.download or args.accept_terms):
+        return section
     from smstune.config.shipped import shipped_configs
-    from smstune.data.public.registry import find_set, load_registry
-    from smstune.data.readers.catalogue import parse_input
+    from smstune.data.public.registry import download_set, find_set, load_registry
 
     registry = load_registry(shipped_configs() / "sources.yaml")
     for name in args.accept_terms:
         find_set(registry, name)
-    public = [find_set(registry, name) for name in args.download]
-    inputs = [parse_input(text, section.source) for text in section.inputs]
-    inputs += [_fetched(item, args.accept_terms) for item in public]
-    tests = [parse_input(text, section.source) for text in section.test]
-    seen = {item.path.resolve() for item in inputs}
-    for item in tests:
-        if item.path.resolve() in seen:
-            raise UserError(f"the test set {item.path} is given twice: name it once")
-        seen.add(item.path.resolve())
-    terms = [registry[item.source].terms() for item in (*inputs, *tests) if item.source in registry]
-    return inputs, tests, terms
-
-
-def _fetched(item: PublicSet, accepted: list[str]) -> Input:
-    from smstune.data.public.registry import download_set
-    from smstune.data.readers.catalogue import parse_input
-
-    return parse_input(f"{item.format}:{download_set(item, _DOWNLOADS, accepted=accepted)}")
+    # All names are checked before the first download.
+    public_sets = [find_set(registry, name) for name in args.download]
+    downloaded = [
+        f"{public_set.format}:{download_set(public_set, _DOWNLOADS, accepted=args.accept_terms)}"
+        for public_set in public_sets
+    ]
+    return section.model_copy(update={"inputs": [*section.inputs, *downloaded]})
 
 
 def _check_flags(args: argparse.Namespace, section: PrepareConfig) -> None:
@@ -224,6 +205,6 @@ def _check_flags(args: argparse.Namespace, section: PrepareConfig) -> None:
         raise UserError(f"expected --folds with --split folds, found --split {section.split}")
     if args.find_label_errors and section.split == "folds":
         raise UserError(
-            "expected --find-label-errors with one prepared folder, found --split folds: its folds "
-            "hold the same messages; search them once, split by group"
+            "--find-label-errors needs one prepared folder, and --split folds makes several of the "
+            "same messages: search them once, split by group"
         )

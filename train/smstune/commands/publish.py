@@ -1,4 +1,4 @@
-"""Publish an evaluated run on a hub, in one commit; private by default.
+"""Publish an evaluated run on the hub in one commit; private by default.
 
 Examples:
   smstune publish runs/fbs14 my-team/sms-fbs14 --accept-terms --dry-run
@@ -16,24 +16,26 @@ from smstune.commands.parser import command_parser, parse
 
 @command
 def main(argv: Sequence[str] | None) -> None:
-    """Parse, stage, send, print the commit's address."""
+    """Parse, stage, upload, print the address of the commit."""
     parser = command_parser("publish", __doc__)
-    parser.add_argument("run", type=Path, help="run folder, evaluated")
-    parser.add_argument("repo_id", metavar="REPO_ID", help="ORG/NAME")
+    parser.add_argument("run", type=Path, help="run folder with an evaluation")
+    parser.add_argument("repo_id", metavar="REPO_ID", help="repository on the hub: ORG/NAME")
     parser.add_argument(
-        "--dry-run", action="store_true", help="show the files and the card, send nothing"
+        "--dry-run", action="store_true", help="show the files and the model card without uploading"
     )
-    parser.add_argument("--public", action="store_true", help="visible to everyone")
+    parser.add_argument(
+        "--public", action="store_true", help="make the repository visible to everyone"
+    )
     parser.add_argument(
         "--accept-terms",
         action="store_true",
-        help="publish although the terms of the data are unclear; the responsibility is yours",
+        help="publish although the terms of the data are unclear; you are responsible for that",
     )
     parser.add_argument(
         "--allow-unmasked",
         action="store_true",
-        help="publish although the model learned from messages whose personal information was not "
-        "masked",
+        help="publish although the model was trained on messages whose personal information was "
+        "not masked",
     )
     args = parse(parser, argv)
     from smstune.inference.manifest import load_manifest

@@ -1,4 +1,4 @@
-"""Arguments that several commands take, and the run that they name."""
+"""Arguments shared by several commands, and loading the run they name."""
 
 from __future__ import annotations
 
@@ -14,35 +14,36 @@ if TYPE_CHECKING:
 
 
 def add_backend_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what computes a run's answers to a command line."""
+    """Add ``--backend`` and ``--device``."""
     parser.add_argument(
         "--backend",
         choices=get_args(BackendChoice),
         default="auto",
-        help="what computes the scores; auto: the fastest that the run folder holds",
+        help="library that computes the scores; auto: the fastest that the run folder allows on "
+        "this machine",
     )
     parser.add_argument(
         "--device",
         choices=get_args(DeviceChoice),
         default="auto",
-        help="where; auto: the GPU if there is one",
+        help="device to compute on; auto: a GPU if there is one, otherwise the CPU",
     )
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the run, and what computes its answers, to a command line."""
-    parser.add_argument("run", help="run folder, published folder, or ORG/NAME on a hub")
+    """Add the run, ``--backend``, ``--device`` and ``--precision``."""
+    parser.add_argument("run", help="run folder, published folder, or ORG/NAME on the hub")
     add_backend_arguments(parser)
     parser.add_argument(
         "--precision",
         choices=get_args(PrecisionChoice),
         default="auto",
-        help="number format; auto: the fastest on this machine",
+        help="number format to compute in; auto: the fastest available",
     )
 
 
 def find_run(arguments: argparse.Namespace) -> tuple[Path, Manifest]:
-    """Return the run folder and its manifest, before anything heavy is imported.
+    """Return the run folder and its manifest without importing anything heavy.
 
     Raises:
         UserError: if there is no finished run.
@@ -55,10 +56,10 @@ def find_run(arguments: argparse.Namespace) -> tuple[Path, Manifest]:
 
 
 def load_run(arguments: argparse.Namespace, folder: Path, manifest: Manifest) -> SmsClassifier:
-    """Load what ``add_run_arguments`` asked for.
+    """Load the classifier that the arguments of ``add_run_arguments`` describe.
 
     Raises:
-        UserError: if its parts do not belong together, or what is asked for is not there.
+        UserError: if its files do not fit each other, or the requested form does not exist.
     """
     from smstune.inference.classifier import SmsClassifier
 

@@ -1,1 +1,1 @@
-"""One YAML file and overrides in, a frozen configuration out, or every error in it at once."""
+"""A YAML file and overrides in, a frozen configuration out, or all of its errors at once."""

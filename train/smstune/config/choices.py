@@ -1,4 +1,4 @@
-"""The values that settings of the machine may take."""
+"""The values of settings that concern the machine."""
 
 from __future__ import annotations
 

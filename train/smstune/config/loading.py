@@ -1,12 +1,12 @@
-"""A configuration from its file, its parent and overrides, with every error at once."""
+"""Loads a configuration from a file, its parent and overrides, reporting all errors at once."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -14,15 +14,15 @@ from pydantic import BaseModel, ValidationError
 from smstune.config.schema import Config
 from smstune.config.shipped import find_config, shipped_configs
 from smstune.config.wording import explain
-from smstune.config.yaml_files import parse_yaml, read_yaml
+from smstune.config.yaml_files import YamlMapping, parse_yaml, read_yaml
 from smstune.errors import UserError
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML, its one parent (``extends: FILE``) and ``key.path=value`` overrides.
+    """Read a YAML file, its parent (``extends: FILE``) and ``key.path=value`` overrides.
 
-    ``extends`` and ``prepare.labels`` in a file are relative to that file, or the names of shipped
-    ones; every other path, and all of the overrides', to the working folder.
+    ``extends`` and ``prepare.labels`` in a file are relative to that file, or names of shipped
+    files. All other paths, and those in overrides, are relative to the working folder.
 
     Raises:
         UserError: naming every wrong key or value at once, with its path.
@@ -31,8 +31,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     return build_config(_read_with_parent(path), overrides, path)
 
 
-def build_config(values: dict[str, Any], overrides: Sequence[str], where: Path) -> Config:
-    """Check ``values`` with ``overrides`` laid over them; errors name ``where`` they are from.
+def build_config(values: YamlMapping, overrides: Sequence[str], origin: Path) -> Config:
+    """Return the configuration of ``values`` and ``overrides``; errors name their ``origin``.
 
     Raises:
         UserError: naming every wrong key or value at once, with its path.
@@ -42,7 +42,7 @@ def build_config(values: dict[str, Any], overrides: Sequence[str], where: Path) 
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{where}: {explain(error, Config)}") from error
+        raise UserError(f"{origin}: {explain(error, Config)}") from error
 
 
 def dump_config(config: Config) -> str:
@@ -54,12 +54,12 @@ def config_schema() -> str:
     """Return the JSON schema of a configuration file, for editors."""
     schema = Config.model_json_schema()
     schema["properties"]["extends"] = {"type": "string", "description": "One parent file."}
-    # A child may leave everything to its parent or to the command line.
+    # Required keys may come from a parent or the command line.
     schema.pop("required", None)
     return json.dumps(schema, indent=2, ensure_ascii=False)
 
 
-def _read_with_parent(path: Path) -> dict[str, Any]:
+def _read_with_parent(path: Path) -> YamlMapping:
     values = _read_file(path)
     parent = values.pop("extends", None)
     if parent is None:
@@ -75,8 +75,8 @@ def _read_with_parent(path: Path) -> dict[str, Any]:
     return merged
 
 
-def _read_file(path: Path) -> dict[str, Any]:
-    """Read a YAML; the path of its label file, if it names one, becomes independent of where."""
+def _read_file(path: Path) -> YamlMapping:
+    """Read a YAML file and make the path of its label file absolute."""
     values = read_yaml(path)
     prepare = values.get("prepare")
     labels = prepare.get("labels") if isinstance(prepare, dict) else None
@@ -88,23 +88,23 @@ def _read_file(path: Path) -> dict[str, Any]:
     return values
 
 
-def _merge(base: dict[str, Any], top: Mapping[str, Any], model: type[BaseModel] | None) -> None:
-    """Lay ``top`` over ``base``: sections key by key, all other values (points, groups) whole."""
-    for key, value in top.items():
+def _merge(base: YamlMapping, top: YamlMapping, model: type[BaseModel] | None) -> None:
+    """Update ``base`` with ``top``: sections key by key, everything else (points, groups) whole."""
+    for key, setting in top.items():
         section = subsection(model, key)
-        if section and isinstance(value, Mapping) and isinstance(base.get(key), dict):
-            _merge(base[key], value, section)
+        if section and isinstance(setting, dict) and isinstance(base.get(key), dict):
+            _merge(base[key], setting, section)
         else:
-            base[key] = value
+            base[key] = setting
 
 
-def _override(values: dict[str, Any], text: str) -> None:
+def _override(values: YamlMapping, text: str) -> None:
     key, equals, written = text.partition("=")
     *parents, last = key.split(".")
     if not equals or not all((*parents, last)):
         raise UserError(f"expected key.path=value, found {text!r}")
     try:
-        value = parse_yaml(written)
+        setting = parse_yaml(written)
     except UserError as error:
         raise UserError(f"{key}: {error}") from error
     model: type[BaseModel] | None = Config
@@ -112,11 +112,11 @@ def _override(values: dict[str, Any], text: str) -> None:
         if not isinstance(values.get(name), dict):
             values[name] = {}
         values, model = values[name], subsection(model, name)
-    _merge(values, {last: value}, model)
+    _merge(values, {last: setting}, model)
 
 
 def subsection(model: type[BaseModel] | None, key: str) -> type[BaseModel] | None:
-    """Return the section that stands under a key, or ``None`` where a value does."""
+    """Return the section of a key, ``None`` if the key has a plain value."""
     if model is None or key not in model.model_fields:
         return None
     annotation = model.model_fields[key].annotation

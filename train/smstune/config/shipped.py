@@ -1,4 +1,4 @@
-"""The configurations that come with smstune, found by their names."""
+"""Finds the configurations shipped with smstune by name."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ _PACKAGE = Path(__file__).parents[1]
 def shipped_configs(package: Path = _PACKAGE) -> Path:
     """Return the folder of the shipped configurations.
 
-    A wheel has it inside the package; a checkout, and an editable install of one, has ``configs/``
-    beside ``train/``.
+    In a wheel it is inside the package; in a checkout it is ``configs/`` beside ``train/``.
     """
     inside = package / "configs"
     return inside if inside.is_dir() else package.parents[1] / "configs"
@@ -34,7 +33,7 @@ def find_config(name: str | Path, beside: Path = Path()) -> Path:
     A file that exists wins over a shipped name.
 
     Raises:
-        UserError: if there is neither, with the shipped name that comes closest.
+        UserError: if there is neither, with the closest shipped name.
     """
     path = beside / name
     if path.is_file():

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in words that say how to fix it."""
+"""Rewords pydantic's errors so that they say how to fix them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-# A few aliases of YAML can stand for a list of millions.
+# A few YAML aliases can expand to a list of millions.
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
 _SHORT.maxlong = 40
@@ -19,27 +19,26 @@ _SHORT.maxlong = 40
 def explain(error: ValidationError, model: type[BaseModel], parents: Sequence[str] = ()) -> str:
     """Return every problem of ``error``, each with the path of its key.
 
-    ``model`` is what was validated, for the names of keys that were meant; ``parents`` are the keys
-    above it.
+    ``model`` is the validated class, used to suggest keys; ``parents`` are the keys above it.
     """
     return "; ".join(_explain(problem, model, parents) for problem in error.errors())
 
 
 def _explain(problem: Mapping[str, Any], model: type[BaseModel], parents: Sequence[str]) -> str:
-    location = [str(part) for part in problem["loc"]]
+    location = [str(key) for key in problem["loc"]]
     key = ".".join([*parents, *location])
     if problem["type"] == "missing":
         return f"{key}: expected a value, found none: add it"
     if problem["type"] == "extra_forbidden":
-        known = _known_keys(model, location[:-1])
-        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        keys = _known_keys(model, location[:-1])
+        near = difflib.get_close_matches(location[-1], keys, n=1, cutoff=0.5)
         meant = ".".join([*parents, *location[:-1], *near])
-        hint = f"did you mean {meant}?" if near else f"expected {', '.join(known)}"
+        hint = f"did you mean {meant}?" if near else f"expected {', '.join(keys)}"
         return f"{key}: unknown key: {hint}"
     message = problem["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     if isinstance(problem["input"], (Mapping, BaseModel)):
-        # It concerns several keys together: all of them would be the whole section.
+        # The error is about several keys; the value found would be the whole section.
         return f"{key}: {message}" if key else message
     advice = ""
     if problem["type"] == "string_type" and isinstance(problem["input"], (int, float)):
@@ -48,10 +47,10 @@ def _explain(problem: Mapping[str, Any], model: type[BaseModel], parents: Sequen
 
 
 def _known_keys(model: type[BaseModel], location: Iterable[str]) -> list[str]:
-    for part in location:
-        # The name of an entry or its place in a list is no field.
-        if part in model.model_fields:
-            model = _section_of(model.model_fields[part].annotation)
+    for key in location:
+        # Keys of a mapping and positions in a list are not fields.
+        if key in model.model_fields:
+            model = _section_of(model.model_fields[key].annotation)
     return list(model.model_fields)
 
 

@@ -1,4 +1,4 @@
-"""YAML read strictly."""
+"""Strict reading of YAML."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ import yaml
 
 from smstune.errors import UserError
 
+#: A mapping of a YAML file, before it is validated.
+YamlMapping = dict[str, Any]
+
 
 class StrictLoader(yaml.SafeLoader):
-    """YAML that refuses a key given twice and reads a plain word as people mean it.
+    """A loader that refuses duplicate keys and has the plain scalars of YAML 1.2.
 
-    Numbers and booleans are those of YAML 1.2 (section 10.3.2): ``010`` is 10, ``2e-5`` a number,
-    ``1:30`` and ``no`` are words. A date is a word, too.
+    Numbers and booleans follow section 10.3.2: ``010`` is 10 and ``2e-5`` a number; ``1:30``,
+    ``no`` and dates are strings.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the mapping of a node, each key once; a key may replace one that it merges."""
+        """Return the mapping of a node without duplicate keys; a key may override a merged one."""
         named = [key for key, _ in node.value if key.tag != _MERGE]
         keys = [self.construct_object(key, deep=True) for key in named]
         for index, key in enumerate(keys):
@@ -29,10 +32,10 @@ class StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def construct_text(self, node: yaml.ScalarNode) -> str:
-        """Return a text that files and paths can hold: without NUL and half characters."""
+        """Return a text that files and paths can contain: without NUL and lone surrogates."""
         if re.search("[\0\ud800-\udfff]", node.value):
             line = node.start_mark.line + 1
-            raise UserError(f"line {line}: expected text without NUL and without half characters")
+            raise UserError(f"line {line}: expected text without NUL and lone surrogates")
         return str(node.value)
 
     def construct_integer(self, node: yaml.ScalarNode) -> int:
@@ -49,7 +52,7 @@ class StrictLoader(yaml.SafeLoader):
             ) from error
 
 
-# Those of YAML 1.1, which PyYAML has, go.
+# PyYAML's own resolvers are those of YAML 1.1.
 StrictLoader.yaml_implicit_resolvers = {}
 _MERGE = "tag:yaml.org,2002:merge"
 _DIGITS = "0123456789"
@@ -71,10 +74,10 @@ StrictLoader.add_constructor("tag:yaml.org,2002:str", StrictLoader.construct_tex
 
 
 def parse_yaml(text: str) -> Any:  # noqa: ANN401
-    """Return what a text in YAML says, read strictly.
+    """Return the value of a YAML text.
 
     Raises:
-        UserError: if it is no YAML, or gives a key twice.
+        UserError: if it is not YAML, or has a duplicate key.
     """
     try:
         return yaml.load(text, Loader=StrictLoader)
@@ -84,16 +87,16 @@ def parse_yaml(text: str) -> Any:  # noqa: ANN401
         raise UserError("expected YAML, found lists or mappings nested too deeply") from error
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping strictly.
+def read_yaml(path: Path) -> YamlMapping:
+    """Read a file with a YAML mapping.
 
     Raises:
-        UserError: if the file is missing, is no UTF-8, no YAML or no mapping.
+        UserError: if the file is missing, or is not UTF-8, not YAML or not a mapping.
     """
     try:
         values = parse_yaml(path.read_text("utf-8"))
     except FileNotFoundError as error:
-        raise UserError(f"expected a YAML file, found nothing at {path}: check the path") from error
+        raise UserError(f"no YAML file at {path}: check the path") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: expected UTF-8 text: {error}") from error
     except UserError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import xxhash
@@ -19,8 +19,9 @@ from smstune.tables.times import parse_times
 _NEVER = np.iinfo(np.int64).max
 
 
-class Campaigns(NamedTuple):
-    """The campaign of each row, the index of its first; size and first time by that index.
+@dataclass(frozen=True)
+class Campaigns:
+    """The campaign of each row, named by its first row; sizes and first times by that row.
 
     Sizes count exact copies. A time is "not a time" where no message of the campaign has one.
     """
@@ -31,47 +32,48 @@ class Campaigns(NamedTuple):
 
 
 def find_campaigns(collected: Collected, sketches: Sketches) -> Campaigns:
-    """Return near-duplicate groups, joined where the user's own column says they are one."""
-    groups = _named_together(group(sketches), collected)
+    """Return groups of near-duplicates, merged where the user's group column says so."""
+    groups = _merged_by_name(group(sketches), collected)
     sizes = np.zeros(len(groups), dtype=np.int64)
     np.add.at(sizes, groups, collected.copies)
     began = np.full(len(groups), _NEVER)
     start = 0
     for batch in collected.batches("time"):
-        here = groups[start : start + len(batch)]
+        batch_groups = groups[start : start + len(batch)]
         start += len(batch)
         if batch["time"].null_count < len(batch):
             moments = parse_times(batch["time"].to_pylist())
-            known = ~np.isnat(moments)
-            np.minimum.at(began, here[known], moments[known].astype(np.int64))
+            has_time = ~np.isnat(moments)
+            np.minimum.at(began, batch_groups[has_time], moments[has_time].astype(np.int64))
     began[began == _NEVER] = np.datetime64("NaT").astype(np.int64)
     return Campaigns(groups, sizes, began.view("datetime64[s]"))
 
 
-def _named_together(groups: Ints, collected: Collected) -> Ints:
-    """Return the groups after those with a row of the same name became one."""
-    rows, names = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.uint64)]
+def _merged_by_name(groups: Ints, collected: Collected) -> Ints:
+    """Merge near-duplicate groups that share a group name given by the user."""
+    rows, digests = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.uint64)]
     start = 0
     for batch in collected.batches("campaign"):
-        here = np.flatnonzero(batch["campaign"].is_valid().to_numpy(zero_copy_only=False))
-        digests = [
-            xxhash.xxh3_64_intdigest(one.encode())
-            for one in batch["campaign"].drop_null().to_pylist()
+        named = np.flatnonzero(batch["campaign"].is_valid().to_numpy(zero_copy_only=False))
+        batch_digests = [
+            xxhash.xxh3_64_intdigest(name.encode())
+            for name in batch["campaign"].drop_null().to_pylist()
         ]
-        rows.append(here + start)
-        names.append(np.array(digests, dtype=np.uint64))
+        rows.append(named + start)
+        digests.append(np.array(batch_digests, dtype=np.uint64))
         start += len(batch)
-    named = np.concatenate(rows)
-    if not len(named):
+    named_rows = np.concatenate(rows)
+    if not len(named_rows):
         return groups
-    known, at = np.unique(groups[named], return_inverse=True)
-    _, name = np.unique(np.concatenate(names), return_inverse=True)
-    # Rows are edges between their near-duplicate group and their named one.
-    size = len(known) + int(name.max()) + 1
-    ends = (at, name + len(known))
-    edges = coo_array((np.ones(len(named), dtype=np.bool_), ends), shape=(size, size))
-    component = connected_components(edges, directed=False)[1][: len(known)]
-    # `known` is sorted, so the first group of a component is its smallest.
+    named_groups, group_index = np.unique(groups[named_rows], return_inverse=True)
+    _, name_index = np.unique(np.concatenate(digests), return_inverse=True)
+    # Rows are edges between their near-duplicate group and the group of their name.
+    size = len(named_groups) + int(name_index.max()) + 1
+    ends = (group_index, name_index + len(named_groups))
+    edges = coo_array((np.ones(len(named_rows), dtype=np.bool_), ends), shape=(size, size))
+    component = connected_components(edges, directed=False)[1][: len(named_groups)]
+    # `named_groups` is sorted, so the first group of a component is its smallest.
     _, first, inverse = np.unique(component, return_index=True, return_inverse=True)
-    place = np.minimum(np.searchsorted(known, groups), len(known) - 1)
-    return np.where(known[place] == groups, known[first[inverse]][place], groups)
+    position = np.minimum(np.searchsorted(named_groups, groups), len(named_groups) - 1)
+    is_named = named_groups[position] == groups
+    return np.where(is_named, named_groups[first[inverse]][position], groups)

@@ -1,22 +1,21 @@
-"""First pass of a preparation: raw rows to clean ones on disk, the unusable set aside."""
+"""First pass of a preparation: raw rows in, clean distinct ones and a list of rejects out."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from smstune.arrays import Ints
-from smstune.data.copies import Copies, Held, first_copies
+from smstune.arrays import Flags, Ints, Words
+from smstune.data.copies import Copies, UsableRows, first_copies
 from smstune.data.readers.catalogue import Input
 from smstune.errors import UserError
 from smstune.inference.labels import LabelMap
@@ -28,11 +27,11 @@ from smstune.text.normalize import MAX_CHARACTERS, preprocess
 
 
 def encode(column: pa.ChunkedArray, codes: dict[str, int]) -> Ints:
-    """Return the code of each string; ``codes`` grows by the strings it has not met."""
+    """Return the code of each string; strings that ``codes`` lacks are added to it."""
     encoded = column.combine_chunks().dictionary_encode()
-    ours = [codes.setdefault(name, len(codes)) for name in encoded.dictionary.to_pylist()]
-    found: Ints = np.array(ours, dtype=np.int64)[encoded.indices.to_numpy()]
-    return found
+    code_of_entry = [codes.setdefault(name, len(codes)) for name in encoded.dictionary.to_pylist()]
+    column_codes: Ints = np.array(code_of_entry, dtype=np.int64)[encoded.indices.to_numpy()]
+    return column_codes
 
 
 SCHEMA = pa.schema(
@@ -48,24 +47,48 @@ SCHEMA = pa.schema(
 )
 # Of the longest messages these are some 100 MB.
 ROWS_AT_ONCE = 2_000
+#: A row of ``SCHEMA``.
+ArrowRow = dict[str, str | int | None]
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass
-class Collected:
-    """The distinct usable messages, on disk in ``path``, and what became of the others.
+@dataclass(frozen=True)
+class Problem:
+    """Why a row cannot be used: ``reason`` is counted, ``detail`` is about this very row."""
 
-    ``fixed`` marks the rows of a test set that the user gave; they come as they are, equal ones
-    too.
+    reason: str
+    detail: str
+
+
+@dataclass
+class Rejects:
+    """Rows that cannot be used: a JSON line for each in ``stream``, their number by reason."""
+
+    stream: TextIO
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, file: str, line: int, problem: Problem) -> None:
+        """Add a row by its file and line; its text may be the problem, so it is not written."""
+        record = {"file": file, "line": line, "reason": problem.detail}
+        self.stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self.counts[problem.reason] += 1
+
+
+@dataclass(frozen=True)
+class Collected:
+    """The distinct usable messages, on disk in ``path``, and what became of the other rows.
+
+    ``fixed`` marks the rows of a test set that the user gave; these are kept unchanged, duplicates
+    included.
     """
 
     path: Path
     labels: LabelMap
-    label_ids: NDArray[np.int64]
-    copies: NDArray[np.int64]
-    fixed: NDArray[np.bool_]
-    fingerprints: NDArray[np.uint64]
+    label_ids: Ints
+    copies: Ints
+    fixed: Flags
+    fingerprints: Words
     read: int
     merged: int
     rejected: Counter[str]
@@ -74,7 +97,7 @@ class Collected:
         """Yield these columns of ``SCHEMA``, some thousand rows at a time."""
         fields = [SCHEMA.get_field_index(name) for name in columns]
         options = pa.ipc.IpcReadOptions(included_fields=fields)
-        # Not memory-mapped: what is read of a map stays in the memory of the process.
+        # Not memory-mapped: pages read through a map count as this process's memory.
         with pa.OSFile(str(self.path)) as file, pa.ipc.open_stream(file, options=options) as reader:
             yield from reader
 
@@ -96,60 +119,61 @@ def collect(
     """Read all inputs into ``folder``: clean, distinct messages and ``rejected.jsonl``.
 
     Rows stay on disk; memory holds 13 bytes for each. Exact copies of a text are merged into the
-    first of them, a text under two labels is rejected whole; rows of ``tests`` are neither. Without
-    a label map, labels are those of the data in order of appearance.
+    first of them, and a text with several labels is rejected; neither happens to rows of ``tests``.
+    Without a label map, labels are those of the data in order of appearance.
 
     Raises:
-        UserError: if no usable message or fewer than two labels are left, or a test set has none
-            or a label of its own.
+        UserError: if no usable message or fewer than two labels remain, or a test set has no usable
+            message or a label that no other input has.
     """
-    held = Held(label_ids={} if labels is None else labels.label2id)
-    rejected: Counter[str] = Counter()
-    usable, kept = folder / "usable.arrow", folder / "kept.arrow"
-    with (folder / "rejected.jsonl").open("w", encoding="utf-8") as rejects:
-        every = chain(((one, False) for one in inputs), ((one, True) for one in tests))
-        _write_arrow(usable, _usable_rows(every, labels, columns, mask, held, rejects, rejected))
-        copies = first_copies(held)
-        _write_arrow(kept, _resolve_copies(usable, copies, held, rejects))
-    usable.unlink()
-    conflicting = len(copies.contradictory)
-    rejected["the same text under two labels"] += conflicting
-    ids = np.array(held.labels, dtype=np.int64)[copies.keep]
-    fixed = np.array(held.fixed, dtype=np.bool_)[copies.keep]
-    names = list(held.label_ids)
-    _check_collected(ids, fixed, names, +rejected)
+    usable_rows = UsableRows(label_ids={} if labels is None else labels.label2id)
+    usable_path, kept_path = folder / "usable.arrow", folder / "kept.arrow"
+    clean = partial(_clean_row, labels=labels, mask=mask)
+    with (folder / "rejected.jsonl").open("w", encoding="utf-8") as stream:
+        rejects = Rejects(stream)
+        inputs_and_fixed = [(input_, False) for input_ in inputs] + [(test, True) for test in tests]
+        rows = _usable_rows(inputs_and_fixed, columns, clean, usable_rows, rejects)
+        _write_arrow(usable_path, rows)
+        n_read = len(usable_rows.labels) + rejects.counts.total()
+        copies = first_copies(usable_rows)
+        _write_arrow(kept_path, _resolve_copies(usable_path, copies, usable_rows, rejects))
+    usable_path.unlink()
+    label_ids = np.array(usable_rows.labels, dtype=np.int64)[copies.keep]
+    fixed = np.array(usable_rows.fixed, dtype=np.bool_)[copies.keep]
+    names = list(usable_rows.label_ids)
+    _check_collected(label_ids, fixed, names, rejects.counts)
     return Collected(
-        kept,
-        labels or LabelMap.from_names(names),
-        ids,
-        copies.counts,
-        fixed,
-        np.array(held.fingerprints, dtype=np.uint64)[copies.keep],
-        len(held.labels) + sum(rejected.values()) - conflicting,
-        len(held.labels) - conflicting - len(ids),
-        +rejected,
+        path=kept_path,
+        labels=labels or LabelMap.from_names(names),
+        label_ids=label_ids,
+        copies=copies.counts,
+        fixed=fixed,
+        fingerprints=np.array(usable_rows.fingerprints, dtype=np.uint64)[copies.keep],
+        read=n_read,
+        merged=n_read - rejects.counts.total() - len(label_ids),
+        rejected=rejects.counts,
     )
 
 
 def _check_collected(
-    ids: NDArray[np.int64], fixed: NDArray[np.bool_], names: list[str], rejected: Counter[str]
+    label_ids: Ints, fixed: Flags, names: list[str], rejected: Counter[str]
 ) -> None:
-    if not len(ids):
+    if not len(label_ids):
         raise UserError(
             f"expected usable messages, found none in {rejected.total()} rows: {_summary(rejected)}"
         )
-    present = np.unique(ids[~fixed])
+    present = np.unique(label_ids[~fixed])
     if len(present) < 2:
-        found = f"only {names[present[0]]!r}" if len(present) else "none"
+        labels_found = f"only {names[present[0]]!r}" if len(present) else "none"
         raise UserError(
-            f"expected messages of at least two labels, found {found}: "
-            "add messages of another label or mend the label file"
+            f"expected messages of at least two labels, found {labels_found}: "
+            "add messages of another label or correct the label file"
         )
-    if alone := set(np.unique(ids[fixed]).tolist()) - set(present.tolist()):
+    if only_in_test := set(np.unique(label_ids[fixed]).tolist()) - set(present.tolist()):
         raise UserError(
-            "expected labels that can be trained in the test set, found "
-            f"{', '.join(names[label] for label in sorted(alone))} there only: map them in the "
-            "label file or add messages of them to the other inputs"
+            "these labels of the test set have no message to train on: "
+            f"{', '.join(names[label] for label in sorted(only_in_test))}. Map them in the label "
+            "file or add messages of them to the other inputs"
         )
 
 
@@ -158,81 +182,73 @@ def _summary(rejected: Counter[str]) -> str:
 
 
 def _usable_rows(
-    inputs: Iterable[tuple[Input, bool]],
-    labels: LabelMap | None,
+    inputs_and_fixed: Iterable[tuple[Input, bool]],
     columns: Columns,
-    mask: bool,
-    held: Held,
-    rejects: TextIO,
-    rejected: Counter[str],
-) -> Iterator[dict[str, str | int | None]]:
-    for (path, reader, source), fixed in inputs:
-        before, lost = len(held.labels), rejected.total()
-        for row in progress(reader(path, columns), f"reading {source}"):
-            # Before any work on the text: one that no SMS can be is rejected, whatever it costs.
-            unread = bool(row.problem) or len(row.text or "") > MAX_CHARACTERS
-            text = "" if unread else preprocess(row.text or "", mask=mask)
-            label = row.label if labels is None else labels.resolve(source, row.label or "")
-            problem, detail = _problem(row, text, label)
-            if problem:
-                rejected[problem] += 1
-                _reject(rejects, row, detail)
+    clean: Callable[[TableRow, str], ArrowRow | Problem],
+    usable_rows: UsableRows,
+    rejects: Rejects,
+) -> Iterator[ArrowRow]:
+    for input_, fixed in inputs_and_fixed:
+        usable_before, rejected_before = len(usable_rows.labels), rejects.counts.total()
+        for row in progress(input_.reader(input_.path, columns), f"reading {input_.source}"):
+            cleaned = clean(row, input_.source)
+            if isinstance(cleaned, Problem):
+                rejects.add(row.file, row.line, cleaned)
                 continue
-            held.add(text, str(label), fixed=fixed)
-            yield {
-                "text": text,
-                "label": label,
-                "source": source,
-                "time": with_offset(row.time),
-                "campaign": f"{source}/{row.group}" if row.group else None,
-                "file": row.file,
-                "line": row.line,
-            }
-
+            usable_rows.add(str(cleaned["text"]), str(cleaned["label"]), fixed=fixed)
+            yield cleaned
         if fixed:
-            _check_test(path, len(held.labels) - before, rejected.total() - lost)
+            n_usable = len(usable_rows.labels) - usable_before
+            _check_test(input_.path, n_usable, rejects.counts.total() - rejected_before)
 
 
-def _check_test(path: Path, usable: int, lost: int) -> None:
-    if not usable:
+def _check_test(path: Path, n_usable: int, n_rejected: int) -> None:
+    if not n_usable:
         raise UserError(
-            f"expected usable messages in the test set {path}, found none in {lost} rows: mend the "
-            "rows or the label file"
+            f"expected usable messages in the test set {path}, found none in {n_rejected} rows: "
+            "correct the rows or the label file"
         )
-    if lost:
+    if n_rejected:
         logger.warning(
             "warning: %d of %d rows of the test set %s cannot be used: see rejected.jsonl",
-            lost,
-            lost + usable,
+            n_rejected,
+            n_rejected + n_usable,
             path,
         )
 
 
-def _problem(row: TableRow, text: str, label: str | None) -> tuple[str | None, str]:
-    """Return the kind of problem, to be counted, and the words for this very row."""
+def _clean_row(
+    row: TableRow, source: str, *, labels: LabelMap | None, mask: bool
+) -> ArrowRow | Problem:
     if row.problem:
-        return row.problem.partition(":")[0], row.problem
+        return Problem(row.problem.partition(":")[0], row.problem)
+    # Before any work on the text, so that a huge one costs nothing.
     if len(row.text or "") > MAX_CHARACTERS:
-        kind = f"longer than {MAX_CHARACTERS} characters"
-        return kind, f"{kind}, which no SMS can be: found {len(row.text or '')}"
+        reason = f"longer than {MAX_CHARACTERS} characters"
+        return Problem(reason, f"{reason}, which no SMS can be: found {len(row.text or '')}")
+    text = preprocess(row.text or "", mask=mask)
     if not text:
-        return "no text", "no text"
+        return Problem("no text", "no text")
     if not (row.label or "").strip():
-        return "no label", "no label"
+        return Problem("no label", "no label")
+    label = row.label if labels is None else labels.resolve(source, row.label or "")
     if label is None:
-        return "unknown label", f"unknown label {row.label!r}: add it to the label file"
-    return None, ""
+        detail = f"unknown label {row.label!r}: add it to the label file"
+        return Problem("unknown label", detail)
+    return {
+        "text": text,
+        "label": label,
+        "source": source,
+        "time": with_offset(row.time),
+        "campaign": f"{source}/{row.group}" if row.group else None,
+        "file": row.file,
+        "line": row.line,
+    }
 
 
-def _reject(rejects: TextIO, row: TableRow, reason: str) -> None:
-    # A rejected row may be rejected for its text, so only the place is written, not the words.
-    place = {"file": row.file, "line": row.line, "reason": reason}
-    rejects.write(json.dumps(place, ensure_ascii=False) + "\n")
-
-
-def _write_arrow(path: Path, rows: Iterator[dict[str, str | int | None]]) -> None:
+def _write_arrow(path: Path, rows: Iterator[ArrowRow]) -> None:
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, SCHEMA) as writer:
-        batch: list[dict[str, str | int | None]] = []
+        batch: list[ArrowRow] = []
         for row in rows:
             batch.append(row)
             if len(batch) == ROWS_AT_ONCE:
@@ -242,19 +258,19 @@ def _write_arrow(path: Path, rows: Iterator[dict[str, str | int | None]]) -> Non
 
 
 def _resolve_copies(
-    usable: Path, copies: Copies, held: Held, rejects: TextIO
-) -> Iterator[dict[str, str | int | None]]:
-    """Yield the rows to keep; write the contradictory ones to the rejects with all labels."""
-    names = list(held.label_ids)
-    disputed = zip(copies.contradictory, copies.texts, strict=True)
-    row_number, text = next(disputed, (-1, -1))
-    with pa.OSFile(str(usable)) as source, pa.ipc.open_stream(source) as reader:
+    usable_path: Path, copies: Copies, usable_rows: UsableRows, rejects: Rejects
+) -> Iterator[ArrowRow]:
+    """Yield the rows to keep; reject those whose text has several labels, with all its labels."""
+    names = list(usable_rows.label_ids)
+    contradictory = zip(copies.contradictory, copies.texts, strict=True)
+    row_number, text = next(contradictory, (-1, -1))
+    reason = "the same text under two labels"
+    with pa.OSFile(str(usable_path)) as stream, pa.ipc.open_stream(stream) as reader:
         rows = (row for batch in reader for row in batch.to_pylist())
         for index, row in enumerate(rows):
             if copies.keep[index]:
                 yield row
             elif index == row_number:
-                found = ", ".join(sorted(names[label] for label in copies.labels(text)))
-                place = TableRow(row["file"], row["line"])
-                _reject(rejects, place, f"the same text under two labels: {found}")
-                row_number, text = next(disputed, (-1, -1))
+                labels = ", ".join(sorted(names[label] for label in copies.labels(text)))
+                rejects.add(row["file"], row["line"], Problem(reason, f"{reason}: {labels}"))
+                row_number, text = next(contradictory, (-1, -1))

@@ -1,21 +1,21 @@
-"""Exact copies: which rows are kept, and which are one text under several labels."""
+"""Exact copies: which rows are kept, and which texts have several labels."""
 
 from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 import xxhash
-from numpy.typing import NDArray
+
+from smstune.arrays import Flags, Ints
 
 
 @dataclass
-class Held:
-    """What is held of every usable row: a fingerprint of its text, its label, whether it is fixed.
+class UsableRows:
+    """For every usable row a fingerprint of its text, its label, and whether it is fixed.
 
-    A fixed row keeps its place whatever equals it.
+    A fixed row is kept even where another has the same text.
     """
 
     fingerprints: array[int] = field(default_factory=lambda: array("Q"))
@@ -24,39 +24,43 @@ class Held:
     label_ids: dict[str, int] = field(default_factory=dict)
 
     def add(self, text: str, label: str, *, fixed: bool) -> None:
-        """Note the next row; a label not met before gets the next id."""
+        """Add the next row; a new label gets the next id."""
         self.fingerprints.append(xxhash.xxh3_64_intdigest(text.encode()))
         self.labels.append(self.label_ids.setdefault(label, len(self.label_ids)))
         self.fixed.append(fixed)
 
 
-class Copies(NamedTuple):
-    """Which rows are kept, with their number of copies; which contradict another, and in what.
+@dataclass(frozen=True)
+class Copies:
+    """Result of exact deduplication: kept rows with copy counts, and rows with conflicting labels.
 
-    ``pairs`` holds text * labels + label of each label that a contradictory text bears, ascending.
+    ``keep`` marks the kept rows, ``counts`` holds the number of copies of each of them.
+    ``contradictory`` holds the rows whose text has several labels, ``texts`` the id of each one's
+    text. ``pairs`` holds text * labels + label of each label of such a text, ascending.
     """
 
-    keep: NDArray[np.bool_]
-    counts: NDArray[np.int64]
-    contradictory: NDArray[np.int64]
-    texts: NDArray[np.int64]
-    pairs: NDArray[np.int64]
+    keep: Flags
+    counts: Ints
+    contradictory: Ints
+    texts: Ints
+    pairs: Ints
     label_count: int
 
     def labels(self, text: int) -> list[int]:
-        """Return the labels that a contradictory text bears."""
-        ends = np.searchsorted(self.pairs, np.array([text, text + 1]) * self.label_count)
-        found: list[int] = (self.pairs[slice(*ends)] % self.label_count).tolist()
-        return found
+        """Return the labels of a text that has several."""
+        start, stop = np.searchsorted(self.pairs, np.array([text, text + 1]) * self.label_count)
+        labels: list[int] = (self.pairs[start:stop] % self.label_count).tolist()
+        return labels
 
 
-def first_copies(held: Held) -> Copies:
-    """Merge equal texts into the first of them, fixed rows left out."""
-    fixed = np.array(held.fixed, dtype=np.bool_)
+def first_copies(usable_rows: UsableRows) -> Copies:
+    """Merge rows of the same text into the first of them; fixed rows are not merged."""
+    fixed = np.array(usable_rows.fixed, dtype=np.bool_)
     rows = np.flatnonzero(~fixed).astype(np.int32)
-    labels = np.array(held.labels, dtype=np.int32)[rows]
+    labels = np.array(usable_rows.labels, dtype=np.int32)[rows]
+    label_count = len(usable_rows.label_ids)
     _, index, inverse, counts = np.unique(
-        np.array(held.fingerprints, dtype=np.uint64)[rows],
+        np.array(usable_rows.fingerprints, dtype=np.uint64)[rows],
         return_index=True,
         return_inverse=True,
         return_counts=True,
@@ -69,7 +73,11 @@ def first_copies(held: Held) -> Copies:
     copies[rows[index]] = counts
     contradictory = np.flatnonzero(disputed[inverse])
     texts = inverse[contradictory]
-    pairs = np.unique(texts * len(held.label_ids) + labels[contradictory])
     return Copies(
-        keep, copies[keep], rows[contradictory].astype(np.int64), texts, pairs, len(held.label_ids)
+        keep=keep,
+        counts=copies[keep],
+        contradictory=rows[contradictory].astype(np.int64),
+        texts=texts,
+        pairs=np.unique(texts * label_count + labels[contradictory]),
+        label_count=label_count,
     )

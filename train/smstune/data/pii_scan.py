@@ -1,11 +1,11 @@
-"""Look for personal information in any file, before it leaves the house."""
+"""Finds personal information in any file before the file is shared."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -15,8 +15,9 @@ from smstune.tables.read import open_parquet
 from smstune.text.pii.find import find_pii
 
 
-class Finding(NamedTuple):
-    """Where something was found: line (row of a parquet file) from 1, and its type."""
+@dataclass(frozen=True)
+class Finding:
+    """The type of a piece of personal information and its line (parquet: row), from 1."""
 
     line: int
     type: str
@@ -25,7 +26,7 @@ class Finding(NamedTuple):
 def scan_pii(path: Path) -> list[Finding]:
     """Return what ``find_pii`` finds in a text file (csv, jsonl, any) or a parquet file.
 
-    The findings name no text, so that they can be shown to anyone.
+    The findings contain no text, so they can be shown to anyone.
 
     Raises:
         UserError: if the file is missing, empty or a broken parquet.
@@ -39,15 +40,19 @@ def scan_pii(path: Path) -> list[Finding]:
 
 
 def require_no_pii(path: Path) -> None:
-    """Raise a UserError that names types, counts and first lines if ``path`` holds any."""
+    """Check that ``path`` holds no personal information.
+
+    Raises:
+        UserError: if it does, with the types, their counts and the first lines.
+    """
     findings = scan_pii(path)
     if not findings:
         return
     counts = Counter(finding.type for finding in findings)
-    found = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
+    counted_types = ", ".join(f"{count} {type_}" for type_, count in counts.most_common())
     lines = ", ".join(str(line) for line in sorted({finding.line for finding in findings})[:10])
     raise UserError(
-        f"expected no personal information in {path}, found {found}; first lines {lines}: "
+        f"expected no personal information in {path}, found {counted_types}; first lines {lines}: "
         "prepare masks messages unless --keep-pii is given"
     )
 

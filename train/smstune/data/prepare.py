@@ -3,32 +3,45 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from smstune.arrays import Assigned
+from smstune.arrays import Assigned, Ints
 from smstune.campaigns.sketch import sketch
+from smstune.config.choices import SplitMethod
+from smstune.config.schema import PrepareConfig
+from smstune.config.shipped import find_config, shipped_configs
 from smstune.data.assign_campaigns import find_campaigns
 from smstune.data.collect import Collected, collect
-from smstune.data.prepared import FORMAT_VERSION
-from smstune.data.readers.catalogue import Input
-from smstune.data.report.report import Tokenize, render_data_report
+from smstune.data.manifest import FORMAT_VERSION, MANIFEST, Preparation, PreparedInput
+from smstune.data.public.registry import load_registry
+from smstune.data.readers.catalogue import Input, check_input, parse_input
+from smstune.data.report.report import build_data_report
+from smstune.data.report.shortcut_sections import shortcut_warnings
 from smstune.data.report.shortcuts import check_shortcuts
-from smstune.data.report.statistics import label_conflicts, largest_campaigns
-from smstune.data.splits.assign import BY_GROUP, SplitChoice, assign, explain_set_aside
+from smstune.data.report.statistics import (
+    Splits,
+    count_splits,
+    label_conflicts,
+    largest_campaigns,
+)
+from smstune.data.report.tokens import TokenLengths, measure_tokens
+from smstune.data.splits.assign import SplitChoice, assign, explain_set_aside
 from smstune.data.splits.contamination import measure_contamination
 from smstune.data.splits.files import read_split, write_set_aside, write_splits
 from smstune.data.splits.methods import FRACTIONS, SET_ASIDE, SPLITS
 from smstune.errors import UserError
 from smstune.files import file_hash, folder_written_whole, write_json
 from smstune.inference.labels import LabelMap
+from smstune.inference.manifest import TextOptions
+from smstune.inference.origin import Contamination, RowCounts, SplitFacts, Terms
 from smstune.progress import progress
+from smstune.reporting.html import render_html
 from smstune.tables.columns import Columns
 from smstune.text.normalize import NORMALIZER_VERSION
 
@@ -38,148 +51,178 @@ logger = logging.getLogger(__name__)
 
 
 def prepare(
-    inputs: Sequence[Input],
-    output: Path,
-    *,
-    tests: Sequence[Input] = (),
-    labels: LabelMap | None = None,
-    columns: Columns = Columns(),
-    mask: bool = True,
-    split: SplitChoice = BY_GROUP,
-    terms: Sequence[dict[str, Any]] = (),
-    tokenizer: str | None = None,
-    max_length: int = 128,
+    section: PrepareConfig, output: Path, *, tokenizer: str | None = None, max_length: int = 128
 ) -> Path:
-    """Write the prepared folder and return its path.
+    """Write the prepared folder that ``section`` describes and return its path.
 
     It holds ``train.parquet``, ``validation.parquet`` and ``test.parquet`` (columns text, label,
     source, time, group, copies, group_size, group_time), ``rejected.jsonl``, ``labels.json``,
     ``report.html`` and ``manifest.json``, whose counts add up: read = kept + merged + rejected.
-    Messages of ``tests`` are the test set as they are. Rows that share a campaign with a test set
-    so given, or with a held-out source, are set aside into ``set_aside.jsonl``. With the method
-    ``folds`` the output holds one such folder for each fold. ``terms`` of public sets go into the
-    manifest as they are. With a ``tokenizer`` (folder or hub id) the report says what
-    ``max_length`` would cut.
+    Messages of ``section.test`` are the test set, unchanged. Rows that share a campaign with such a
+    test set, or with a held-out source, are set aside into ``set_aside.jsonl``. With the split
+    ``folds`` the output holds one such folder for each fold. With a ``tokenizer`` (folder or hub
+    id) the report says what ``max_length`` would cut.
 
     Memory holds some 130 bytes for each message; texts are read in batches.
 
     Raises:
-        UserError: if an input cannot be read at all, nothing usable is left, or a split stays
+        UserError: if an input cannot be read at all, no usable message remains, or a split is
             empty.
     """
+    inputs, tests = _parse_inputs(section)
+    labels = LabelMap.from_yaml(find_config(section.labels)) if section.labels else None
+    columns = Columns(
+        section.text_column, section.label_column, section.group_column, section.time_column
+    )
+    for input_ in (*inputs, *tests):
+        check_input(input_, columns)
+    choice = SplitChoice(section.split, section.held_out, section.folds, section.seed)
     with folder_written_whole(output) as folder:
-        collected = collect(inputs, labels, columns, mask=mask, folder=folder, tests=tests)
+        collected = collect(
+            inputs, labels, columns, mask=section.mask_pii, folder=folder, tests=tests
+        )
         _log_rows(collected)
-        known = {
-            "format_version": FORMAT_VERSION,
-            "text": {"normalizer_version": NORMALIZER_VERSION, "mask_pii": mask},
-            "inputs": [{"path": str(item.path), "source": item.source} for item in inputs],
-            "tests": [{"path": str(item.path), "source": item.source} for item in tests],
-            "terms": list(terms),
-        }
-        written = _write_parts(folder, collected, split, known)
+        written_splits = _write_splits(folder, collected, choice)
         collected.path.unlink()
+        # The report is made from the files: the numbers of every row are no longer needed.
         del collected
-        measure = None if tokenizer is None else _measure_tokens(tokenizer)
-        for place, manifest in written.items():
-            _write_report(place, manifest, split.seed, measure, max_length)
-            write_json(place / "manifest.json", manifest)
+        tokens_of = None if tokenizer is None else _token_measure(tokenizer, max_length)
+        for written in written_splits:
+            preparation = Preparation(
+                format_version=FORMAT_VERSION,
+                text=TextOptions(normalizer_version=NORMALIZER_VERSION, mask_pii=section.mask_pii),
+                inputs=_described(inputs),
+                tests=_described(tests),
+                terms=_terms((*inputs, *tests)),
+                counts=written.counts,
+                split=written.split,
+                contamination=written.contamination,
+                sha256={
+                    f"{split}.parquet": file_hash(written.folder / f"{split}.parquet")
+                    for split in SPLITS
+                },
+            )
+            _write_report(written.folder, preparation, tokens_of)
+            write_json(written.folder / MANIFEST, preparation.to_json())
     return output
 
 
-def _write_parts(
-    folder: Path, collected: Collected, choice: SplitChoice, known: dict[str, Any]
-) -> dict[Path, dict[str, Any]]:
-    """Group, split and write; return the manifest of each folder that now holds the splits."""
-    written = {}
-    rows = len(collected.label_ids)
+def _parse_inputs(section: PrepareConfig) -> tuple[list[Input], list[Input]]:
+    """Return the inputs and the test sets that a section names."""
+    inputs = [parse_input(text, section.source) for text in section.inputs]
+    tests = [parse_input(text, section.source) for text in section.test]
+    paths = {input_.path.resolve() for input_ in inputs}
+    for test in tests:
+        if test.path.resolve() in paths:
+            raise UserError(f"the test set {test.path} is given twice: name it once")
+        paths.add(test.path.resolve())
+    return inputs, tests
+
+
+def _described(inputs: Sequence[Input]) -> list[PreparedInput]:
+    return [PreparedInput(path=str(input_.path), source=input_.source) for input_ in inputs]
+
+
+def _terms(inputs: Sequence[Input]) -> list[Terms]:
+    """Return the terms of the public sets among the inputs."""
+    registry = load_registry(shipped_configs() / "sources.yaml")
+    return [registry[input_.source].terms() for input_ in inputs if input_.source in registry]
+
+
+@dataclass(frozen=True)
+class WrittenSplits:
+    """A folder that holds the split files, with what is in them and how they were split."""
+
+    folder: Path
+    counts: RowCounts
+    split: SplitFacts
+    contamination: dict[SplitMethod, Contamination]
+
+
+def _write_splits(folder: Path, collected: Collected, choice: SplitChoice) -> list[WrittenSplits]:
+    """Group, split and write; the method ``folds`` makes a folder for each fold."""
+    written_splits = []
+    has_folds = choice.method == "folds"
+    n_rows = len(collected.label_ids)
     with TemporaryDirectory(dir=folder) as scratch:
-        sketches = sketch(progress(collected.texts(), "grouping", rows), Path(scratch))
+        sketches = sketch(progress(collected.texts(), "grouping", n_rows), Path(scratch))
         campaigns = find_campaigns(collected, sketches)
         for number, assigned in enumerate(assign(choice, collected, campaigns, sketches)):
             _check_splits(assigned, collected)
-            place, fold = folder, {}
-            if choice.method == "folds":
-                place, fold = folder / f"fold-{number}", {"fold": number, "folds": choice.folds}
-                place.mkdir()
-                copyfile(folder / "rejected.jsonl", place / "rejected.jsonl")
-            write_splits(place, collected, campaigns, assigned)
+            split_folder = folder / f"fold-{number}" if has_folds else folder
+            if has_folds:
+                split_folder.mkdir()
+                copyfile(folder / "rejected.jsonl", split_folder / "rejected.jsonl")
+            write_splits(split_folder, collected, campaigns, assigned)
             if (assigned == SET_ASIDE).any():
                 aside = explain_set_aside(assigned, campaigns.groups, sketches)
-                write_set_aside(place / "set_aside.jsonl", collected, aside)
-            collected.labels.save(place / "labels.json")
+                write_set_aside(split_folder / "set_aside.jsonl", collected, aside)
+            collected.labels.save(split_folder / "labels.json")
             counts = _counts(collected, campaigns.groups, assigned)
-            _log_splits(counts, place.name if choice.method == "folds" else None)
-            written[place] = known | {
-                "counts": counts,
-                "split": {
-                    "method": choice.method,
-                    "held_out": choice.held_out,
-                    **fold,
-                    "seed": choice.seed,
-                    "fractions": FRACTIONS,
-                },
-                "contamination": measure_contamination(assigned, choice, collected, sketches),
-                "sha256": {f"{one}.parquet": file_hash(place / f"{one}.parquet") for one in SPLITS},
-            }
-    if choice.method == "folds":
+            _log_splits(counts, split_folder.name if has_folds else None)
+            split = SplitFacts(
+                method=choice.method,
+                held_out=choice.held_out,
+                seed=choice.seed,
+                fractions=FRACTIONS,
+                **({"fold": number, "folds": choice.folds} if has_folds else {}),
+            )
+            contamination = measure_contamination(assigned, choice, collected, sketches)
+            written_splits.append(WrittenSplits(split_folder, counts, split, contamination))
+    if has_folds:
         (folder / "rejected.jsonl").unlink()
-    return written
+    return written_splits
 
 
 def _check_splits(assigned: Assigned, collected: Collected) -> None:
     names = collected.labels.names
-    every = np.bincount(collected.label_ids, minlength=len(names))
+    totals = np.bincount(collected.label_ids, minlength=len(names))
     for index, split in enumerate(SPLITS):
-        rows = np.bincount(collected.label_ids[assigned == index], minlength=len(names))
-        missing = np.flatnonzero((rows == 0) & (every > 0))
+        counts = np.bincount(collected.label_ids[assigned == index], minlength=len(names))
+        missing = np.flatnonzero((counts == 0) & (totals > 0))
         if not (assigned == index).any():
             raise UserError(
                 f"expected messages for every split, found none for {split} among "
-                f"{len(assigned)} distinct messages: at least three groups a label are needed"
+                f"{len(assigned)} distinct messages: each label needs at least three groups"
             )
         if len(missing):
             logger.warning(
-                "warning: %s holds no message of %s",
+                "warning: %s has no message of %s",
                 split,
                 ", ".join(names[label] for label in missing),
             )
-    if len(absent := np.flatnonzero(every == 0)):
+    if len(absent := np.flatnonzero(totals == 0)):
         logger.warning("warning: no message of %s", ", ".join(names[label] for label in absent))
 
 
 def _write_report(
-    folder: Path,
-    manifest: dict[str, Any],
-    seed: int,
-    measure: tuple[Tokenize, int | None] | None,
-    max_length: int,
+    folder: Path, preparation: Preparation, tokens_of: Callable[[Splits], TokenLengths] | None
 ) -> None:
     splits = {name: read_split(folder / f"{name}.parquet") for name in SPLITS}
-    style = check_shortcuts(splits, seed=seed)
-    for sentence in style["warnings"]:
+    shortcuts = check_shortcuts(splits, seed=preparation.split.seed)
+    for sentence in shortcut_warnings(shortcuts):
         logger.warning("warning: %s", sentence)
-    page = render_data_report(
-        manifest,
-        splits,
-        style=style,
+    report = build_data_report(
+        preparation,
+        count_splits(splits, masked=preparation.text.mask_pii),
+        shortcuts,
         campaigns=largest_campaigns(splits),
         conflicts=label_conflicts(splits),
-        tokenizer=measure and measure[0],
-        unknown_id=measure and measure[1],
-        max_length=max_length,
+        tokens=tokens_of and tokens_of(splits),
     )
-    (folder / "report.html").write_text(page, "utf-8")
+    (folder / "report.html").write_text(render_html(report), "utf-8")
 
 
-def _measure_tokens(name: str) -> tuple[Tokenize, int | None]:
-    """Return the tokenisation of ``name``, uncut, and the id of its unknown token."""
-    # transformers takes seconds to load and most preparations do without.
+def _token_measure(name: str, max_length: int) -> Callable[[Splits], TokenLengths]:
+    """Return a function that measures splits in tokens of the tokenizer ``name``."""
+    # transformers takes seconds to load, and most preparations do without it.
     from smstune.inference.tokenization import tokenize
     from smstune.modeling.tokenization import load_tokenizer
 
-    loaded = load_tokenizer(name)
-    return lambda texts: tokenize(texts, loaded, _UNCUT), loaded.unk_token_id
+    tokenizer = load_tokenizer(name)
+    return lambda splits: measure_tokens(
+        splits, lambda texts: tokenize(texts, tokenizer, _UNCUT), tokenizer.unk_token_id, max_length
+    )
 
 
 def _log_rows(collected: Collected) -> None:
@@ -196,27 +239,29 @@ def _log_rows(collected: Collected) -> None:
         logger.info("  file, line and reason of each are in rejected.jsonl")
 
 
-def _log_splits(counts: Mapping[str, Any], fold: str | None) -> None:
+def _log_splits(counts: RowCounts, fold: str | None) -> None:
     sizes = ", ".join(
-        f"{split} {sum(labels.values()):,}" for split, labels in counts["splits"].items()
+        f"{split} {sum(by_label.values()):,}" for split, by_label in counts.splits.items()
     )
-    logger.info("%s%s; %s campaigns", f"{fold}: " if fold else "", sizes, f"{counts['groups']:,}")
-    if counts["set_aside"]:
-        logger.info("  set aside %s like test: set_aside.jsonl", f"{counts['set_aside']:,}")
+    logger.info("%s%s; %s campaigns", f"{fold}: " if fold else "", sizes, f"{counts.groups:,}")
+    if counts.set_aside:
+        logger.info(
+            "  set aside %s that resemble test messages: set_aside.jsonl", f"{counts.set_aside:,}"
+        )
 
 
-def _counts(collected: Collected, groups: NDArray[np.int64], assigned: Assigned) -> dict[str, Any]:
+def _counts(collected: Collected, groups: Ints, assigned: Assigned) -> RowCounts:
     names = collected.labels.names
-    per_split = {}
+    splits = {}
     for index, split in enumerate(SPLITS):
-        rows = np.bincount(collected.label_ids[assigned == index], minlength=len(names))
-        per_split[split] = dict(zip(names, rows.tolist(), strict=True))
-    return {
-        "read": collected.read,
-        "kept": len(assigned),
-        "merged": collected.merged,
-        "rejected": dict(collected.rejected.most_common()),
-        "set_aside": int((assigned == SET_ASIDE).sum()),
-        "groups": len(np.unique(groups)),
-        "splits": per_split,
-    }
+        counts = np.bincount(collected.label_ids[assigned == index], minlength=len(names))
+        splits[split] = dict(zip(names, counts.tolist(), strict=True))
+    return RowCounts(
+        read=collected.read,
+        kept=len(assigned),
+        merged=collected.merged,
+        rejected=dict(collected.rejected.most_common()),
+        set_aside=int((assigned == SET_ASIDE).sum()),
+        groups=len(np.unique(groups)),
+        splits=splits,
+    )

@@ -1,14 +1,16 @@
-"""What a prepared folder holds, read back."""
+"""Reads a prepared folder: its manifest and its splits."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
+from smstune.config.wording import explain
+from smstune.data.manifest import MANIFEST, Preparation, Provenance
 from smstune.errors import UserError
 from smstune.files import file_hash
 from smstune.inference.labels import LabelMap
@@ -16,8 +18,6 @@ from smstune.text.normalize import NORMALIZER_VERSION
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-FORMAT_VERSION = 1
 
 
 def split_file(folder: Path, split: str) -> Path:
@@ -50,50 +50,53 @@ def load_split(folder: Path, split: str) -> Dataset:
         raise UserError(f"{path}: expected parquet, found a broken file: prepare again") from error
 
 
-def load_preparation(folder: Path) -> dict[str, Any]:
+def load_preparation(folder: Path) -> Preparation:
     """Return the manifest of a prepared folder.
 
     Raises:
-        UserError: if there is none, or it was prepared by another normaliser.
+        UserError: if there is none, it is broken, or another normaliser prepared the folder.
     """
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     if not path.is_file():
         raise UserError(
-            f"expected a prepared folder, found no manifest.json in {folder}: run `smstune "
+            f"expected a prepared folder, found no {MANIFEST} in {folder}: run `smstune "
             "prepare` first, or correct data.path"
         )
-    manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    version = manifest["text"]["normalizer_version"]
+    try:
+        preparation = Preparation.model_validate_json(path.read_text("utf-8"))
+    except ValidationError as error:
+        raise UserError(f"{path}: {explain(error, Preparation)}: prepare again") from error
+    version = preparation.text.normalizer_version
     if version != NORMALIZER_VERSION:
         raise UserError(
             f"expected data of normaliser version {NORMALIZER_VERSION}, found {version} in "
             f"{folder}: prepare again"
         )
-    return manifest
+    return preparation
 
 
-def check_prepared_files(folder: Path, preparation: dict[str, Any]) -> None:
+def check_prepared_files(folder: Path, preparation: Preparation) -> None:
     """Compare the files of a prepared folder with the hashes in its manifest, ``preparation``.
 
     Raises:
-        UserError: naming a file that is missing or another.
+        UserError: naming a file that is missing or has another content.
     """
-    for name, expected in preparation["sha256"].items():
+    for name, expected in preparation.sha256.items():
         path = folder / name
         if not path.is_file() or file_hash(path) != expected:
             raise UserError(
-                f"{path}: expected the file that manifest.json names, found "
+                f"{path}: expected the file that {MANIFEST} names, found "
                 f"{'another' if path.is_file() else 'none'}: prepare again"
             )
 
 
 def require_prepared(folder: Path, labels: LabelMap | None, how_to_prepare: str) -> None:
-    """Check that ``folder`` was prepared, under these ``labels`` where some are given.
+    """Check that ``folder`` was prepared, and with these ``labels`` unless they are ``None``.
 
     Raises:
         UserError: if not, with the command that prepares it, ``how_to_prepare``.
     """
-    if not (folder / "manifest.json").is_file():
+    if not (folder / MANIFEST).is_file():
         raise UserError(f"no prepared data in {folder}: run {how_to_prepare}")
     prepared = LabelMap.load(folder / "labels.json")
     if labels is not None and prepared != labels:
@@ -104,16 +107,14 @@ def require_prepared(folder: Path, labels: LabelMap | None, how_to_prepare: str)
         )
 
 
-def provenance(preparation: dict[str, Any]) -> dict[str, Any]:
+def provenance(preparation: Preparation) -> Provenance:
     """Return what a model must say of the data in a prepared folder, from that folder's manifest.
 
-    ``sources``, the names of where its messages came from; ``terms``, each public set's once;
-    ``counts``.
+    A public set's terms are stated once, however many of its files were read.
     """
-    # Folders prepared before test sets could be given do not name any.
-    every = [*preparation["inputs"], *preparation.get("tests", ())]
-    return {
-        "sources": sorted({item["source"] for item in every}),
-        "terms": list({terms["name"]: terms for terms in preparation["terms"]}.values()),
-        "counts": preparation["counts"],
-    }
+    inputs = [*preparation.inputs, *preparation.tests]
+    return Provenance(
+        sources=sorted({input_.source for input_ in inputs}),
+        terms=list({terms.name: terms for terms in preparation.terms}.values()),
+        counts=preparation.counts,
+    )

@@ -1,4 +1,5 @@
 """A run and labelled messages in, scores and reports out.
 
-Order: labelled, scores, comparison, calibration, robustness, mistakes, drift, report, run.
+Order: evaluated, labelled, scores, comparison, calibration, robustness, mistakes, metrics,
+drift, report, run.
 """

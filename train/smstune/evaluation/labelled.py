@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smstune.arrays import Floats, Ints
 from smstune.campaigns.grouping import campaign_groups
 from smstune.data.prepared import load_split
 from smstune.data.readers.catalogue import parse_input
 from smstune.data.splits.methods import SPLITS
 from smstune.errors import UserError
+from smstune.evaluation.evaluated import LabelledSet
 from smstune.files import file_hash
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import Manifest
@@ -25,56 +24,30 @@ from smstune.tables.times import CHINA, read_time
 from smstune.text.normalize import preprocess
 
 
-class Judged(NamedTuple):
-    """What a bootstrap needs of a set: probabilities, answers, true label ids and campaigns."""
+@dataclass(frozen=True)
+class ReadCounts:
+    """What became of the rows of a raw file.
 
-    probabilities: Floats
-    predicted: Ints
-    truth: Ints
-    groups: Ints
-
-
-class Labelled(NamedTuple):
-    """A labelled set: preprocessed texts, label ids, campaigns, and columns to slice by.
-
-    ``raw`` holds the messages as they were sent, where they are at hand.
+    ``messages`` can be used, ``unusable`` rows cannot; labels of ``unknown`` messages are none of
+    the run's.
     """
 
-    name: str
-    texts: list[str]
-    truth: NDArray[np.int64]
-    groups: NDArray[np.int64]
-    columns: dict[str, list[str]]
-    raw: list[str] | None = None
-
-
-class Fresh(NamedTuple):
-    """A raw set that need have no labels: its distinct messages, as prepared data has them.
-
-    ``labels`` are label ids, -1 where a message has none that the run knows; ``months`` are empty
-    where it has no time; both are those of a message's first copy.
-    """
-
-    name: str
-    texts: list[str]
-    labels: NDArray[np.int64]
-    groups: NDArray[np.int64]
-    months: list[str]
-    #: ``messages`` that can be used, ``unusable`` rows, labels ``unknown`` to the run.
-    counts: dict[str, int]
+    messages: int
+    unusable: int
+    unknown: int
 
 
 def load_prepared(
     manifest: Manifest, labels: LabelMap, split: str, slices: Sequence[str] = ()
-) -> Labelled:
+) -> LabelledSet:
     """Load a split of the data that the run was trained on, and none other.
 
     Raises:
         UserError: if the data is another, or lacks a column of ``slices``.
     """
-    folder = Path(manifest.data["path"])
+    folder = Path(manifest.data.path)
     table = load_split(folder, split)
-    if file_hash(folder / f"{split}.parquet") != manifest.data["sha256"][f"{split}.parquet"]:
+    if file_hash(folder / f"{split}.parquet") != manifest.data.sha256[f"{split}.parquet"]:
         raise UserError(
             f"expected the data that the run was trained on, found another {split}.parquet in "
             f"{folder}: restore it, train again, or give labelled messages with --data"
@@ -85,7 +58,7 @@ def load_prepared(
         if name not in table.column_names:
             raise _no_column(name, f"{folder}/{split}.parquet", table.column_names)
         columns[name] = ["" if value is None else str(value) for value in table[name]]
-    return Labelled(split, list(table["text"]), truth, np.array(table["group"]), columns)
+    return LabelledSet(split, list(table["text"]), truth, np.array(table["group"]), columns)
 
 
 def load_raw(
@@ -95,7 +68,7 @@ def load_raw(
     mask: bool,
     columns: Columns = Columns(),
     slices: Sequence[str] = (),
-) -> Labelled:
+) -> LabelledSet:
     """Read a raw labelled file the way ``prepare`` does, keeping every row.
 
     Raises:
@@ -105,61 +78,63 @@ def load_raw(
     source = parse_input(str(path)).source
     bad = [row for row in rows if row.problem or not row.text or not row.label]
     if bad or not rows:
-        found = f"line {bad[0].line}: {bad[0].problem or 'no text or no label'}" if bad else "none"
+        reason = f"line {bad[0].line}: {bad[0].problem or 'no text or no label'}" if bad else "none"
         raise UserError(
-            f"expected labelled messages in {path}, found {found}: mend it, or prepare the file, "
+            f"expected labelled messages in {path}, found {reason}: fix it, or prepare the file, "
             "which sets such rows aside"
         )
     raw = [row.text or "" for row in rows]
     texts = [preprocess(text, mask=mask) for text in raw]
     truth = _label_ids([row.label or "" for row in rows], labels, str(path))
-    found_columns = {"source": [source] * len(rows), **_months([row.time for row in rows])}
+    slice_columns = {"source": [source] * len(rows), **_months([row.time for row in rows])}
     for name in slices:
         if not any(name in row.fields for row in rows):
             raise _no_column(name, str(path), list(rows[0].fields))
         values = [cell_text(row.fields.get(name)) for row in rows]
-        found_columns[name] = [value or "" for value in values]
-    return Labelled(_set_name(path), texts, truth, campaign_groups(texts), found_columns, raw)
+        slice_columns[name] = [value or "" for value in values]
+    return LabelledSet(_set_name(path), texts, truth, campaign_groups(texts), slice_columns, raw)
 
 
-def load_fresh(
-    text: str,
+def load_new(
+    path: str,
     labels: LabelMap,
     preprocess: Callable[[Sequence[str]], list[str]],
     columns: Columns = Columns(),
-) -> Fresh:
+) -> tuple[LabelledSet, ReadCounts]:
     """Read ``[SOURCE:]PATH``, anything that ``prepare`` reads, with or without labels.
+
+    The set holds the distinct messages, as prepared data has them; label and month are those of a
+    message's first copy.
 
     Raises:
         UserError: if there is no text column, or not one usable message.
     """
-    source = parse_input(text)
+    source = parse_input(path)
     rows = list(source.reader(source.path, replace(columns, labelled=False)))
     usable = [row for row in rows if not row.problem and row.text]
     clean = preprocess([row.text or "" for row in usable])
-    first: dict[str, TableRow] = {}
+    first_rows: dict[str, TableRow] = {}
     for message, row in zip(clean, usable, strict=True):
-        first.setdefault(message, row)
-    copies = clean.count("")
-    first.pop("", None)
-    if not first:
+        first_rows.setdefault(message, row)
+    empty = clean.count("")
+    first_rows.pop("", None)
+    if not first_rows:
         bad = next((f", line {row.line}: {row.problem}" for row in rows if row.problem), "")
         raise UserError(
-            f"expected messages in {text}, found none in {len(rows)} rows{bad}: check the file and "
+            f"expected messages in {path}, found none in {len(rows)} rows{bad}: check the file and "
             "--text-column"
         )
-    months = _months([row.time for row in first.values()]).get("month", [""] * len(first))
-    found = [labels.label2id.get(row.label or "", -1) for row in first.values()]
-    counts = {
-        "messages": len(usable) - copies,
-        "unusable": len(rows) - len(usable) + copies,
-        "unknown": sum(
-            bool(row.label) and one < 0 for row, one in zip(first.values(), found, strict=True)
-        ),
-    }
-    texts = list(first)
+    texts = list(first_rows)
+    months = _months([row.time for row in first_rows.values()])
+    truth = np.array([labels.label2id.get(row.label or "", -1) for row in first_rows.values()])
+    labelled = np.array([bool(row.label) for row in first_rows.values()])
+    counts = ReadCounts(
+        messages=len(usable) - empty,
+        unusable=len(rows) - len(usable) + empty,
+        unknown=int((labelled & (truth < 0)).sum()),
+    )
     name = _set_name(source.path)
-    return Fresh(name, texts, np.array(found), campaign_groups(texts), months, counts)
+    return LabelledSet(name, texts, truth, campaign_groups(texts), months), counts
 
 
 def _set_name(path: Path) -> str:
@@ -172,10 +147,10 @@ def _read(path: Path, columns: Columns) -> list[TableRow]:
     return list(source.reader(source.path, columns))
 
 
-def _no_column(name: str, where: str, found: Sequence[str]) -> UserError:
-    there = f", found {', '.join(found)}" if found else ""
+def _no_column(name: str, path: str, columns: Sequence[str]) -> UserError:
+    existing = f", found {', '.join(columns)}" if columns else ""
     return UserError(
-        f"evaluation.slices: expected a column {name} in {where}{there}: name one that is there, "
+        f"evaluation.slices: expected a column {name} in {path}{existing}: name one that exists, "
         "or evaluate with evaluation.slices=[]"
     )
 

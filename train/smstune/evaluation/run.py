@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from scipy.special import softmax
 
 from smstune.config.schema import Config, EvaluationConfig
@@ -18,22 +17,32 @@ from smstune.data.splits.contamination import contamination
 from smstune.errors import UserError
 from smstune.evaluation.calibration.fit import check_section
 from smstune.evaluation.calibration.operating_points import observed_points
-from smstune.evaluation.labelled import Judged, Labelled, load_prepared, load_raw
+from smstune.evaluation.evaluated import EvaluatedSet, LabelledSet, evaluate_set, with_answers
+from smstune.evaluation.labelled import load_prepared, load_raw
+from smstune.evaluation.metrics import CalibrationFacts, Metrics
 from smstune.evaluation.mistakes.attribution import explain_errors
-from smstune.evaluation.mistakes.mistakes import telling_errors
-from smstune.evaluation.report.report import render_report
+from smstune.evaluation.mistakes.mistakes import telling_answers
+from smstune.evaluation.report.report import EvaluatedRun, evaluation_report
 from smstune.evaluation.report.training_curves import training_section
-from smstune.evaluation.robustness.suite import measure_robustness
+from smstune.evaluation.robustness.suite import Robustness, measure_robustness
 from smstune.evaluation.scores.bootstrap import bootstrap_scores, intervals
 from smstune.evaluation.scores.costs import cost_matrix
 from smstune.evaluation.scores.gates import check_gates
 from smstune.evaluation.scores.metrics import (
     SmsMetric,
-    compute_metrics,
+    compute_scores,
     expected_calibration_error,
     reliability,
 )
 from smstune.evaluation.scores.ranking import measured_groups
+from smstune.evaluation.scores.results import (
+    Baseline,
+    BaselineParents,
+    Intervals,
+    Reliability,
+    Scores,
+    Throughput,
+)
 from smstune.evaluation.scores.slices import slice_scores
 from smstune.files import file_hash, file_written_whole, write_json
 from smstune.inference.backends.torch_devices import machine_name
@@ -43,6 +52,8 @@ from smstune.inference.labels import LabelMap
 from smstune.inference.linear import fit_linear
 from smstune.inference.manifest import Manifest
 from smstune.progress import Progress
+from smstune.reporting.html import render_html
+from smstune.reporting.markdown import render_markdown
 from smstune.tables.columns import Columns
 
 logger = logging.getLogger(__name__)
@@ -70,80 +81,77 @@ def evaluate_run(
         UserError: if the run, its data or the labels do not fit.
     """
     section = config.evaluation
-    manifest, labels = classifier.artifact.manifest, classifier.labels
+    manifest, labels = classifier.run.manifest, classifier.labels
     check_section(section, labels)
     labelled = _labelled(classifier, section, data, columns)
     started = time.perf_counter()
-    distinct = len(set(labelled.texts))
-    with Progress(f"scoring {labelled.name}", distinct, "distinct messages") as progress:
-        probabilities = classifier.predict_proba(
-            labelled.texts, preprocessed=True, progress=progress
-        )
+    n_distinct = len(set(labelled.texts))
+    with Progress(f"scoring {labelled.name}", n_distinct, "distinct messages") as progress:
+        evaluated = evaluate_set(classifier, labelled, progress)
     seconds = time.perf_counter() - started
-    predicted = classifier.answers(probabilities)
-    judged = Judged(probabilities, predicted, labelled.truth, labelled.groups)
-    metrics = SmsMetric(keep_in_memory=True).compute(
-        predictions=probabilities,
-        references=labelled.truth,
-        labels=list(labels.names),
-        parents=list(labels.parents),
-        label_bias=manifest.calibration.label_bias,
-        groups=section.groups,
-        costs=section.costs,
+    scores = Scores.model_validate(
+        SmsMetric(keep_in_memory=True).compute(
+            predictions=evaluated.probabilities,
+            references=evaluated.truth,
+            labels=list(labels.names),
+            parents=list(labels.parents),
+            label_bias=manifest.calibration.label_bias,
+            groups=section.groups,
+            costs=section.costs,
+        )
     )
     train = _train_split(manifest, labels)
-    metrics = {
-        "split": labelled.name,
-        **metrics,
-        "ci": _intervals(judged, labels, section),
-        "baseline": _baseline(train, labelled, labels) if train and section.baseline else None,
-        "contamination": contamination(labelled.texts, train.texts) if train else None,
-        "slices": slice_scores(
-            labelled,
-            judged,
-            labels,
-            draws=section.bootstrap_samples,
-            twins=section.hard_twins,
-        ),
-        "operating_points": observed_points(probabilities, labelled, classifier),
-        "calibration": _calibration(probabilities, labelled, classifier),
-        "throughput": _throughput(classifier, len(labelled.texts) / seconds),
-    }
+    slices = slice_scores(
+        evaluated, labels, draws=section.bootstrap_samples, twins=section.hard_twins
+    )
+    on_request: dict[str, Any] = {}
     if robustness:
-        metrics["robustness"] = _robustness(config, classifier, labelled)
+        on_request["robustness"] = _robustness(config, classifier, labelled)
     if explain:
-        metrics["explanations"] = explain_errors(classifier, labelled, judged, explain)
-    metrics["gates"] = check_gates(metrics, tuple(section.gates))
-    return _write(metrics, labelled, judged, classifier)
+        on_request["explanations"] = explain_errors(classifier, evaluated, explain)
+    metrics = Metrics(
+        **scores.given(),
+        split=evaluated.name,
+        ci=_intervals(evaluated, labels, section),
+        baseline=_baseline(train, labelled, labels) if train and section.baseline else None,
+        contamination=contamination(labelled.texts, train.texts) if train else None,
+        slices=slices,
+        operating_points=observed_points(evaluated, manifest.calibration.operating_points, labels),
+        calibration=_calibration_facts(evaluated, classifier),
+        throughput=_throughput(classifier, len(labelled.texts) / seconds),
+        gates=check_gates(section.gates, scores, slices),
+        **on_request,
+    )
+    return _write(metrics, evaluated, classifier)
 
 
-def _throughput(classifier: SmsClassifier, messages_per_second: float) -> dict[str, Any]:
-    return {
-        "messages_per_second": messages_per_second,
-        "device": classifier.device.type,
-        "machine": machine_name(classifier.device),
-        "backend": classifier.backend.name,
-        "precision": classifier.precision,
-    }
+def _throughput(classifier: SmsClassifier, messages_per_second: float) -> Throughput:
+    return Throughput(
+        messages_per_second=messages_per_second,
+        device=classifier.device.type,
+        machine=machine_name(classifier.device),
+        backend=classifier.backend.name,
+        precision=classifier.precision,
+    )
 
 
 def _labelled(
     classifier: SmsClassifier, section: EvaluationConfig, data: Path | None, columns: Columns
-) -> Labelled:
-    manifest, labels = classifier.artifact.manifest, classifier.labels
+) -> LabelledSet:
+    manifest, labels = classifier.run.manifest, classifier.labels
     if data is None:
         return load_prepared(manifest, labels, section.split, section.slices)
     mask = manifest.text.mask_pii
     return load_raw(data, labels, mask=mask, columns=columns, slices=section.slices)
 
 
-def _robustness(config: Config, classifier: SmsClassifier, labelled: Labelled) -> dict[str, Any]:
+def _robustness(config: Config, classifier: SmsClassifier, labelled: LabelledSet) -> Robustness:
     augment = config.data.augment
     trained_on = augment.transforms if augment else ()
     return measure_robustness(classifier, labelled.texts, labelled.truth, trained_on)
 
 
-def _train_split(manifest: Manifest, labels: LabelMap) -> Labelled | None:
+def _train_split(manifest: Manifest, labels: LabelMap) -> LabelledSet | None:
     try:
         return load_prepared(manifest, labels, "train")
     except UserError as error:
@@ -151,96 +159,103 @@ def _train_split(manifest: Manifest, labels: LabelMap) -> Labelled | None:
         return None
 
 
-def _intervals(judged: Judged, labels: LabelMap, section: EvaluationConfig) -> dict[str, Any]:
+def _intervals(evaluated: EvaluatedSet, labels: LabelMap, section: EvaluationConfig) -> Intervals:
     if not section.bootstrap_samples:
-        return {}
+        return Intervals()
     drawn = bootstrap_scores(
-        judged,
+        evaluated,
         labels,
         draws=section.bootstrap_samples,
         ranked=measured_groups(labels, section.groups),
         costs=cost_matrix(section.costs, labels) if section.costs else None,
     )
-    return intervals(drawn, judged, labels)
+    return intervals(drawn, evaluated, labels)
 
 
-def _baseline(train: Labelled, labelled: Labelled, labels: LabelMap) -> dict[str, Any]:
+def _baseline(train: LabelledSet, labelled: LabelledSet, labels: LabelMap) -> Baseline:
     """Score the linear baseline by the same function as the model."""
     linear = fit_linear(train.texts, train.truth, len(labels.names))
-    predicted = linear.answers(labelled.texts)
-    # A hard answer as a probability: the scores that need more than the label are left out.
-    scores = compute_metrics(np.eye(len(labels.names))[predicted], labelled.truth, labels)
-    kept = ("accuracy", "macro_f1", "weighted_f1")
-    return {
-        **{name: scores[name] for name in kept},
-        "per_label": {name: row["f1"] for name, row in scores["per_label"].items()},
-        **(
-            {"coarse": {name: scores["coarse"][name] for name in kept}}
-            if "coarse" in scores
-            else {}
-        ),
-    }
+    answers = linear.answers(labelled.texts)
+    # Hard answers as probabilities: scores that need more than the label are not taken over.
+    scores = compute_scores(np.eye(len(labels.names))[answers], labelled.truth, labels)
+    optional: dict[str, BaselineParents] = {}
+    if scores.coarse is not None:
+        optional["coarse"] = BaselineParents(
+            accuracy=scores.coarse.accuracy,
+            macro_f1=scores.coarse.macro_f1,
+            weighted_f1=scores.coarse.weighted_f1,
+        )
+    return Baseline(
+        accuracy=scores.accuracy,
+        macro_f1=scores.macro_f1,
+        weighted_f1=scores.weighted_f1,
+        per_label={name: row.f1 for name, row in scores.per_label.items()},
+        **optional,
+    )
 
 
-def _calibration(
-    probabilities: NDArray[np.float64], labelled: Labelled, classifier: SmsClassifier
-) -> dict[str, Any]:
-    """Return the calibration in force, and this set's reliability without and with it."""
-    calibration = classifier.artifact.manifest.calibration
+def _calibration_facts(evaluated: EvaluatedSet, classifier: SmsClassifier) -> CalibrationFacts:
+    calibration = classifier.run.manifest.calibration
     # The temperature undone, the linear model kept; the logits' common part does not matter.
-    logits = np.log(probabilities.clip(1e-300)) * calibration.temperature
-    found: dict[str, Any] = calibration.model_dump(exclude={"operating_points"})
-    for name, scores, answers in (
-        ("before", softmax(logits, axis=1), logits.argmax(axis=1)),
-        ("after", probabilities, classifier.answers(probabilities)),
-    ):
-        confidence = scores[np.arange(len(answers)), answers]
-        right = answers == labelled.truth
-        found[name] = {
-            "ece": expected_calibration_error(confidence, right),
-            "reliability": reliability(confidence, right),
-        }
-    return found
+    logits = np.log(evaluated.probabilities.clip(1e-300)) * calibration.temperature
+    return CalibrationFacts(
+        temperature=calibration.temperature,
+        linear_weight=calibration.linear_weight,
+        label_bias=calibration.label_bias,
+        checkpoints_compared=calibration.checkpoints_compared,
+        fitted_on=calibration.fitted_on,
+        before=_reliability(
+            with_answers(evaluated, softmax(logits, axis=1), logits.argmax(axis=1))
+        ),
+        after=_reliability(evaluated),
+    )
 
 
-def _write(
-    metrics: dict[str, Any],
-    labelled: Labelled,
-    judged: Judged,
-    classifier: SmsClassifier,
-) -> Path:
-    run = classifier.artifact.path
-    names, (probabilities, answers) = np.array(classifier.labels.names), judged[:2]
-    points = classifier.artifact.manifest.calibration.operating_points
+def _reliability(evaluated: EvaluatedSet) -> Reliability:
+    return Reliability(
+        ece=expected_calibration_error(evaluated.confidence, evaluated.right),
+        reliability=reliability(evaluated.confidence, evaluated.right),
+    )
+
+
+def _write(metrics: Metrics, evaluated: EvaluatedSet, classifier: SmsClassifier) -> Path:
+    manifest, run = classifier.run.manifest, classifier.run.path
+    names, probabilities = np.array(classifier.labels.names), evaluated.probabilities
+    points = manifest.calibration.operating_points
     decisions = decide(probabilities, points, classifier.labels)
     table = pa.table(
         {
-            "text": labelled.texts,
-            "label": names[labelled.truth],
-            "predicted": names[answers],
-            "score": probabilities[np.arange(len(answers)), answers],
+            "text": evaluated.texts,
+            "label": names[evaluated.truth],
+            "predicted": names[evaluated.answers],
+            "score": evaluated.confidence,
             "scores": list(probabilities),
             "decision": pa.array(decisions, pa.string()),
-            "group": labelled.groups,
-            "source": labelled.columns["source"],
+            "group": evaluated.groups,
+            "source": evaluated.columns["source"],
         }
     )
-    manifest = classifier.artifact.manifest
-    facts = {
-        "path": run,
-        "data": manifest.data["path"],
-        "data_hash": manifest.data["sha256"].get(f"{labelled.name}.parquet"),
-        "base_model": manifest.base_model["name_or_path"],
-    }
-    folder = run / "eval" / labelled.name
+    folder = run / "eval" / evaluated.name
     with file_written_whole(folder / "predictions.parquet") as path:
         pq.write_table(table, path)
         # A model card takes no scores that are not of these predictions.
-        metrics = {**metrics, "predictions_sha256": file_hash(path)}
-    errors = telling_errors(labelled.texts, judged, classifier.labels)
-    pages = render_report(metrics, facts, errors, training_section(run))
-    for name, text in zip(("report.html", "report.md"), pages, strict=True):
+        metrics = metrics.model_copy(update={"predictions_sha256": file_hash(path)})
+    report = evaluation_report(
+        metrics,
+        EvaluatedRun(
+            path=run,
+            data=manifest.data.path,
+            data_hash=manifest.data.sha256.get(f"{evaluated.name}.parquet"),
+            base_model=manifest.base_model["name_or_path"],
+        ),
+        telling_answers(evaluated, classifier.labels),
+        training_section(run),
+    )
+    for name, text in (
+        ("report.html", render_html(report)),
+        ("report.md", render_markdown(report)),
+    ):
         with file_written_whole(folder / name) as path:
             path.write_text(text, "utf-8")
-    write_json(folder / "metrics.json", metrics)
+    write_json(folder / "metrics.json", metrics.to_json())
     return folder / "metrics.json"

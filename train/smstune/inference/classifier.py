@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ from smstune.inference.decision import Decision, biased_labels, decide, softmax
 from smstune.inference.fetch import local_folder
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import Manifest, load_manifest
-from smstune.inference.run import Artifact, load_artifact
+from smstune.inference.run import Run, load_run
 from smstune.inference.tokenization import PaddingCollator, tokenize
 from smstune.text.normalize import MAX_CHARACTERS, preprocess
 
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 _TOKEN_BUDGET = {"cpu": 2048, "cuda": 65536}
 
 
-class Prediction(NamedTuple):
+@dataclass(frozen=True)
+class Prediction:
     """The answer for one message.
 
     ``score`` is the probability of ``label``. ``decision`` is ``block``, ``review`` or ``pass``, or
@@ -55,12 +58,12 @@ class SmsClassifier:
     similar length together, and returns calibrated probabilities.
     """
 
-    def __init__(self, artifact: Artifact, backend: Backend) -> None:
-        self.artifact = artifact
+    def __init__(self, run: Run, backend: Backend) -> None:
+        self.run = run
         self.backend = backend
         self.precision = backend.precision
         self.device = backend.device
-        self._collate = PaddingCollator(artifact.tokenizer, self.device.type)
+        self._collate = PaddingCollator(run.tokenizer, self.device.type)
 
     @classmethod
     def from_pretrained(
@@ -102,21 +105,21 @@ class SmsClassifier:
         """
         from smstune.inference.backends.torch_devices import pick_device
 
-        place = pick_device(device)
-        name, number_format = pick_backend(path, manifest, place, backend, precision)
-        artifact = load_artifact(path, manifest=manifest, weights=name == "torch")
+        torch_device = pick_device(device)
+        name, number_format = pick_backend(path, manifest, torch_device, backend, precision)
+        run = load_run(path, manifest=manifest, weights=name == "torch")
         if name == "torch":
             from smstune.inference.backends.torch_backend import TorchBackend
 
-            return cls(artifact, TorchBackend(artifact, place, number_format))
+            return cls(run, TorchBackend(run, torch_device, number_format))
         file, calibration = exported_form(path, manifest, number_format)
         manifest = manifest.model_copy(update={"calibration": calibration})
-        artifact = artifact._replace(manifest=manifest)
-        return cls(artifact, OnnxBackend(file, place, number_format))
+        run = dataclasses.replace(run, manifest=manifest)
+        return cls(run, OnnxBackend(file, torch_device, number_format))
 
     def with_manifest(self, manifest: Manifest) -> SmsClassifier:
         """Return the same model under another manifest, such as one of a new calibration."""
-        return SmsClassifier(self.artifact._replace(manifest=manifest), self.backend)
+        return SmsClassifier(dataclasses.replace(self.run, manifest=manifest), self.backend)
 
     @property
     def model(self) -> PreTrainedModel:
@@ -132,7 +135,7 @@ class SmsClassifier:
     @property
     def labels(self) -> LabelMap:
         """The labels in the order of the probabilities."""
-        return self.artifact.labels
+        return self.run.labels
 
     def predict_proba(
         self,
@@ -147,7 +150,7 @@ class SmsClassifier:
         are read as they are: what ``preprocess`` is worth is measured so. ``progress`` counts the
         distinct messages.
         """
-        temperature = self.artifact.manifest.calibration.temperature
+        temperature = self.run.manifest.calibration.temperature
         probabilities: NDArray[np.float64] = softmax(
             self.logits(texts, preprocessed=preprocessed, progress=progress) / temperature
         )
@@ -171,7 +174,7 @@ class SmsClassifier:
         distinct = list(dict.fromkeys(clean))
         position = {text: index for index, text in enumerate(distinct)}
         logits, linear = self.parts(distinct, progress)
-        logits += self.artifact.manifest.calibration.linear_weight * linear
+        logits += self.run.manifest.calibration.linear_weight * linear
         return logits[[position[text] for text in clean]]
 
     def parts(
@@ -187,24 +190,24 @@ class SmsClassifier:
         logits = self._score(texts, progress)
         if not np.isfinite(logits).all():
             raise UserError(
-                f"expected finite scores, found NaN or infinity from {self.artifact.path}: the "
+                f"expected finite scores, found NaN or infinity from {self.run.path}: the "
                 "model diverged, train again with a lower learning rate"
             )
         return logits, self.linear_scores(texts)
 
     def linear_scores(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Return what the linear model gives preprocessed ``texts``; 0 where the run has none."""
-        if self.artifact.linear is None:
+        if self.run.linear is None:
             return np.zeros((len(texts), len(self.labels.names)))
-        return self.artifact.linear.scores(texts)
+        return self.run.linear.scores(texts)
 
     def answers(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the label id that the run answers for each row of ``predict_proba``."""
-        return biased_labels(probabilities, self.artifact.manifest.calibration.label_bias)
+        return biased_labels(probabilities, self.run.manifest.calibration.label_bias)
 
     def preprocess(self, texts: Sequence[str]) -> list[str]:
         """Return ``texts`` as the model reads them: cut, normalised, masked as in training."""
-        mask = self.artifact.manifest.text.mask_pii
+        mask = self.run.manifest.text.mask_pii
         return [preprocess(text[:MAX_CHARACTERS], mask=mask) for text in texts]
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
@@ -215,14 +218,14 @@ class SmsClassifier:
         clean = self.preprocess(texts)
         predictions = self.predictions(texts, self.predict_proba(clean, preprocessed=True))
         pairs = zip(predictions, clean, strict=True)
-        return [prediction._replace(text=text) for prediction, text in pairs]
+        return [dataclasses.replace(prediction, text=text) for prediction, text in pairs]
 
     def predictions(
         self, texts: Sequence[str], probabilities: NDArray[np.float64]
     ) -> list[Prediction]:
         """Return what ``predict`` returns, but for ``text``, of probabilities known already."""
         names = self.labels.names
-        calibration = self.artifact.manifest.calibration
+        calibration = self.run.manifest.calibration
         decisions = decide(probabilities, calibration.operating_points, self.labels)
         return [
             Prediction(
@@ -238,7 +241,7 @@ class SmsClassifier:
         ]
 
     def _score(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float64]:
-        ids = tokenize(texts, self.artifact.tokenizer, self.artifact.manifest.max_length)
+        ids = tokenize(texts, self.run.tokenizer, self.run.manifest.max_length)
         logits = np.empty((len(ids), len(self.labels.names)))
         for rows in _batches([len(row) for row in ids], _TOKEN_BUDGET[self.device.type]):
             logits[rows] = self.backend(self._collate([{"input_ids": ids[row]} for row in rows]))

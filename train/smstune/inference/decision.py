@@ -7,13 +7,47 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from smstune.arrays import Floats
 from smstune.inference.labels import LabelMap
+from smstune.results import Result
 
 #: ``block``: stop it. ``review``: let a person look. ``pass``: deliver it.
 Decision = Literal["block", "review", "pass"]
+
+
+class PointCounts(Result):
+    """How many messages and campaigns a point was measured on.
+
+    ``guarded`` ones have a label that it guards, the other ones have not.
+    """
+
+    messages: int
+    guarded_messages: int
+    other_campaigns: int
+    guarded_campaigns: int
+
+
+class PointScores(PointCounts):
+    """What a point with a threshold does to a set: shares in [0, 1], ``None`` where undefined.
+
+    ``hit_campaigns`` are other campaigns of which a message is stopped, ``false_positive_rate``
+    their share and ``false_positive_bound`` its upper bound. ``review_guarded`` is the share of
+    guarded messages among those that people look at; ``recall_with_review`` that of guarded
+    messages stopped if people are right about all of them.
+    """
+
+    hit_campaigns: int
+    false_positive_rate: float | None
+    false_positive_bound: float | None
+    message_false_positive_rate: float | None
+    precision: float | None
+    recall: float | None
+    stopped_share: float | None
+    review_share: float | None
+    review_guarded: float | None
+    recall_with_review: float | None
 
 
 class OperatingPoint(BaseModel):
@@ -31,8 +65,39 @@ class OperatingPoint(BaseModel):
     #: Scores from here up to the threshold go to a person; ``None``: there is no such band.
     review_from: float | None = None
     reason: str | None = None
-    #: What the validation split showed.
-    validation: dict[str, Any] = {}
+    #: What it does to the validation split.
+    validation: PointScores | PointCounts | None = None
+
+    @property
+    def on_validation(self) -> PointScores | None:
+        """What it does to the validation split, if it has a threshold."""
+        return self.validation if isinstance(self.validation, PointScores) else None
+
+
+class FitScores(Result):
+    """Scores of the messages that a calibration was fitted on; ``nll`` is in nats."""
+
+    nll: float
+    ece: float
+    macro_f1: float
+
+
+class Fit(Result):
+    """What a calibration was fitted on, and the scores before and after."""
+
+    split: str
+    messages: int
+    campaigns: int
+    before: FitScores
+    after: FitScores
+
+
+#: A fit, or none, which JSON has as an empty object.
+OptionalFit = Annotated[
+    Fit | None,
+    BeforeValidator(lambda fit: fit or None),
+    PlainSerializer(lambda fit: fit.to_json() if fit else {}, return_type=dict[str, Any]),
+]
 
 
 class Calibration(BaseModel):
@@ -50,8 +115,8 @@ class Calibration(BaseModel):
     operating_points: list[OperatingPoint] = []
     #: How many checkpoints the validation split chose among; the points' bounds allow for it.
     checkpoints_compared: int = Field(1, ge=1)
-    #: What it was fitted on and what that brought; empty: it was not fitted.
-    fitted_on: dict[str, Any] = {}
+    #: ``None``: it was not fitted.
+    fitted_on: OptionalFit = None
 
 
 def softmax(logits: Floats) -> Floats:

@@ -60,19 +60,23 @@ class LabelMap:
         Raises:
             UserError: if a name is neither a label nor a parent; ``where`` says who gave it.
         """
-        wanted = set(names)
-        unknown = sorted(wanted - set(self.names) - set(self.parent_names))
+        named = set(names)
+        unknown = sorted(named - set(self.names) - set(self.parent_names))
         if unknown:
-            known = dict.fromkeys([*self.parent_names, *self.names])
+            possible = ", ".join(dict.fromkeys([*self.parent_names, *self.names]))
             raise UserError(
-                f"{where}: expected labels of the run or their parents ({', '.join(known)}), found "
+                f"{where}: expected labels of the run or their parents ({possible}), found "
                 f"{', '.join(unknown)}"
             )
         pairs = zip(self.names, self.parents, strict=True)
-        return [k for k, (name, parent) in enumerate(pairs) if name in wanted or parent in wanted]
+        return [
+            label_id
+            for label_id, (name, parent) in enumerate(pairs)
+            if name in named or parent in named
+        ]
 
     def resolve(self, source: str, label: str) -> str | None:
-        """Return our label for a source's ``label``, or ``None`` if it has no place here."""
+        """Return our label for a source's ``label``, or ``None`` if we have none."""
         return self.origins.get(f"{source}:{label}", self.origins.get(label))
 
     def save(self, path: Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,8 @@ _TENSORS = {"vocabulary", "idf", "weights", "intercepts"}
 ABSENT = -1e9
 
 
-class LinearModel(NamedTuple):
+@dataclass(frozen=True)
+class LinearModel:
     """TF-IDF over character 1- to 4-grams and a linear support vector machine for each label.
 
     ``weights`` has shape ``(n-grams, labels)``, ``intercepts`` ``(labels,)``. Only n-grams that two
@@ -55,15 +57,15 @@ class LinearModel(NamedTuple):
         Shape ``(characters,)``; the sum is that product less the intercepts'. What an n-gram adds
         is shared evenly among the characters of all its occurrences.
         """
-        found = np.zeros(len(text))
+        scores = np.zeros(len(text))
         seen, origins = _as_seen(text)
-        places: dict[str, list[int]] = {}
+        starts_by_gram: dict[str, list[int]] = {}
         for length in range(_LENGTHS[0], _LENGTHS[1] + 1):
             for start in range(len(seen) - length + 1):
-                places.setdefault(seen[start : start + length], []).append(start)
+                starts_by_gram.setdefault(seen[start : start + length], []).append(start)
         row = self.vectorizer.transform([text])
         values = dict(zip(row.indices.tolist(), row.data.tolist(), strict=True))
-        for gram, starts in places.items():
+        for gram, starts in starts_by_gram.items():
             column = self.vectorizer.vocabulary_.get(gram)
             if column is None:
                 continue
@@ -71,8 +73,8 @@ class LinearModel(NamedTuple):
             for start in starts:
                 # Not by +=, which counts an index that comes twice only once.
                 reach = origins[start : start + len(gram)]
-                np.add.at(found, reach, worth / (len(starts) * len(gram)))
-        return found
+                np.add.at(scores, reach, worth / (len(starts) * len(gram)))
+        return scores
 
     def save(self, path: Path) -> None:
         """Write everything as safetensors: no pickle, which would run code when it is read."""
@@ -97,7 +99,7 @@ class LinearModel(NamedTuple):
         try:
             tensors = load_file(path)
             vocabulary = json.loads(tensors["vocabulary"].tobytes())
-            # What no n-gram and no tensor of ours is could be anything, such as a message.
+            # Anything but n-grams and these tensors could be a message.
             if set(tensors) != _TENSORS or any(len(gram) > _LENGTHS[1] for gram in vocabulary):
                 raise ValueError("tensors or n-grams that it does not have")
             vectorizer = _vectorizer(vocabulary)
@@ -138,16 +140,13 @@ def _as_seen(text: str) -> tuple[str, list[int]]:
 
     It takes the lower case, of which some characters have two, and one space for several.
     """
-    places = [at for at, character in enumerate(text) for _ in character.lower()]
+    origins = [index for index, character in enumerate(text) for _ in character.lower()]
     seen: list[tuple[str, int]] = []
-    for white, together in groupby(zip(text.lower(), places, strict=True), _is_white):
-        run = list(together)
-        seen += [(" ", run[0][1])] if white and len(run) > 1 else run
-    return "".join(character for character, _ in seen), [at for _, at in seen]
-
-
-def _is_white(place: tuple[str, int]) -> bool:
-    return place[0].isspace()
+    pairs = zip(text.lower(), origins, strict=True)
+    for is_space, group in groupby(pairs, lambda pair: pair[0].isspace()):
+        characters = list(group)
+        seen += [(" ", characters[0][1])] if is_space and len(characters) > 1 else characters
+    return "".join(character for character, _ in seen), [origin for _, origin in seen]
 
 
 def _vectorizer(vocabulary: list[str] | None = None) -> TfidfVectorizer:

@@ -16,6 +16,7 @@ from smstune.errors import UserError
 from smstune.files import file_hash, file_written_whole
 from smstune.inference.decision import Calibration
 from smstune.inference.linear import LINEAR
+from smstune.inference.origin import DataFacts, TrainingFacts
 from smstune.text.normalize import NORMALIZER_VERSION
 
 FORMAT_VERSION = 1
@@ -65,9 +66,9 @@ class Manifest(BaseModel):
     text: TextOptions
     max_length: int = Field(ge=3, le=1_000_000)
     calibration: Calibration = Calibration()
-    data: dict[str, Any]
+    data: DataFacts
     base_model: dict[str, str | None]
-    training: dict[str, Any]
+    training: TrainingFacts
     versions: dict[str, str]
     #: SHA-256 of every file that an answer is computed from, by its name in the run folder.
     sha256: dict[str, str] = {}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from smstune.config.loading import build_config, load_config
 from smstune.config.schema import Config
@@ -54,10 +55,11 @@ def run_config(
     if path.is_file():
         return load_config(path, overrides)
     # A published folder leaves out the configuration of its training.
-    return build_config({"data": {"path": manifest.data["path"]}}, overrides, run)
+    return build_config({"data": {"path": manifest.data.path}}, overrides, run)
 
 
-class Artifact(NamedTuple):
+@dataclass(frozen=True)
+class Run:
     """The parts of a run folder, checked against each other; the weights stay on disk."""
 
     path: Path
@@ -68,9 +70,7 @@ class Artifact(NamedTuple):
     linear: LinearModel | None = None
 
 
-def load_artifact(
-    path: str | Path, *, manifest: Manifest | None = None, weights: bool = True
-) -> Artifact:
+def load_run(path: str | Path, *, manifest: Manifest | None = None, weights: bool = True) -> Run:
     """Read a run folder and check that its parts belong together.
 
     ``manifest`` is the folder's, if it was read before. Without ``weights`` ``model.safetensors``
@@ -95,7 +95,7 @@ def load_artifact(
     linear = _linear(path, manifest) if files[LINEAR] else None
     if manifest.calibration.linear_weight and linear is None:
         raise mismatch(path, f"its calibration weighs {LINEAR}, which the manifest does not name")
-    return Artifact(path, manifest, labels, config, tokenizer, linear)
+    return Run(path, manifest, labels, config, tokenizer, linear)
 
 
 def _read_by_transformers(

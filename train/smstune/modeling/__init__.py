@@ -1,1 +1,1 @@
-"""An encoder and its tokenizer in, a model ready to be trained out."""
+"""An encoder and its tokenizer in, a model ready for training out."""

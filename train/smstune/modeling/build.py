@@ -1,4 +1,4 @@
-"""Models: a pretrained encoder with a fresh head, or a small BERT from nothing."""
+"""Builds models: a pretrained encoder with a new head, or a small BERT with random weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from smstune.modeling.tokenization import first_words, load_error
 
 logger = logging.getLogger(__name__)
 
-#: The names under which architectures keep what our keys of dropout set.
+#: The names that architectures use for our keys of dropout.
 _DROPOUTS = {
     "hidden_dropout": ("hidden_dropout_prob", "dropout", "embedding_dropout", "mlp_dropout"),
     "attention_dropout": ("attention_probs_dropout_prob", "attention_dropout"),
@@ -42,10 +42,10 @@ _DROPOUTS = {
 
 
 def load_encoder_config(name_or_path: str, *, revision: str | None = None) -> PreTrainedConfig:
-    """Return the configuration of a checkpoint of which transformers' own code makes an encoder.
+    """Return the configuration of a checkpoint that transformers' own code can load as an encoder.
 
     Raises:
-        UserError: if the checkpoint cannot be reached, brings code of its own, or is no encoder.
+        UserError: if the checkpoint cannot be reached, needs its own code, or is not an encoder.
     """
     try:
         values, _ = PreTrainedConfig.get_config_dict(name_or_path, revision=revision)
@@ -58,28 +58,32 @@ def load_encoder_config(name_or_path: str, *, revision: str | None = None) -> Pr
     except Exception as error:
         raise load_error("configuration of an encoder", name_or_path, error) from error
     if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING or config.is_encoder_decoder:
-        kind = "an encoder with a decoder" if config.is_encoder_decoder else "no classifier"
+        reason = (
+            "it is an encoder with a decoder"
+            if config.is_encoder_decoder
+            else "transformers has no classifier for it"
+        )
         raise UserError(
-            f"model.name_or_path: expected an encoder such as BERT, found {config.model_type}, "
-            f"{kind}, in {name_or_path}: choose another checkpoint"
+            f"model.name_or_path: expected an encoder such as BERT, found {config.model_type} in "
+            f"{name_or_path} ({reason}): choose another checkpoint"
         )
     return config
 
 
 def _check_stock(values: dict[str, Any], name_or_path: str) -> None:
-    """Refuse a configuration that transformers reads by code of the checkpoint, or by no code."""
+    """Refuse a configuration that needs the checkpoint's own code or that transformers lacks."""
     model_type = values.get("model_type")
     if "auto_map" in values:
-        reason = "one that brings its own code (auto_map in config.json), which is never run"
+        reason = "it needs its own code (auto_map in config.json), which is never run"
     elif model_type is None:
-        reason = "no model_type in config.json: write the architecture there, such as bert"
+        reason = "config.json has no model_type: add the architecture, such as bert"
     elif model_type not in CONFIG_MAPPING:
-        reason = f"model_type {model_type} in config.json, which it does not know"
+        reason = f"it does not know the model_type {model_type} of config.json"
     else:
         return
     raise UserError(
-        f"model.name_or_path: expected a checkpoint that transformers {version('transformers')} "
-        f"reads by itself, found in {name_or_path} {reason}"
+        f"model.name_or_path: transformers {version('transformers')} cannot load {name_or_path}: "
+        f"{reason}"
     )
 
 
@@ -92,13 +96,13 @@ def load_pretrained_model(
     dropouts: Mapping[str, float] | None = None,
     revision: str | None = None,
 ) -> PreTrainedModel:
-    """Return the checkpoint as a sequence classifier with a fresh head for ``labels``, in fp32.
+    """Return the checkpoint as a sequence classifier with a new head for ``labels``, in fp32.
 
-    A checkpoint stored in fp16 is widened: training in fp16 weights loses small updates. The
-    vocabulary grows to the tokenizer's. ``dropouts`` are our keys of dropout and their rates.
+    A checkpoint stored in fp16 is converted, because fp16 weights lose small updates. The embedding
+    table grows to the tokenizer's vocabulary. ``dropouts`` are our keys of dropout and their rates.
 
     Raises:
-        UserError: if the checkpoint cannot be reached, is no encoder, or lacks weights of it.
+        UserError: if the checkpoint cannot be reached, is not an encoder, or lacks weights of it.
     """
     config = load_encoder_config(name_or_path, revision=revision)
     _adapt(config, labels, dropouts)
@@ -125,15 +129,15 @@ def load_pretrained_model(
 def _check_weights(
     model: PreTrainedModel, keys: Mapping[str, Collection[Any]], name_or_path: str
 ) -> None:
-    """Refuse an encoder of which weights are missing; a head and a pooler may be new."""
+    """Refuse an encoder with missing weights; head and pooler may be new."""
     absent = {*keys["missing_keys"], *(name for name, *_ in keys["mismatched_keys"])}
-    every = [name for name in model.state_dict() if _is_of_encoder(name, model)]
-    missing = [name for name in every if name in absent]
+    expected = [name for name in model.state_dict() if _is_of_encoder(name, model)]
+    missing = [name for name in expected if name in absent]
     if missing:
         raise UserError(
             f"model.name_or_path: expected every weight of the encoder {model.config.model_type} "
-            f"in {name_or_path}, found {len(missing)} of {len(every)} missing or of another shape, "
-            f"such as {missing[0]}: its config.json is not that of its weights"
+            f"in {name_or_path}, found {len(missing)} of {len(expected)} missing or of another "
+            f"shape, such as {missing[0]}: its config.json does not belong to its weights"
         )
     if keys["unexpected_keys"]:
         logger.debug("%d weights of the checkpoint are not used", len(keys["unexpected_keys"]))
@@ -144,14 +148,14 @@ def _is_of_encoder(name: str, model: PreTrainedModel) -> bool:
 
 
 def usable_positions(model: PreTrainedModel) -> int | None:
-    """Return the most tokens that a message may have; ``None`` where the model has no limit."""
+    """Return the most tokens that a message may have, ``None`` if the model has no limit."""
     positions: int = getattr(model.config, "max_position_embeddings", None) or -1
     for module in model.modules():
         table = getattr(module, "position_embeddings", None)
-        # RoBERTa and its kin count positions from behind the padding's.
+        # RoBERTa and its relatives number positions from the padding index on.
         if isinstance(table, nn.Embedding) and table.padding_idx is not None:
             positions = table.num_embeddings - table.padding_idx - 1
-    # XLNet, whose positions are relative, says -1.
+    # XLNet has relative positions and gives -1.
     return positions if positions > 0 else None
 
 
@@ -159,10 +163,10 @@ def usable_positions(model: PreTrainedModel) -> int | None:
 def check_answers(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> None:
-    """Let the model answer a short message and the longest there can be, as training will.
+    """Check that the model answers a short message and one of the greatest length.
 
     Raises:
-        UserError: if it cannot, or answers with anything but a finite logit for each label.
+        UserError: if it fails, or does not return a finite logit for each label.
     """
     training = model.training
     try:
@@ -171,12 +175,11 @@ def check_answers(
         logits = model.eval()(**batch).logits
         if logits.shape != (2, model.config.num_labels) or not logits.isfinite().all():
             raise ValueError(f"logits of shape {tuple(logits.shape)}, or NaN or infinity in them")
-    # Architectures fail in ways of their own.
+    # Architectures fail with any type of error.
     except Exception as error:
         raise UserError(
-            f"model.name_or_path: expected an encoder that answers a message of {max_length} "
-            f"tokens, found that {model.config.model_type} fails ({first_words(error)}): choose "
-            "another checkpoint or lower data.max_length"
+            f"model.name_or_path: {model.config.model_type} fails on a message of {max_length} "
+            f"tokens ({first_words(error)}): choose another checkpoint or lower data.max_length"
         ) from error
     model.train(training)
 
@@ -211,7 +214,7 @@ def _adapt(
 ) -> None:
     config.id2label = labels.id2label
     config.label2id = labels.label2id
-    # A checkpoint may ask for more than logits, or for a tuple; the trainer reads logits alone.
+    # A checkpoint may ask for more outputs or for a tuple; the trainer needs only the logits.
     config.output_hidden_states = False
     config.output_attentions = False
     config.return_dict = True
@@ -220,4 +223,4 @@ def _adapt(
         for name in names:
             setattr(config, name, rate)
         if not names:
-            logger.warning("warning: model.%s changes nothing in %s", key, config.model_type)
+            logger.warning("warning: model.%s has no effect on %s", key, config.model_type)

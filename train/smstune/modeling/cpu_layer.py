@@ -1,4 +1,4 @@
-"""A BERT layer whose training step on a CPU does little beside its matrix products."""
+"""A BERT layer whose training step on a CPU spends little time outside its matrix products."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ from transformers.models.bert.modeling_bert import BertLayer
 
 from smstune.modeling.dropout import byte_mask, byte_scale, byte_threshold
 
-#: Gradients that torch computes itself and has no public name for.
+#: torch's own gradient functions, which have no public names.
 _aten: Any = torch.ops.aten
-#: The share of tokens in a batch below which its padding is left out.
+#: Padding is skipped if less than this share of a batch is tokens.
 _WORTHWHILE = 0.95
 
 
 def use_cpu_layers(model: nn.Module) -> None:
-    """Let the BERT layers of ``model`` compute as CpuLayer does, where they can.
+    """Turn the BERT layers of ``model`` into CpuLayers where possible.
 
-    Left as they are: layers with adapters, frozen weights, another activation than GELU, another
-    attention than eager or dropout of its weights, and a last layer that computes one token.
+    Unchanged are layers with adapters, frozen weights, an activation other than GELU, attention
+    that is not eager or has dropout of its weights, and a last layer that computes one token.
     """
     for layer in model.modules():
         if type(layer) is BertLayer and _is_plain(layer):
-            # The class is changed, not the module: names and weights stay where they are.
+            # Changing the class of the module keeps its name and weights.
             layer.__class__ = CpuLayer
 
 
 class CpuLayer(BertLayer):  # type: ignore[no-untyped-call]
-    """A BERT layer; weights are those of the stock one, answers at tokens and gradients, too.
+    """A BERT layer with the weights, outputs and gradients of the stock one.
 
-    Both passes are written out, which spares what autograd and autocast do between the matrix
-    products: hidden states stay in the products' number format, where autocast widens and narrows
-    them five times a layer; query, key and value are one product; what is added to a product is
-    added by it. Autocast's own rounding aside, that is: the sum along the layers is in bf16 here,
-    the softmax in fp32 on the way forward alone. Padding is left out where there is much of it, and
-    comes out as zeros. 1.2 times the speed of the stock layers (docs/experiments.md).
+    Both passes are written out to avoid the work of autograd and autocast between the matrix
+    products: hidden states stay in one number format, while autocast converts them ten times per
+    layer; query, key and value are a single product; biases are added within the products. Rounding
+    differs from autocast's: the residual sum is in bf16, and the softmax is in fp32 only in the
+    forward pass. If much of a batch is padding, it is skipped and its outputs are zeros. 1.2 times
+    as fast as the stock layers (docs/experiments.md).
     """
 
     def forward(
         self,
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
-        *_: Any,  # noqa: ANN401
-        **__: Any,  # noqa: ANN401
+        *_: object,
+        **__: object,
     ) -> torch.Tensor:
-        """Return the next hidden states, of the shape given: ``(batch, length, hidden)``."""
+        """Return the next hidden states, of shape ``(batch, length, hidden)``."""
         cast = torch.is_autocast_enabled("cpu")
         dtype = torch.get_autocast_dtype("cpu") if cast else hidden_states.dtype
         attention, output = self.attention, self.output
@@ -92,37 +92,37 @@ def _is_plain(layer: Any) -> bool:  # noqa: ANN401
 
 
 def _tokens(mask: torch.Tensor | None) -> torch.Tensor | None:
-    """Return which rows of the flat batch are tokens, or None where it is as well to compute all.
+    """Return which rows of the flat batch are tokens, ``None`` if padding is not worth skipping.
 
-    Leaving padding out pays where there is more of it than the 3 % of a step that sorting costs.
+    Skipping it costs 3 % of a step.
     """
     if mask is None:
         return None
     # transformers' eager mask: added to the scores, 0 for a token, the same for every query.
-    kept = mask[:, 0, 0] == 0
-    # The row that the classifier reads, whatever is padded.
-    kept[:, 0] = True
-    kept = kept.flatten()
-    rows = kept.nonzero().flatten()
-    return rows if len(rows) < _WORTHWHILE * len(kept) else None
+    is_token = mask[:, 0, 0] == 0
+    # The classifier reads the first row, even with padding on the left.
+    is_token[:, 0] = True
+    is_token = is_token.flatten()
+    rows = is_token.nonzero().flatten()
+    return rows if len(rows) < _WORTHWHILE * len(is_token) else None
 
 
 def _packed(padded: torch.Tensor, tokens: torch.Tensor | None) -> torch.Tensor:
-    """Return a batch as one row a token."""
+    """Return a batch as one row per token."""
     flat = padded.reshape(-1, padded.shape[-1])
     return flat if tokens is None else flat.index_select(0, tokens)
 
 
 def _padded(flat: torch.Tensor, tokens: torch.Tensor | None, shape: Sequence[int]) -> torch.Tensor:
-    """Return rows of tokens in their places of a batch, zeros between them."""
+    """Return rows of tokens at their positions in a batch, with zeros for padding."""
     if tokens is not None:
-        places = flat.new_zeros(shape[0] * shape[1], flat.shape[-1])
-        flat = places.index_copy_(0, tokens, flat)
+        zeros = flat.new_zeros(shape[0] * shape[1], flat.shape[-1])
+        flat = zeros.index_copy_(0, tokens, flat)
     return flat.view(*shape[:2], -1)
 
 
 def _parameters(*modules: Any) -> list[torch.Tensor]:  # noqa: ANN401
-    return [each for module in modules for each in (module.weight, module.bias)]
+    return [tensor for module in modules for tensor in (module.weight, module.bias)]
 
 
 class _Attention(torch.autograd.Function):
@@ -151,7 +151,7 @@ class _Attention(torch.autograd.Function):
             .permute(2, 0, 3, 1, 4)
             .contiguous()
         )
-        query, key, value = qkv.flatten(1, 2)
+        query, key, values = qkv.flatten(1, 2)
         scores = (
             torch.bmm(query, key.transpose(1, 2))
             .to(torch.promote_types(hidden.dtype, torch.float32))
@@ -160,7 +160,7 @@ class _Attention(torch.autograd.Function):
         if mask is not None:
             scores.view(batch, heads, length, length).add_(mask)
         share = scores.softmax(-1).to(hidden.dtype)
-        context = torch.bmm(share, value).view(batch, heads, length, -1).transpose(1, 2)
+        context = torch.bmm(share, values).view(batch, heads, length, -1).transpose(1, 2)
         context = _packed(context.reshape(hidden.shape), tokens)
         branch = _linear(context, w_o, b_o)
         answer, *norm = _dropped_added_normed(branch, flat, cut, gain, shift, epsilon)
@@ -173,29 +173,29 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401
         tokens, flat, qkv, share, context, w_qkv, w_o, *norm = ctx.saved_tensors
         (batch, length, _), heads = ctx.shape, qkv.shape[2]
-        residual, branch, *d_norm = _normed_backward(gradient, ctx.cut, *norm)
+        residual, branch, *d_norm = _normed_backward(gradient, ctx.cut, norm)
         d_context = (
             _padded(branch @ w_o, tokens, ctx.shape).view(batch, length, heads, -1).transpose(1, 2)
         )
         d_context = d_context.reshape(batch * heads, length, -1)
-        query, key, value = qkv.flatten(1, 2)
+        query, key, values = qkv.flatten(1, 2)
         d_qkv = torch.empty_like(qkv)
         d_query, d_key, d_value = d_qkv.flatten(1, 2)
         torch.bmm(share.transpose(1, 2), d_context, out=d_value)
-        d_share = torch.bmm(d_context, value.transpose(1, 2))
+        d_share = torch.bmm(d_context, values.transpose(1, 2))
         d_scores = _aten._softmax_backward_data(d_share, share, -1, share.dtype)
         d_scores.mul_(query.shape[-1] ** -0.5)
         torch.bmm(d_scores, key, out=d_query)
         torch.bmm(d_scores.transpose(1, 2), query, out=d_key)
         d_qkv = _packed(d_qkv.permute(1, 3, 0, 2, 4).reshape(batch, length, -1), tokens)
         d_hidden = _padded(torch.addmm(residual, d_qkv, w_qkv), tokens, ctx.shape)
-        d_weight, d_bias = (grown.chunk(3) for grown in _linear_backward(d_qkv, flat))
-        each = [grown for pair in zip(d_weight, d_bias, strict=True) for grown in pair]
-        return d_hidden, *[None] * 5, *each, *_linear_backward(branch, context), *d_norm
+        d_weights, d_biases = (stacked.chunk(3) for stacked in _linear_backward(d_qkv, flat))
+        d_inputs = [tensor for pair in zip(d_weights, d_biases, strict=True) for tensor in pair]
+        return d_hidden, *[None] * 5, *d_inputs, *_linear_backward(branch, context), *d_norm
 
 
 class _FeedForward(torch.autograd.Function):
-    """The two layers with GELU between them, dropout, residual and norm."""
+    """Two linear layers with GELU between them, dropout, residual and norm."""
 
     @staticmethod
     def forward(
@@ -221,7 +221,7 @@ class _FeedForward(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401
         tokens, flat, inner, active, w_in, w_out, *norm = ctx.saved_tensors
-        residual, branch, *d_norm = _normed_backward(_packed(gradient, tokens), ctx.cut, *norm)
+        residual, branch, *d_norm = _normed_backward(_packed(gradient, tokens), ctx.cut, norm)
         d_inner = _aten.gelu_backward(branch @ w_out, inner)
         d_flat = torch.addmm(residual, d_inner, w_in)
         d_in, d_out = _linear_backward(d_inner, flat), _linear_backward(branch, active)
@@ -245,7 +245,7 @@ def _dropped_added_normed(
     shift: torch.Tensor,
     epsilon: float,
 ) -> tuple[torch.Tensor, *tuple[torch.Tensor | None, ...]]:
-    """Return the norm of residual and branch after dropout, and what ``_normed_backward`` takes."""
+    """Return the norm of residual and branch after dropout, and the ``saved`` of its backward."""
     mask = byte_mask(branch, cut) if cut else None
     if mask is None:
         total = branch.add_(residual)
@@ -257,16 +257,11 @@ def _dropped_added_normed(
 
 
 def _normed_backward(
-    gradient: torch.Tensor,
-    cut: int,
-    mask: torch.Tensor | None,
-    total: torch.Tensor,
-    mean: torch.Tensor,
-    scale: torch.Tensor,
-    gain: torch.Tensor,
-    shift: torch.Tensor,
+    gradient: torch.Tensor, cut: int, saved: Sequence[torch.Tensor]
 ) -> tuple[torch.Tensor, ...]:
     """Return the gradients of residual, branch, gain and shift."""
+    mask: torch.Tensor | None
+    mask, total, mean, scale, gain, shift = saved
     residual, d_gain, d_shift = _aten.native_layer_norm_backward(
         gradient, total, (total.shape[-1],), mean, scale, gain, shift, (True, True, True)
     )

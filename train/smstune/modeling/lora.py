@@ -1,4 +1,4 @@
-"""LoRA through peft: few weights are trained, and what is saved at the end is a stock model."""
+"""LoRA with peft: few weights are trained, and the saved model is a stock one."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def add_lora(
     dropout: float,
     target_modules: Sequence[str],
 ) -> PreTrainedModel:
-    """Return ``model`` in peft's wrapper, which answers as the model does, its own weights frozen.
+    """Return ``model`` in peft's wrapper, with adapters and its own weights frozen.
 
     A target's weight W becomes W + alpha / rank * B A, with B and A of ``rank`` (Hu et al., 2021,
-    section 4.1). Trained in full are the head, the pooler and the rows of the tokens we added:
-    a pooler is random in most checkpoints (in e5-small-zh, too, though stored there), and new rows
-    all start as one vector, the mean embedding, so that a frozen model could not tell them apart.
+    section 4.1). The head, the pooler and the embeddings of the tokens we added are trained in
+    full: a pooler is random in most checkpoints (in e5-small-zh, too, although it is stored), and
+    all new embeddings start as the same vector, the mean, so frozen ones would be identical.
 
     Raises:
         UserError: if peft is not installed or a name in ``target_modules`` matches no linear layer.
@@ -36,15 +36,13 @@ def add_lora(
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
-        raise UserError(
-            f"model.lora: expected peft, found none: {how_to_install('lora')}"
-        ) from error
+        raise UserError(f"model.lora needs the package peft: {how_to_install('lora')}") from error
     _check_targets(model, target_modules)
     embeddings = model.get_input_embeddings()
     added = [row for row, token in tokenizer.added_tokens_decoder.items() if not token.special]
     (rows,) = (name for name, module in model.named_modules() if module is embeddings)
-    # At each save peft asks the hub whether a model of this name had fewer tokens, and if so
-    # stores all embeddings: 30 MB a checkpoint of e5-small-zh instead of 1.2.
+    # At each save peft looks the name up on the hub; if that model has fewer tokens, it stores all
+    # embeddings: 30 MB per checkpoint of e5-small-zh instead of 1.2.
     model.name_or_path = ""
     wrapped = get_peft_model(
         model,
@@ -57,13 +55,13 @@ def add_lora(
             trainable_token_indices={rows: added},
         ),
     )
-    trained, every = wrapped.get_nb_trainable_parameters()
-    logger.info("LoRA trains %s of %s weights", f"{trained:,}", f"{every:,}")
+    n_trained, n_all = wrapped.get_nb_trainable_parameters()
+    logger.info("LoRA trains %s of %s weights", f"{n_trained:,}", f"{n_all:,}")
     return cast("PreTrainedModel", wrapped)
 
 
 def merge_lora(model: PreTrainedModel) -> PreTrainedModel:
-    """Return the stock model with the adapters added to its weights; one without as it is."""
+    """Return the stock model with any adapters merged into its weights."""
     merge: Any = getattr(model, "merge_and_unload", None)
     return model if merge is None else cast("PreTrainedModel", merge())
 
@@ -76,16 +74,16 @@ def _fresh_modules(model: PreTrainedModel) -> list[str]:
 
 
 def _check_targets(model: PreTrainedModel, target_modules: Sequence[str]) -> None:
-    there = {
+    linear_layers = {
         name for name, module in model.base_model.named_modules() if isinstance(module, nn.Linear)
     }
     unknown = [
         target
         for target in target_modules
-        if not any(f".{name}".endswith(f".{target}") for name in there)
+        if not any(f".{name}".endswith(f".{target}") for name in linear_layers)
     ]
     if unknown:
-        last = sorted({name.rpartition(".")[2] for name in there})
+        last = sorted({name.rpartition(".")[2] for name in linear_layers})
         raise UserError(
             f"model.lora.target_modules: expected names of linear layers, found "
             f"{', '.join(unknown)}: this encoder has {', '.join(last)}"

@@ -1,4 +1,4 @@
-"""Training objectives: functions of logits and labels, and the weights of rare labels."""
+"""Training objectives as functions of logits and labels, and weights of rare labels."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def logit_adjusted(
 ) -> torch.Tensor:
     """Return the cross entropy of ``logits + tau log prior`` (Menon et al., 2021, equation 10).
 
-    ``counts`` are the training messages of each label, on the logits' device; their shares are the
-    prior.
+    ``counts`` holds the training messages of each label, on the logits' device; the prior is their
+    shares.
     """
     prior = tau * torch.log(counts / counts.sum())
     return cross_entropy(logits + prior, labels, label_smoothing=label_smoothing)
@@ -57,8 +57,8 @@ def ldam(
 ) -> torch.Tensor:
     """Return the label-distribution-aware margin loss (Cao et al., 2019, equations 11 to 13).
 
-    The label's logit is lowered by ``C / n^(1/4)``, where C gives the rarest label ``ldam_margin``.
-    The paper multiplies logits by 30 besides, since its own are cosines; these are not.
+    The label's logit is lowered by ``C / n^(1/4)``, with C such that the rarest label's margin is
+    ``ldam_margin``. The paper also multiplies its logits, which are cosines, by 30.
     """
     margins = counts**-0.25
     margins = margins * (ldam_margin / margins.max())
@@ -72,22 +72,22 @@ LOSSES: dict[str, Callable[..., torch.Tensor]] = {
     "ldam": ldam,
     "logit_adjusted": logit_adjusted,
 }
-#: Those that take how many training messages each label has, as ``counts``.
+#: The losses that take the training messages of each label as ``counts``.
 WITH_COUNTS = {"ldam", "logit_adjusted"}
 
 
 def inverse(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return a weight of each label in proportion to 1 / n, of sum K over K labels."""
+    """Return weights proportional to 1 / n that sum to K over K labels."""
     return _sum_to_number(1 / counts)
 
 
 def inverse_sqrt(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return a weight of each label in proportion to 1 / sqrt(n), of sum K over K labels."""
+    """Return weights proportional to 1 / sqrt(n) that sum to K over K labels."""
     return _sum_to_number(1 / np.sqrt(counts))
 
 
 def effective_number(counts: NDArray[np.int64], beta: float = 0.999) -> NDArray[np.float64]:
-    """Return weights ``(1 - beta) / (1 - beta^n)``, of sum K (Cui et al., 2019, equation 4)."""
+    """Return weights ``(1 - beta) / (1 - beta^n)`` that sum to K (Cui et al., 2019, equation 4)."""
     return _sum_to_number((1 - beta) / (1 - beta ** counts.astype(np.float64)))
 
 

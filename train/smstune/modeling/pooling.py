@@ -1,4 +1,4 @@
-"""Mean pooling inside the stock BERT architecture, and a last layer that computes one token."""
+"""Mean pooling within the stock BERT architecture."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from transformers.models.bert.modeling_bert import BertLayer
 
 from smstune.errors import UserError
 
-#: Weight of the mean beside the first token that the residual connection adds: 1 in 1024 is left.
+#: Weight of the mean relative to the first token, which the residual connection adds.
 MEAN_WEIGHT = 1024.0
 
 
 def append_mean_layer(model: PreTrainedModel) -> None:
     """Append a frozen BERT layer whose first token is the layer norm of the mean of all tokens.
 
-    A stock BERT classifier reads the first token, and an encoder trained by mean pooling holds
-    little there. The layer's queries are zero, so that it attends to every token alike; values are
-    passed on as they are; the residual's first token is left as one part in 1,024; the feed-forward
-    part adds nothing. The model stays a stock BERT of one layer more, which any runtime for BERT
-    loads, where a pooling of our own would make users run our code (``auto_map``).
+    A stock BERT classifier reads the first token, where an encoder trained with mean pooling stores
+    little. The layer's queries are zero, so it attends to all tokens equally; its values are the
+    inputs; the first token remains in the residual as one part in 1,024; the feed-forward block
+    adds nothing. The model remains a stock BERT with one more layer, which every BERT runtime
+    loads; a pooling module would need our code (``auto_map``).
 
     Raises:
-        UserError: if the encoder is not of BERT's architecture.
+        UserError: if the encoder does not have BERT's architecture.
     """
     layers = _layers(model)
     layer: Any = _mean_layer(layers[-1])
@@ -36,9 +36,9 @@ def append_mean_layer(model: PreTrainedModel) -> None:
 
 
 def is_mean_layer(layer: nn.Module) -> bool:
-    """Say whether a BERT layer is the one that ``append_mean_layer`` appends, to the last weight.
+    """Return whether all weights of a BERT layer are those of ``append_mean_layer``.
 
-    Adapters merged into it, say, make it another.
+    They are not, for example, after adapters were merged into it.
     """
     weights, mean = layer.state_dict(), _mean_layer(layer).state_dict()
     return all(torch.equal(weight, mean[name]) for name, weight in weights.items())
@@ -58,7 +58,7 @@ def _layers(model: PreTrainedModel) -> nn.ModuleList:
     layers = getattr(getattr(model.base_model, "encoder", None), "layer", None)
     if layers is None or not isinstance(layers[-1], BertLayer):
         raise UserError(
-            f"model.pooling: expected an encoder of BERT's architecture for mean pooling, found "
+            f"model.pooling: mean pooling needs BERT's architecture, found "
             f"{model.config.model_type}: set model.pooling=cls"
         )
     return cast(nn.ModuleList, layers)

@@ -1,4 +1,4 @@
-"""The tokenizer of a checkpoint, or a new one."""
+"""Loads the tokenizer of a checkpoint or builds a new one."""
 
 from __future__ import annotations
 
@@ -27,35 +27,33 @@ from smstune.text.pii.placeholders import PLACEHOLDERS
 
 
 def load_tokenizer(name_or_path: str, *, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """Return the tokenizer of a checkpoint, with our placeholders as tokens of their own.
+    """Return the tokenizer of a checkpoint, with a token for each of our placeholders.
 
-    A chat template, which a classifier has no use for, is left out.
+    Its chat template, if any, is removed: a classifier has no use for it.
 
     Raises:
-        UserError: if the checkpoint cannot be reached, has no tokenizer, or brings code for it.
+        UserError: if the checkpoint cannot be reached, has no tokenizer, or needs its own code.
     """
     try:
         if "auto_map" in get_tokenizer_config(name_or_path, revision=revision):
             raise UserError(
-                f"expected a tokenizer that transformers reads by itself, found in {name_or_path} "
-                "one that brings its own code (auto_map in tokenizer_config.json), which is never "
-                "run: choose another checkpoint"
+                f"the tokenizer of {name_or_path} needs its own code (auto_map in "
+                "tokenizer_config.json), which is never run: choose another checkpoint"
             )
         tokenizer = AutoTokenizer.from_pretrained(
             name_or_path, revision=revision, trust_remote_code=False
         )
     except UserError:
         raise
-    # What a foreign tokenizer raises is anything: tokenizers has no error of its own.
+    # tokenizers has no error class of its own and raises any type.
     except Exception as error:
         raise load_error("tokenizer", name_or_path, error) from error
     if tokenizer.vocab_size <= len(tokenizer.all_special_tokens):
-        # transformers makes an empty tokenizer where it does not find the vocabulary that the
-        # architecture has: none at all, or BERT's vocab.txt beside an ALBERT.
+        # transformers returns an empty tokenizer if the architecture's vocabulary file is missing,
+        # for example an ALBERT with BERT's vocab.txt.
         raise UserError(
-            f"expected a tokenizer in {name_or_path}, found none: copy tokenizer.json beside the "
-            "model, or where vocab.txt is there write "
-            '{"tokenizer_class": "BertTokenizer"} into tokenizer_config.json'
+            f"{name_or_path} has no tokenizer: copy tokenizer.json into that folder or, if it has "
+            'a vocab.txt, write {"tokenizer_class": "BertTokenizer"} into tokenizer_config.json'
         )
     tokenizer.chat_template = None
     _add_placeholders(tokenizer)
@@ -65,32 +63,36 @@ def load_tokenizer(name_or_path: str, *, revision: str | None = None) -> PreTrai
 def add_missing_characters(
     tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], *, at_least: int = 2
 ) -> list[str]:
-    """Make tokens of the characters in ``texts`` that ``tokenizer`` cannot read; return them.
+    """Add tokens for the characters in ``texts`` that ``tokenizer`` lacks, and return them.
 
-    Spam is written in rare variants of common characters (氺 for 水), which a vocabulary made from
-    ordinary text lacks: to the model they would all be one unknown token. One seen less than
-    ``at_least`` times stays unknown, since its embedding would hardly be trained.
+    Spam is written with rare variants of common characters (氺 for 水) that are not in vocabularies
+    of ordinary text; to the model they would all be the same unknown token. A character seen fewer
+    than ``at_least`` times stays unknown, because its embedding would hardly be trained.
     """
     counts = Counter(character for text in texts for character in text)
     often = sorted(character for character, n in counts.items() if n >= at_least)
     if not often or tokenizer.unk_token_id is None:
         return []
     ids = tokenizer(often, add_special_tokens=False)["input_ids"]
-    missing = [one for one, row in zip(often, ids, strict=True) if tokenizer.unk_token_id in row]
-    tokenizer.add_tokens([AddedToken(one, normalized=False) for one in missing])
+    missing = [
+        character
+        for character, row in zip(often, ids, strict=True)
+        if tokenizer.unk_token_id in row
+    ]
+    tokenizer.add_tokens([AddedToken(character, normalized=False) for character in missing])
     return missing
 
 
 def build_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerBase:
-    """Train a BERT tokenizer (WordPiece, a Chinese character a token) on ``texts``.
+    """Train a BERT tokenizer (WordPiece, one token per Chinese character) on ``texts``.
 
-    The same texts give the same tokenizer, in every process and when a run is resumed.
+    Deterministic: the same texts give the same tokenizer in every process.
     """
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     texts = list(texts)
     learner = _bert_pieces({})
-    # The trainer numbers ##a, ##b, ... in the order of a hash table seeded anew each time, and
-    # breaks ties by these numbers. Tokens named beforehand keep their order.
+    # The trainer numbers ##a, ##b, ... in the order of a randomly seeded hash table and breaks ties
+    # by these numbers. Listing them as special tokens fixes their order.
     first = [*special, *_inner_characters(learner, texts)]
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size, special_tokens=first, show_progress=False
@@ -120,14 +122,14 @@ def _bert_pieces(vocabulary: dict[str, int]) -> Tokenizer:
 
 
 def _inner_characters(tokenizer: Tokenizer, texts: Iterable[str]) -> list[str]:
-    """Return the characters that stand within words of ``texts``, as ``##a``, sorted."""
+    """Return the characters inside words of ``texts``, as ``##a``, sorted."""
     cut, clean = tokenizer.pre_tokenizer.pre_tokenize_str, tokenizer.normalizer.normalize_str
     words = {word for text in texts for word, _ in cut(clean(text))}
     return sorted({f"##{character}" for word in words for character in word[1:]})
 
 
 def _add_placeholders(tokenizer: PreTrainedTokenizerBase) -> None:
-    # Not normalised: a lower-casing tokenizer would otherwise read [PHONE] as it reads [phone].
+    # Not normalised: a lower-casing tokenizer would otherwise turn [PHONE] into [phone].
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in PLACEHOLDERS])
 
 
@@ -149,21 +151,21 @@ def tokenize_dataset(
     )
 
 
-def load_error(what: str, name_or_path: str, error: Exception) -> UserError:
-    """Return why a checkpoint's ``what`` did not load and what a user can do about it."""
+def load_error(component: str, name_or_path: str, error: Exception) -> UserError:
+    """Return the error for a component of a checkpoint that did not load, with advice."""
     if isinstance(error, OSError | HFValidationError):
         advice = (
-            "check the path, set HF_ENDPOINT to a reachable mirror, or download it and give the "
+            "check the path, set HF_ENDPOINT to a reachable mirror, or download it and pass the "
             "local folder"
         )
     else:
-        advice = "it is damaged, or transformers lacks what it needs: choose another"
+        advice = "it is damaged or not supported by transformers: choose another"
     return UserError(
-        f"expected a {what} in {name_or_path!r}, a local folder or a hub id, and could not load "
-        f"it: {advice} ({first_words(error)})"
+        f"could not load the {component} from {name_or_path!r} as a local folder or hub id: "
+        f"{advice} ({first_words(error)})"
     )
 
 
 def first_words(error: Exception) -> str:
-    """Return the beginning of what an error of another library says, in one line."""
+    """Return the beginning of a library's error message on one line."""
     return " ".join(str(error).split())[:200] or type(error).__name__

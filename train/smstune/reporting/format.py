@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
 from markupsafe import Markup
 
 
@@ -17,21 +15,6 @@ def interval_text(bounds: Sequence[float] | None) -> str:
 def share_text(share: float | None) -> str:
     """Return a share as a percentage of a reader who counts mistakes in ten thousand."""
     return show(None) if share is None else f"{100 * share:.2f} %"
-
-
-#: What ``spread`` returns.
-SPREAD = ("mean", "median", "95 %", "99 %", "longest")
-
-
-def spread(lengths: Counter[int]) -> list[object]:
-    """Return mean, median, 95th and 99th percentile (nearest rank) and the longest."""
-    if not lengths:
-        return [None] * len(SPREAD)
-    sizes = np.array(sorted(lengths))
-    reached = np.cumsum([lengths[size] for size in sizes.tolist()])
-    at = np.searchsorted(reached, np.ceil(np.array([0.5, 0.95, 0.99, 1.0]) * reached[-1]))
-    mean = sum(size * count for size, count in lengths.items()) / lengths.total()
-    return [f"{mean:.1f}", *sizes[at].tolist()]
 
 
 def show(value: object) -> str:
@@ -54,3 +37,8 @@ def percent(share: float) -> str:
     if 0.995 <= share < 1:
         return "over 99 %"
     return f"{100 * share:.0f} %"
+
+
+def join_sentences(sentences: Sequence[str], language: str) -> str:
+    """Return sentences as a paragraph: with blanks between them, but not in Chinese."""
+    return ("" if language.startswith("zh") else " ").join(sentences)

@@ -1,52 +1,59 @@
-"""A report as Markdown."""
+"""A report as GitHub's Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from html.parser import HTMLParser
 
-from smstune.reporting.html import Section
+from smstune.reporting.document import (
+    Block,
+    Caution,
+    Figure,
+    ItemList,
+    Report,
+    Subheading,
+    Table,
+    Text,
+)
+from smstune.reporting.format import join_sentences, show
 
 
-def render_markdown(title: str, summary: str, sections: Iterable[Section]) -> str:
-    """Return the same page as GitHub's Markdown: its tables and warnings; figures are left out."""
-    lines = [f"# {title}", "", summary, ""]
-    for section in sections:
-        lines += [f"## {section.title}", "", *([section.note, ""] if section.note else [])]
-        for part in section.parts:
-            reader = _PartReader()
-            reader.feed(str(part))
-            lines += reader.lines
+def render_markdown(report: Report) -> str:
+    """Return the report's texts, warnings and tables; figures are left to the page."""
+    lines = [f"# {report.title}", "", join_sentences(report.opening, report.language), ""]
+    for section in report.sections:
+        lines += [f"## {section.title}", ""]
+        lines += [_plain(section.note), ""] if section.note else []
+        for block in section.blocks:
+            lines += _lines(block)
     return "\n".join(lines).rstrip() + "\n"
 
 
-class _PartReader(HTMLParser):
-    """Tables and paragraphs of a part as lines of Markdown."""
+def _lines(block: Block) -> list[str]:
+    match block:
+        case Text(text):
+            return [_plain(text), ""]
+        case Caution(text):
+            return [f"**{_plain(text)}**", ""]
+        case Subheading(text):
+            return [f"### {_plain(text)}", ""]
+        case ItemList(items):
+            return [*(f"- **{_plain(term)}** {_plain(text)}" for term, text in items), ""]
+        case Table():
+            return table_lines(block)
+        case Figure():
+            return []
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-        self._row: list[str] = []
-        self._text: list[str] = []
-        self._stress = ""
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._stress = "**" if ("class", "warning") in attrs else ""
-        self._row = [] if tag == "tr" else self._row
-        self._text = [] if tag in ("td", "th", "p") else self._text
+def table_lines(table: Table) -> list[str]:
+    """Return the lines of a table, an empty one at its end."""
+    rule = "|---" * len(table.head) + "|"
+    return [_row(table.head), rule, *(_row(map(show, row)) for row in table.rows), ""]
 
-    def handle_data(self, data: str) -> None:
-        self._text.append(data)
 
-    def handle_endtag(self, tag: str) -> None:
-        text = " ".join("".join(self._text).split()).replace("|", r"\|").replace("<", "&lt;")
-        if tag in ("td", "th"):
-            self._row.append(text)
-        elif tag == "tr":
-            self.lines.append(f"| {' | '.join(self._row)} |")
-        elif tag == "thead":
-            self.lines.append("|---" * len(self._row) + "|")
-        elif tag == "table":
-            self.lines.append("")
-        elif tag == "p":
-            self.lines += [f"{self._stress}{text}{self._stress}", ""]
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(map(_plain, cells))} |"
+
+
+def _plain(text: str) -> str:
+    """Return a text on one line that opens no cell and no tag of its own."""
+    return " ".join(text.split()).replace("|", r"\|").replace("<", "&lt;")

@@ -1,33 +1,32 @@
-"""The types of a table's columns, where a row alone does not tell them."""
+"""The types of a table's columns, for formats whose rows need not have the same ones."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from smstune.tables.columns import Columns
 from smstune.tables.read import READERS, STANDARD, open_parquet, read_rows, table_kind
 
-#: Whole numbers up to here are the same as floats (IEEE 754).
+#: Whole numbers below this are exact as floats (IEEE 754).
 _EXACT = 1 << 53
-#: parquet's reader refuses what its writer wrote from 50 lists in one another on.
+#: parquet's reader refuses files, written without an error, with 50 or more nested lists.
 _DEEPEST = 32
-#: An object with keys of its own in each row would make a type as large as the file.
-_MOST_PLACES = 256
+#: If each row had an object with other keys, the type would be as large as the file.
+_MOST_PATHS = 256
 
-#: Where a value lies in a row: its column, names of members, ``None`` for the items of a list.
-_Place = tuple[str | None, ...]
-_Kinds = dict[_Place, set[str]]
+#: Position of a value in a row: its column, then names of members; ``None`` for list elements.
+_Path = tuple[str | None, ...]
+_Kinds = dict[_Path, set[str]]
 
 
 def column_types(path: Path, columns: Columns) -> dict[str, pa.DataType]:
-    """Return the columns of a file whose rows need not have the same ones, with their types.
+    """Return the columns of a parquet or jsonl file with their types.
 
-    A parquet file names them. Those of a jsonl file are found by reading it: a type that holds
-    every value, text where there is no other. Every row of another file has the same columns, all
-    text: nothing is returned.
+    A jsonl file is read for them: the type of a column fits all of its values and is text if no
+    other does. For other formats, whose columns are all text and the same in every row, the result
+    is empty.
     """
     if path.suffix == ".parquet":
         with open_parquet(path) as table:
@@ -36,47 +35,47 @@ def column_types(path: Path, columns: Columns) -> dict[str, pa.DataType]:
         return {}
     kinds: dict[str, _Kinds] = {}
     for row in read_rows(path, columns):
-        for name, value in row.fields.items():
-            _collect(value, (name,), kinds.setdefault(name, {}))
+        for name, cell in row.fields.items():
+            _collect(cell, (name,), kinds.setdefault(name, {}))
     return {name: _common_type((name,), column) or pa.string() for name, column in kinds.items()}
 
 
-def _collect(value: Any, place: _Place, kinds: _Kinds) -> None:  # noqa: ANN401
-    """Add the kind of a value, and of all that lies in it, to those seen at the same places."""
-    seen = kinds.setdefault(place, set())
-    if not isinstance(value, (dict, list)):
-        seen.add(_kind(value))
-    elif len(place) > _DEEPEST or len(kinds) > _MOST_PLACES:
+def _collect(cell: object, path: _Path, kinds: _Kinds) -> None:
+    """Add the kinds of a cell and of everything nested in it to those seen at the same paths."""
+    seen = kinds.setdefault(path, set())
+    if not isinstance(cell, (dict, list)):
+        seen.add(_kind(cell))
+    elif len(path) > _DEEPEST or len(kinds) > _MOST_PATHS:
         seen.add("too much")
-    elif isinstance(value, dict):
+    elif isinstance(cell, dict):
         seen.add("object")
-        for name, member in value.items():
-            _collect(member, (*place, name), kinds)
+        for name, member in cell.items():
+            _collect(member, (*path, name), kinds)
     else:
         seen.add("list")
-        for item in value:
-            _collect(item, (*place, None), kinds)
+        for element in cell:
+            _collect(element, (*path, None), kinds)
 
 
-def _kind(value: Any) -> str:  # noqa: ANN401
-    if value is None:
+def _kind(cell: object) -> str:
+    if cell is None:
         return "null"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return "int" if -_EXACT < value < _EXACT else "long"
-    return type(value).__name__
+    if isinstance(cell, int) and not isinstance(cell, bool):
+        return "int" if -_EXACT < cell < _EXACT else "long"
+    return type(cell).__name__
 
 
-def _common_type(place: _Place, kinds: _Kinds) -> pa.DataType | None:
-    """Return the type that holds every value at a place as it is; ``None`` where there is none."""
-    seen = kinds.get(place, set()) - {"null"}
+def _common_type(path: _Path, kinds: _Kinds) -> pa.DataType | None:
+    """Return the type that stores all values of a path unchanged, ``None`` if there is none."""
+    seen = kinds.get(path, set()) - {"null"}
     if seen == {"object"}:
-        inside = [other for other in kinds if other[:-1] == place]
-        members = [(other[-1], _common_type(other, kinds)) for other in inside]
-        # parquet has no object without members.
+        member_paths = [longer for longer in kinds if longer[:-1] == path]
+        members = [(member[-1], _common_type(member, kinds)) for member in member_paths]
+        # parquet has no objects without members.
         return pa.struct(members) if members and all(kind for _, kind in members) else None
     if seen == {"list"}:
-        item = _common_type((*place, None), kinds)
-        return item and pa.list_(item)
+        element_type = _common_type((*path, None), kinds)
+        return element_type and pa.list_(element_type)
     if seen == {"bool"}:
         return pa.bool_()
     if seen and seen <= {"int", "float"}:

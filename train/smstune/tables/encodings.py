@@ -1,4 +1,4 @@
-"""Text files whose encoding nobody wrote down: found out, decoded, bad bytes kept visible."""
+"""Detects UTF-8 or GB18030 and decodes with undecodable bytes marked."""
 
 from __future__ import annotations
 
@@ -7,45 +7,44 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO, cast
+from typing import BinaryIO, TextIO, cast
 
 import pyarrow as pa
 
 from smstune.errors import UserError
 
-#: What the end of a file's name says of its compression, in pyarrow's words.
+#: pyarrow's name of a compression by the suffix of a file.
 COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
 _CHUNK = 1 << 20
 
 
 @contextmanager
 def open_bytes(path: Path) -> Iterator[BinaryIO]:
-    """Open ``path`` for reading bytes; one whose name ends in .gz or .zst is decompressed.
+    """Open ``path`` for reading bytes; .gz and .zst are decompressed.
 
     Raises:
-        UserError: if the file is missing, or what was compressed is broken.
+        UserError: if the file is missing, or its compressed data are damaged.
     """
     if not path.is_file():
-        raise UserError(f"expected a file, found none at {path}: check the path")
+        raise UserError(f"no file at {path}: check the path")
     compression = COMPRESSION.get(path.suffix)
     try:
         with pa.input_stream(str(path), compression=compression) as stream:
-            # pyarrow's stream has the methods of a raw one; the buffer adds lines.
+            # pyarrow's stream has no lines; the buffered reader adds them.
             yield cast(BinaryIO, io.BufferedReader(stream, _CHUNK))
     except OSError as error:
         if compression is None or error.errno is not None:
             raise
         raise UserError(
-            f"expected a whole {path.suffix} file, found a broken one at {path}: {error}: "
-            "get it once more"
+            f"{path} is not a complete {path.suffix} file ({error}): download or copy it again"
         ) from error
 
 
 def detect_encoding(path: Path) -> str:
-    """Return ``utf-8-sig`` (with or without a mark) or ``gb18030`` for the file at ``path``.
+    """Return ``utf-8-sig`` (with or without a byte order mark) or ``gb18030`` for a file.
 
-    A file that is whole in one of them has that one; otherwise the one in which fewer lines are
-    broken, UTF-8 if they tie.
+    That is the one that decodes the whole file, otherwise the one that leaves fewer lines
+    undecodable, UTF-8 on a tie.
 
     Raises:
         UserError: if the file is missing or empty.
@@ -61,7 +60,7 @@ def detect_encoding(path: Path) -> str:
 
 @contextmanager
 def open_text(path: Path) -> Iterator[TextIO]:
-    """Open ``path`` in its encoding; a byte that does not decode becomes a lone surrogate."""
+    """Open a text file in its encoding; an undecodable byte becomes a lone surrogate."""
     # newline="" leaves line ends inside quoted csv fields to the csv module.
     encoding = detect_encoding(path)
     with (
@@ -72,34 +71,39 @@ def open_text(path: Path) -> Iterator[TextIO]:
 
 
 def has_bad_bytes(text: str) -> bool:
-    """Return whether ``text``, read by ``open_text``, holds bytes that did not decode."""
+    """Return whether ``text``, read by ``open_text``, had undecodable bytes."""
     return any("\udc80" <= character <= "\udcff" for character in text)
 
 
-def is_printable(value: Any) -> bool:  # noqa: ANN401
-    """Return whether every text in a cell can be written: it holds no half of a surrogate pair.
+def is_printable(cell: object) -> bool:
+    """Return whether every text in a cell can be written, having no lone surrogate.
 
     Raises:
-        RecursionError: if lists and objects lie in one another hundreds of times.
+        RecursionError: if lists and objects are nested hundreds of levels deep.
     """
-    if isinstance(value, str):
+    if isinstance(cell, str):
         try:
-            value.encode()
+            cell.encode()
         except UnicodeEncodeError:
             return False
         return True
-    if isinstance(value, Mapping):
-        return all(is_printable(key) and is_printable(item) for key, item in value.items())
-    return not isinstance(value, list) or all(map(is_printable, value))
+    if isinstance(cell, Mapping):
+        return all(is_printable(key) and is_printable(cell[key]) for key in cell)
+    return not isinstance(cell, list) or all(map(is_printable, cell))
 
 
-def printable(value: Any) -> Any:  # noqa: ANN401
-    """Return a cell in whose texts what cannot be written is a question mark."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, Mapping):
-        return {printable(key): printable(item) for key, item in value.items()}
-    return [printable(item) for item in value] if isinstance(value, list) else value
+def printable(cell: object) -> object:
+    """Return a cell with every character that cannot be written replaced by a question mark."""
+    if isinstance(cell, str):
+        return printable_text(cell)
+    if isinstance(cell, Mapping):
+        return {printable(key): printable(cell[key]) for key in cell}
+    return list(map(printable, cell)) if isinstance(cell, list) else cell
+
+
+def printable_text(text: str) -> str:
+    """Return a text with every character that cannot be written replaced by a question mark."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _decodes(path: Path, encoding: str) -> bool:

@@ -1,4 +1,4 @@
-"""A user's table, one row at a time: the one reader of prepare, eval, predict and audit."""
+"""Reads a user's table row by row, for prepare, eval, predict and audit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,14 +23,14 @@ from smstune.tables.encodings import (
     open_bytes,
     open_text,
 )
-from smstune.tables.row import TableRow
+from smstune.tables.row import Cells, TableRow
 
-#: Where ``-`` reads from and writes to.
+#: Standard input or output.
 STANDARD = Path("-")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _ROWS_AT_ONCE = 4096
 _BUFFER = 1 << 20
-#: The csv module's own limit of 128 KiB would end the file where one row is too long.
+#: With the csv module's own limit of 128 KiB, a single long cell would end the file.
 _LONGEST_CELL = 1 << 30
 
 Reader = Callable[[Path, Columns], Iterator[TableRow]]
@@ -40,10 +39,10 @@ Reader = Callable[[Path, Columns], Iterator[TableRow]]
 def read_rows(path: Path, columns: Columns) -> Iterator[TableRow]:
     """Yield the rows of a txt, csv, tsv, jsonl or parquet file, or of standard input (``-``).
 
-    A txt file and standard input hold a message in each line; all but parquet may be .gz or .zst.
+    A txt file and standard input have one message per line; all but parquet may be .gz or .zst.
 
     Raises:
-        UserError: if the file is missing, broken as a whole, or lacks a column.
+        UserError: if the file is missing, cannot be read, or lacks a column.
     """
     if path == STANDARD:
         return _lines(path, _standard_input(), columns)
@@ -51,9 +50,9 @@ def read_rows(path: Path, columns: Columns) -> Iterator[TableRow]:
 
 
 def check_table(path: Path, columns: Columns) -> None:
-    """Check that a file is there, can be read, and has a row and the columns.
+    """Check that a file exists, can be read, and has the columns and at least one row.
 
-    Standard input cannot be read twice, so it is not looked at.
+    Of standard input, which cannot be read twice, it only checks that it is open.
 
     Raises:
         UserError: if not.
@@ -65,29 +64,33 @@ def check_table(path: Path, columns: Columns) -> None:
 
 
 def _standard_input() -> Iterable[str]:
-    """Return the lines of standard input; a byte that does not decode becomes a lone surrogate."""
+    """Return the lines of standard input; an undecodable byte becomes a lone surrogate."""
     # Closed by the caller (``<&-``), it is None.
     if sys.stdin is None:
-        raise UserError("expected messages on standard input, found it closed: redirect it")
+        raise UserError("standard input is closed: redirect messages to it")
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")
     return sys.stdin
 
 
-def table_kind(path: Path, known: list[str], role: str) -> str:
-    """Return the suffix that says what the table is, compression taken off."""
+def table_kind(path: Path, suffixes: list[str], role: str) -> str:
+    """Return the suffix of a table's format, without that of its compression.
+
+    Raises:
+        UserError: if it is not one of ``suffixes``; ``role`` is input or output.
+    """
     packed = path.suffix in COMPRESSION
     kind = path.with_suffix("").suffix if packed else path.suffix
-    if kind not in known or (packed and kind == ".parquet"):
+    if kind not in suffixes or (packed and kind == ".parquet"):
         raise UserError(
-            f"expected {', '.join(known)} (all but parquet also as .gz or .zst) or -, "
+            f"expected {', '.join(suffixes)} (all but parquet also as .gz or .zst) or -, "
             f"found {str(path)!r} as {role}"
         )
     return kind
 
 
 def count_rows(path: Path) -> int:
-    """Return how many rows the file at ``path`` has: exact for parquet, else at most its lines."""
+    """Return the rows of a file: exact for parquet, an upper bound (its lines) for the others."""
     if path.suffix == ".parquet":
         with open_parquet(path) as table:
             return int(table.metadata.num_rows)
@@ -100,18 +103,16 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
     """Open a parquet file.
 
     Raises:
-        UserError: if it is missing or broken, also where that shows only while it is read.
+        UserError: if it is missing or damaged, even if that shows only while it is read.
     """
     if not path.is_file():
-        raise UserError(f"expected a parquet file, found none at {path}")
+        raise UserError(f"no parquet file at {path}: check the path")
     try:
-        # Buffered, not read ahead: a row group may be larger than memory.
+        # Not read ahead: a row group may be larger than memory.
         with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as table:
             yield table
     except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(
-            f"expected a parquet file, found a broken one at {path}: {error}"
-        ) from error
+        raise UserError(f"{path} is not a readable parquet file: {error}") from error
 
 
 def _read_txt(path: Path, columns: Columns) -> Iterator[TableRow]:
@@ -137,9 +138,9 @@ def _read_delimited(delimiter: str, path: Path, columns: Columns) -> Iterator[Ta
             problem = None
             if len(values) != len(header):
                 problem = f"ragged row: expected {len(header)} fields, found {len(values)}"
-                # Nothing is lost: what is too much stays in the last column.
-                rest = delimiter.join(values[len(header) - 1 :])
-                values = [*values[: len(header) - 1], rest]
+                # Surplus fields are kept in the last column.
+                last = delimiter.join(values[len(header) - 1 :])
+                values = [*values[: len(header) - 1], last]
                 values += [""] * (len(header) - len(values))
             fields = dict(zip(header, values, strict=True))
             yield make_row(path, reader.line_num, fields, columns, problem)
@@ -150,8 +151,7 @@ def _checked(reader: Iterable[list[str]], path: Path) -> Iterator[list[str]]:
         yield from reader
     except csv.Error as error:
         raise UserError(
-            f"expected rows of a table, found a broken one in {path}: {error}: look for a quote "
-            "that is not closed"
+            f"{path} has a row that cannot be read ({error}): look for a quote that is not closed"
         ) from error
 
 
@@ -172,14 +172,14 @@ def _read_jsonl(path: Path, columns: Columns) -> Iterator[TableRow]:
             yield make_row(path, number, fields, columns, problem)
 
 
-def _parse_object(line: str) -> tuple[dict[str, Any] | None, str | None]:
-    """Return the object in a line, if there is one, and what is wrong with the line."""
+def _parse_object(line: str) -> tuple[Cells | None, str | None]:
+    """Return the object in a line, if it is one, and the problem of the line, if any."""
     problem = UNDECODABLE if has_bad_bytes(line) else None
     try:
         fields = _parse_json(line)
         if not isinstance(fields, dict):
             return None, f"expected a JSON object, found {type(fields).__name__}"
-        # What lies in one another too often to be looked at could not be written either.
+        # Objects nested too deeply for this check could not be written either.
         is_printable(fields)
     except (json.JSONDecodeError, RecursionError):
         return None, problem or "no JSON"
@@ -188,17 +188,17 @@ def _parse_object(line: str) -> tuple[dict[str, Any] | None, str | None]:
     return fields, problem
 
 
-class _LongNumbers(dict[str, Any]):
-    """An object of JSON with a number of more digits than Python reads, as text."""
+class _LongNumbers(dict[str, object]):
+    """A JSON object with a number of more digits than Python reads; the number is text."""
 
 
-def _parse_json(line: str) -> Any:  # noqa: ANN401
+def _parse_json(line: str) -> object:
     try:
         return json.loads(line)
     except json.JSONDecodeError:
         raise
     except ValueError:
-        # Python reads no whole number of more than 4,300 digits: time quadratic in them.
+        # Python refuses numbers of more than 4,300 digits, which take quadratic time.
         fields = json.loads(line, parse_int=_number_or_text)
         return _LongNumbers(fields) if isinstance(fields, dict) else fields
 
@@ -220,25 +220,25 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[TableRow]:
                 yield make_row(path, number, fields, columns, problem)
 
 
-def _batch_rows(batch: pa.RecordBatch) -> Iterator[tuple[dict[str, Any], str | None]]:
-    """Yield each row's cells, and what is wrong with the row."""
+def _batch_rows(batch: pa.RecordBatch) -> Iterator[tuple[Cells, str | None]]:
+    """Yield the cells of each row and its problem, if any."""
     try:
         yield from ((fields, None) for fields in batch.to_pylist())
         return
     except (ValueError, OverflowError):
-        # A text that is no UTF-8, a time that Python has no words for: found cell by cell.
+        # Text that is not UTF-8, or a time that Python cannot represent: read cell by cell.
         pass
     for index in range(batch.num_rows):
         cells = {
             name: _cell(batch.column(position)[index])
             for position, name in enumerate(batch.schema.names)
         }
-        lost = [name for name, (_, readable) in cells.items() if not readable]
-        problem = f"unreadable value: column {', '.join(lost)}" if lost else None
-        yield {name: value for name, (value, _) in cells.items()}, problem
+        unreadable = [name for name, (_, readable) in cells.items() if not readable]
+        problem = f"unreadable value: column {', '.join(unreadable)}" if unreadable else None
+        yield {name: cell for name, (cell, _) in cells.items()}, problem
 
 
-def _cell(scalar: pa.Scalar) -> tuple[Any, bool]:
+def _cell(scalar: pa.Scalar) -> tuple[object, bool]:
     """Return a cell's value and whether it could be read."""
     try:
         return scalar.as_py(), True
@@ -250,7 +250,7 @@ def _cell(scalar: pa.Scalar) -> tuple[Any, bool]:
         return None, False
 
 
-#: The reader of each format, by the end of a file's name.
+#: The reader of each format, by the suffix of the file.
 READERS: dict[str, Reader] = {
     ".txt": _read_txt,
     ".csv": functools.partial(_read_delimited, DELIMITERS[".csv"]),

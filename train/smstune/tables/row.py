@@ -1,20 +1,22 @@
-"""One row of a user's table."""
+"""A row of a user's table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+#: The cells of a row by their columns.
+Cells = Mapping[str, object]
 
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row as it was read, whole, whatever is wrong with it.
+    """A row as it was read, even if something is wrong with it.
 
-    ``line`` counts from 1: the line where the row ends, or the row of a table without lines.
-    ``fields`` holds every cell by its column. ``text``, ``label``, ``group`` and ``time`` are cells
-    as text, ``None`` where there is none. ``problem`` says what is wrong with the row, if anything:
-    ``prepare`` rejects it then, ``predict`` answers it and passes the problem on.
+    ``line`` counts from 1: the line where the row ends, or the row number if the format has no
+    lines. ``text``, ``label``, ``group`` and ``time`` are cells as text, ``None`` if missing.
+    ``problem`` says what is wrong with the row, if anything: ``prepare`` rejects such a row,
+    ``predict`` answers it and copies the problem to the note.
     """
 
     file: str
@@ -24,13 +26,13 @@ class TableRow:
     group: str | None = None
     time: str | None = None
     problem: str | None = None
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Cells = field(default_factory=dict)
 
 
-def cell_text(value: Any) -> str | None:  # noqa: ANN401
-    """Return a cell as text: nothing for null and NaN, ``1`` for the number 1.0."""
-    if value is None or value != value:
+def cell_text(cell: object) -> str | None:
+    """Return a cell as text: ``None`` for null and NaN, ``1`` for the number 1.0."""
+    if cell is None or cell != cell:
         return None
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell)

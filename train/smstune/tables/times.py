@@ -1,4 +1,4 @@
-"""One clock for all: times as people and programs write them; without a zone they are China's."""
+"""Reads times as people and programs write them; a time without a zone is China's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ _CLOCK = (
     r"(?P<hour>\d{1,2})[:：时](?P<minute>\d{1,2})(?:[:：分](?P<second>\d{1,2})(?:\.\d+)?)?[分秒]?"
     r"(?: ?(?P<zone>Z|[+-]\d\d:?(?:\d\d)?))?"
 )
-# A clock follows only a day.
+# A clock time may only follow a day.
 _DAY = rf"(?P<day>\d{{1,2}})日?[ T]?(?:{_CLOCK})?"
 _MONTH = rf"(?P<month>\d{{1,2}})(?:[-/.月]{_DAY}|月)?"
 _WRITTEN = re.compile(rf"(?P<year>\d{{4}})(?:[-/.年]{_MONTH})?年?")
@@ -35,48 +34,47 @@ _EXCEL_SERIAL = re.compile(r"[1-9]\d{4}(?:\.\d+)?")
 
 @dataclass(frozen=True)
 class Time:
-    """A moment with its offset; ``date_only`` where no clock was given, so that it is midnight."""
+    """A moment with its offset; with ``date_only`` no time of day was given, and it is midnight."""
 
     moment: datetime
     date_only: bool
 
 
-def read_time(value: Any) -> Time | None:  # noqa: ANN401
-    """Return the time that a cell holds, or ``None`` where it holds none.
+def read_time(cell: object) -> Time | None:
+    """Return the time in a cell, or ``None`` if it is not one.
 
-    That is a date or time of a typed column; text with year, month and day in this order, apart by
-    ``-``, ``/``, ``.`` or 年月日, or run together in 8, 12 or 14 digits; seconds (10 digits) or
-    milliseconds (13) since 1970; a serial date of Excel (5 digits). What is missing of day, month
-    and clock counts as the first moment of what is named. A time without a zone is China's.
+    That is a date or time of a typed column; text with year, month and day in this order, separated
+    by ``-``, ``/``, ``.`` or 年月日, or written together in 8, 12 or 14 digits; seconds (10 digits)
+    or milliseconds (13) since 1970; or an Excel serial date (5 digits). A missing month, day or
+    time of day counts as the first one. A time without a zone is China's.
     """
     try:
-        if isinstance(value, datetime):
-            return Time(value if value.tzinfo else value.replace(tzinfo=CHINA), date_only=False)
-        if isinstance(value, date):
-            midnight = datetime(value.year, value.month, value.day, tzinfo=CHINA)
+        if isinstance(cell, datetime):
+            return Time(cell if cell.tzinfo else cell.replace(tzinfo=CHINA), date_only=False)
+        if isinstance(cell, date):
+            midnight = datetime(cell.year, cell.month, cell.day, tzinfo=CHINA)
             return Time(midnight, date_only=True)
-        return _parse(" ".join(_digits(value).split()))
+        return _parse(" ".join(_digits(cell).split()))
     except (ValueError, OverflowError, OSError):
         return None
 
 
 def parse_times(times: Iterable[str | None]) -> NDArray[np.datetime64]:
-    """Return the moment that each text names, in UTC, "not a time" where it names none."""
-    read = map(read_time, times)
-    moments = (None if time is None else _utc(time.moment) for time in read)
-    return np.fromiter((np.datetime64(one, "s") for one in moments), dtype="datetime64[s]")
+    """Return the moment of each text in UTC, ``NaT`` for a text that is not a time."""
+    moments = (None if time is None else _utc(time.moment) for time in map(read_time, times))
+    return np.fromiter((np.datetime64(moment, "s") for moment in moments), dtype="datetime64[s]")
 
 
 def with_offset(text: str | None) -> str | None:
-    """Return a time in ISO 8601 with its offset; a text that names no time stays as it is."""
+    """Return a time in ISO 8601 with its offset; a text that is not a time is unchanged."""
     time = read_time(text)
     return text if time is None else time.moment.isoformat()
 
 
-def _digits(value: Any) -> str:  # noqa: ANN401
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    return str(value) if isinstance(value, (str, int, float)) else ""
+def _digits(cell: object) -> str:
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:
+        return str(int(cell))
+    return str(cell) if isinstance(cell, (str, int, float)) else ""
 
 
 def _parse(text: str) -> Time | None:
@@ -91,19 +89,19 @@ def _parse(text: str) -> Time | None:
     match = _WRITTEN.fullmatch(text) or _RUN_TOGETHER.fullmatch(text)
     if match is None:
         return None
-    given = match.groupdict()
+    fields = match.groupdict()
     moment = datetime(
-        int(given["year"]),
-        int(given["month"] or 1),
-        int(given["day"] or 1),
-        int(given["hour"] or 0),
-        int(given["minute"] or 0),
-        int(given["second"] or 0),
-        tzinfo=_zone(given["zone"]),
+        int(fields["year"]),
+        int(fields["month"] or 1),
+        int(fields["day"] or 1),
+        int(fields["hour"] or 0),
+        int(fields["minute"] or 0),
+        int(fields["second"] or 0),
+        tzinfo=_zone(fields["zone"]),
     )
-    # Near the ends of the calendar a moment may have no counterpart in UTC.
+    # Raises near the ends of the calendar, where the moment does not exist in UTC.
     _utc(moment)
-    return Time(moment, date_only=given["hour"] is None)
+    return Time(moment, date_only=fields["hour"] is None)
 
 
 def _zone(text: str | None) -> timezone:
@@ -116,5 +114,5 @@ def _zone(text: str | None) -> timezone:
 
 
 def _utc(moment: datetime) -> datetime:
-    """Return a moment in UTC, without its zone, as numpy has it."""
+    """Return a moment in UTC without its zone, as numpy needs it."""
     return moment.astimezone(UTC).replace(tzinfo=None)

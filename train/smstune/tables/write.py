@@ -1,4 +1,4 @@
-"""Tables written a row at a time."""
+"""Writes tables row by row."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import csv
 import io
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,12 +18,13 @@ from smstune.errors import UserError
 from smstune.tables.encodings import COMPRESSION
 from smstune.tables.json_text import to_json
 from smstune.tables.read import DELIMITERS, STANDARD, table_kind
+from smstune.tables.row import Cells
 
-#: Rows that wait to be written to parquet together: small row groups make a file slow to read.
+#: Rows per row group of a parquet file: small row groups make it slow to read.
 _ROW_GROUP = 65_536
 _BUFFER = 1 << 20
 
-Write = Callable[[list[dict[str, Any]]], None]
+Write = Callable[[Sequence[Cells]], None]
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +33,12 @@ def check_output(path: Path) -> None:
     """Check that a table can be written to ``path``, before any work is done for it.
 
     Raises:
-        UserError: if its name is none that ``open_writer`` knows, or a folder's.
+        UserError: if ``open_writer`` does not know its suffix, or it is a folder.
     """
     if path == STANDARD:
         # Closed by the caller (``>&-``), it is None.
         if sys.stdout is None:
-            raise UserError("expected an open standard output, found it closed: name a file")
+            raise UserError("standard output is closed: name a file as output")
         return
     table_kind(path, [".csv", ".tsv", ".jsonl", ".parquet"], "output")
     if path.is_dir():
@@ -51,11 +52,11 @@ def open_writer(
     """Give a function that appends rows to ``scratch``, in the format that ``path`` names.
 
     That is csv, tsv, jsonl (plain, .gz or .zst) or parquet; ``-`` is jsonl to standard output.
-    ``types`` are columns that rows may lack, and their types; other columns are those of the first
-    row, with the types of the first rows.
+    ``types`` holds columns that some rows lack, with their types. All other columns are taken from
+    the first row, all other types from the first rows.
 
     Raises:
-        UserError: if rows do not fit into one table of that format.
+        UserError: if the values of a column do not have one type, as parquet needs.
     """
     if path == STANDARD:
         yield _jsonl_writer(sys.stdout)
@@ -76,7 +77,7 @@ def open_writer(
 
 
 def _jsonl_writer(stream: IO[str]) -> Write:
-    def write(rows: list[dict[str, Any]]) -> None:
+    def write(rows: Sequence[Cells]) -> None:
         for row in rows:
             stream.write(to_json(row) + "\n")
 
@@ -86,7 +87,7 @@ def _jsonl_writer(stream: IO[str]) -> Write:
 def _csv_writer(stream: IO[str], delimiter: str, columns: list[str]) -> Write:
     writer: csv.DictWriter[str] | None = None
 
-    def write(rows: list[dict[str, Any]]) -> None:
+    def write(rows: Sequence[Cells]) -> None:
         nonlocal writer
         for row in rows:
             if writer is None:
@@ -94,8 +95,8 @@ def _csv_writer(stream: IO[str], delimiter: str, columns: list[str]) -> Write:
                 writer = csv.DictWriter(stream, names, delimiter=delimiter)
                 writer.writeheader()
             cells = {
-                name: to_json(value) if isinstance(value, (dict, list)) else value
-                for name, value in row.items()
+                name: to_json(cell) if isinstance(cell, (dict, list)) else cell
+                for name, cell in row.items()
             }
             writer.writerow(cells)
 
@@ -108,20 +109,20 @@ def _parquet_writer(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[Wr
     waiting: list[pa.Table] = []
     nested_as_text: set[str] = set()
 
-    def write(rows: list[dict[str, Any]]) -> None:
+    def write(rows: Sequence[Cells]) -> None:
         nonlocal writer
         try:
             schema = _schema(rows, types) if writer is None else writer.schema
-            strings = {field.name for field in schema if pa.types.is_string(field.type)}
+            text_columns = {field.name for field in schema if pa.types.is_string(field.type)}
             nested_as_text.update(
                 name
-                for name in strings
+                for name in text_columns
                 if any(isinstance(row.get(name), (dict, list)) for row in rows)
             )
-            table = pa.Table.from_pylist([_as_text(row, strings) for row in rows], schema)
+            table = pa.Table.from_pylist([_as_text(row, text_columns) for row in rows], schema)
         except (pa.ArrowException, OverflowError) as error:
             raise UserError(
-                f"expected columns of one type, as parquet wants: {error}: write jsonl instead"
+                f"parquet needs one type per column: {error}: write jsonl instead"
             ) from error
         writer = writer or pq.ParquetWriter(path, schema)
         waiting.append(table)
@@ -147,22 +148,22 @@ def _parquet_writer(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[Wr
             writer.close()
 
 
-def _as_text(row: dict[str, Any], strings: set[str]) -> dict[str, Any]:
-    """Return a row whose cells of ``strings`` are text: a number as JSON writes it."""
-    return {name: _text(cell) if name in strings else cell for name, cell in row.items()}
+def _as_text(row: Cells, text_columns: set[str]) -> Cells:
+    """Return a row with the cells of ``text_columns`` as text: a number as JSON writes it."""
+    return {name: _text(cell) if name in text_columns else cell for name, cell in row.items()}
 
 
-def _text(cell: Any) -> str | None:  # noqa: ANN401
+def _text(cell: object) -> str | None:
     if cell is None or isinstance(cell, str):
         return cell
     text = to_json(cell)
     return None if text == "null" else text
 
 
-def _schema(rows: list[dict[str, Any]], types: Mapping[str, pa.DataType]) -> pa.Schema:
+def _schema(rows: Sequence[Cells], types: Mapping[str, pa.DataType]) -> pa.Schema:
     fields = []
     for name in dict.fromkeys([*types, *rows[0]]):
         kind = types.get(name) or pa.array([row.get(name) for row in rows]).type
-        # A column that holds nothing in the first rows may hold text in later ones.
+        # A column without values in the first rows may have text in later ones.
         fields.append(pa.field(name, pa.string() if pa.types.is_null(kind) else kind))
     return pa.schema(fields)

@@ -1,11 +1,11 @@
-"""How spam is written to get past a filter: text in, the same message written otherwise out.
+"""Rewrites messages the way spam is rewritten to get past a filter.
 
-Each transform changes a share of its places, ``strength`` in [0, 1], drawn by a generator: none at
-0, all at 1, and what a smaller strength changes a larger one changes too. Placeholders stand for
-contacts of the raw message and are never broken; ``digit_words`` and ``contacts`` write some out
-as made-up contacts (the test number 130 0000 00.., domains of RFC 2606), as the raw message has
-them. The sources in brackets (FBS: FBS_SMS_Dataset shows it) and the licences of lists stand in
-docs/robustness.md.
+Each transform changes a share of the positions that it can change, ``strength`` in [0, 1], drawn
+at random: none at 0, all at 1, and a larger strength changes all that a smaller one does.
+Placeholders represent contacts of the raw message and are never broken. ``digit_words`` and
+``contacts`` replace some by made-up contacts (the test number 130 0000 00.., domains of RFC 2606),
+because the raw message has contacts there. The sources in brackets (FBS: seen in FBS_SMS_Dataset)
+and the licences of lists are in docs/robustness.md.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from smstune.text.variants import PARTS, common_characters, is_han, look_alikes
 Transform = Callable[[str, float, Random], str]
 
 _WHOLE = "|".join(map(re.escape, PLACEHOLDERS))
-_PIECE = re.compile(rf"{_WHOLE}|.", re.DOTALL)
+# A placeholder counts as one character.
+_CHARACTER = re.compile(rf"{_WHOLE}|.", re.DOTALL)
 _CONTACT = re.compile(
     rf"{_WHOLE}|(?:https?://|www\.)[!-~]+|[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)+[!-~]*|[0-9]{{5,}}|.",
     re.DOTALL,
 )
 _ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"
 _SYMBOLS = "*·._-|~^/+=❤★☆●◆◎※→🔥💰👉⭐"
-# What NFKC folds; full-width , ! ? : ; ( ) are ordinary Chinese punctuation and no disguise.
+# Full-width , ! ? : ; ( ) are ordinary Chinese punctuation and no disguise.
 _WIDE = {chr(i): chr(i + 0xFEE0) for i in range(0x21, 0x7F) if chr(i) not in ",!?:;()~"}
 _DIGITS = (
     "〇一二三四五六七八九", "零壹贰叁肆伍陆柒捌玖", "⓪①②③④⑤⑥⑦⑧⑨", "⓿❶❷❸❹❺❻❼❽❾", "𝟎𝟏𝟐𝟑𝟒𝟓𝟔𝟕𝟖𝟗",
@@ -59,7 +60,7 @@ _BENIGN = (
 
 
 def evade(text: str, name: TransformName, strength: float, seed: int = 0) -> str:
-    """Return ``text`` written otherwise; the same for the same four arguments.
+    """Return an evasive rewrite of ``text``. Deterministic in its arguments.
 
     Raises:
         ValueError: if ``strength`` is not in [0, 1].
@@ -72,105 +73,112 @@ def evade(text: str, name: TransformName, strength: float, seed: int = 0) -> str
 
 def full_width(text: str, strength: float, rng: Random) -> str:
     """Write ASCII full-width: 微信ab12 as 微信ａｂ１２ (Bad Characters, IEEE S&P 2022)."""
-    pieces = _PIECE.findall(text)
-    return _write(pieces, [_WIDE.get(piece, "") for piece in pieces], strength, rng)
+    characters = _CHARACTER.findall(text)
+    return _write(characters, [_WIDE.get(character, "") for character in characters], strength, rng)
 
 
 def zero_width(text: str, strength: float, rng: Random) -> str:
     """Put invisible characters between characters (Bad Characters, IEEE S&P 2022)."""
-    pieces = _PIECE.findall(text)
-    options = [[piece + mark for mark in _ZERO_WIDTH] for piece in pieces[:-1]]
-    return _write(pieces, options, strength, rng)
+    characters = _CHARACTER.findall(text)
+    options = [[character + mark for mark in _ZERO_WIDTH] for character in characters[:-1]]
+    return _write(characters, options, strength, rng)
 
 
 def traditional(text: str, strength: float, rng: Random) -> str:
     """Write characters in a traditional form of the mainland, Hong Kong or Taiwan (TextShield)."""
-    pieces = _PIECE.findall(text)
-    return _write(pieces, [_traditional_forms(piece) for piece in pieces], strength, rng)
+    characters = _CHARACTER.findall(text)
+    return _write(characters, list(map(_traditional_forms, characters)), strength, rng)
 
 
 def homophones(text: str, strength: float, rng: Random) -> str:
     """Write another common character of the same sound, whatever its tone (StoneSkipping)."""
-    pieces = _PIECE.findall(text)
-    sounds = _homophones()
+    characters = _CHARACTER.findall(text)
+    by_sound = _homophones()
     options = [
-        [other for other in sounds.get(reading, ()) if other != piece]
-        for piece, reading in zip(pieces, _readings(pieces), strict=True)
+        [homophone for homophone in by_sound.get(sound, ()) if homophone != character]
+        for character, sound in zip(characters, _sounds(characters), strict=True)
     ]
-    return _write(pieces, options, strength, rng)
+    return _write(characters, options, strength, rng)
 
 
 def pinyin(text: str, strength: float, rng: Random) -> str:
-    """Write the sound in place of the character: 微信 as wei信 (Argot, TextShield)."""
-    pieces = _PIECE.findall(text)
-    return _write(pieces, [[one] if one else [] for one in _readings(pieces)], strength, rng)
+    """Write the sound instead of the character: 微信 as wei信 (Argot, TextShield)."""
+    characters = _CHARACTER.findall(text)
+    options = [[sound] if sound else [] for sound in _sounds(characters)]
+    return _write(characters, options, strength, rng)
 
 
 def initials(text: str, strength: float, rng: Random) -> str:
     """Write the first letter of the sound: 微信 as w信, 退订 as td (FBS)."""
-    pieces = _PIECE.findall(text)
-    return _write(pieces, [one[:1] for one in _readings(pieces)], strength, rng)
+    characters = _CHARACTER.findall(text)
+    return _write(characters, [sound[:1] for sound in _sounds(characters)], strength, rng)
 
 
 def look_alike(text: str, strength: float, rng: Random) -> str:
     """Write a character that looks alike: 微信 as 徽信, 人 as ⼈ (StoneSkipping, Argot)."""
-    pieces = _PIECE.findall(text)
+    characters = _CHARACTER.findall(text)
     table = look_alikes()
-    return _write(pieces, [table.get(piece, []) for piece in pieces], strength, rng)
+    options = [table.get(character, []) for character in characters]
+    return _write(characters, options, strength, rng)
 
 
 def split_characters(text: str, strength: float, rng: Random) -> str:
-    """Write a character as its parts: 行 as 彳亍, 好 as 女子 (Argot, TextShield)."""
-    pieces = _PIECE.findall(text)
-    options = [[PARTS[piece]] if piece in PARTS else [] for piece in pieces]
-    return _write(pieces, options, strength, rng)
+    """Write a character as its components: 行 as 彳亍, 好 as 女子 (Argot, TextShield)."""
+    characters = _CHARACTER.findall(text)
+    options = [[PARTS[character]] if character in PARTS else [] for character in characters]
+    return _write(characters, options, strength, rng)
 
 
 def symbols(text: str, strength: float, rng: Random) -> str:
     """Put a symbol or emoji between two Chinese characters: 威❤信 (TextShield)."""
-    pieces = _PIECE.findall(text)
+    characters = _CHARACTER.findall(text)
     options = [
         [left + mark for mark in _SYMBOLS] if is_han(left) and is_han(right) else []
-        for left, right in pairwise(pieces)
+        for left, right in pairwise(characters)
     ]
-    return _write(pieces, options, strength, rng)
+    return _write(characters, options, strength, rng)
 
 
 def digit_words(text: str, strength: float, rng: Random) -> str:
     """Write digits as words, circled or mathematical: 138 as 一三八, 壹叁捌, ①③⑧ (FBS)."""
-    pieces = _PIECE.findall(text)
-    plain = [_made_up(piece, rng) if piece in ("[PHONE]", "[NUM]") else piece for piece in pieces]
-    options = [
-        [one.translate(str.maketrans("0123456789", digits)) for digits in _DIGITS]
-        if one.isascii() and one.isdigit()
-        else []
-        for one in plain
+    characters = _CHARACTER.findall(text)
+    plain = [
+        _made_up(character, rng) if character in ("[PHONE]", "[NUM]") else character
+        for character in characters
     ]
-    return _write(pieces, options, strength, rng)
+    options = [
+        [number.translate(str.maketrans("0123456789", digits)) for digits in _DIGITS]
+        if number.isascii() and number.isdigit()
+        else []
+        for number in plain
+    ]
+    return _write(characters, options, strength, rng)
 
 
 def shuffle(text: str, strength: float, rng: Random) -> str:
     """Swap neighbouring Chinese characters, two by two: 恭喜 as 喜恭 (Argot)."""
-    pieces = re.findall(rf"{_WHOLE}|[一-鿿]{{2}}|.", text, re.DOTALL)
-    options = [piece[::-1] if len(piece) == 2 and piece != piece[::-1] else "" for piece in pieces]
-    return _write(pieces, [[one] if one else [] for one in options], strength, rng)
+    chunks = re.findall(rf"{_WHOLE}|[一-鿿]{{2}}|.", text, re.DOTALL)
+    options = [
+        [chunk[::-1]] if len(chunk) == 2 and chunk != chunk[::-1] else [] for chunk in chunks
+    ]
+    return _write(chunks, options, strength, rng)
 
 
 def contacts(text: str, strength: float, rng: Random) -> str:
     """Write phone numbers and addresses so that rules miss them: l3o, hxxp, eu点com (FBS)."""
-    pieces = _CONTACT.findall(text)
-    plain = [_made_up(piece, rng) for piece in pieces]
+    chunks = _CONTACT.findall(text)
+    plain = [_made_up(chunk, rng) for chunk in chunks]
     options = [
-        _hidden_number(one) if one.isdigit() and one.isascii() and len(one) > 4
-        else _hidden_address(one) if "." in one and len(one) > 3
+        _hidden_number(contact) if contact.isdigit() and contact.isascii() and len(contact) > 4
+        else _hidden_address(contact) if "." in contact and len(contact) > 3
         else []
-        for one in plain
+        for contact in plain
     ]  # fmt: skip
-    return _write(pieces, options, strength, rng)
+    return _write(chunks, options, strength, rng)
 
 
 def signature(text: str, strength: float, rng: Random) -> str:
-    """Swap the 【signature】 for that of a public service, or put one in front: one place.
+    """Replace the 【signature】 by that of a public service, or put one in front: all or nothing.
 
     Forged sender names are how fake base stations deceive (Lies in the Air, CCS 2020).
     """
@@ -181,7 +189,8 @@ def signature(text: str, strength: float, rng: Random) -> str:
 
 def benign_text(text: str, strength: float, rng: Random) -> str:
     """Append up to six harmless sentences: the good-word attack (Lowd and Meek, CEAS 2005)."""
-    return text + "".join(_BENIGN[place] for place in _places(len(_BENIGN), strength, rng))
+    chosen = _positions(len(_BENIGN), strength, rng)
+    return text + "".join(_BENIGN[position] for position in chosen)
 
 
 #: Every transform by its name in the configuration.
@@ -203,35 +212,39 @@ TRANSFORMS: dict[TransformName, Transform] = {
 }
 
 
-def _places(count: int, strength: float, rng: Random) -> list[int]:
+def _positions(count: int, strength: float, rng: Random) -> list[int]:
     return rng.sample(range(count), count)[: math.ceil(strength * count)]
 
 
 def _write(
-    pieces: Sequence[str], options: Sequence[Sequence[str]], strength: float, rng: Random
+    chunks: Sequence[str], options: Sequence[Sequence[str]], strength: float, rng: Random
 ) -> str:
-    """Put one of its ``options`` in the place of a share of the pieces that have any."""
-    written = list(pieces)
-    able = [index for index, choices in enumerate(options) if choices]
-    for place in _places(len(able), strength, rng):
-        written[able[place]] = rng.choice(options[able[place]])
+    """Replace a share of the chunks that have ``options`` by one of these."""
+    written = list(chunks)
+    changeable = [index for index, choices in enumerate(options) if choices]
+    for position in _positions(len(changeable), strength, rng):
+        index = changeable[position]
+        written[index] = rng.choice(options[index])
     return "".join(written)
 
 
-def _readings(pieces: Sequence[str]) -> list[str]:
-    """The sound of each piece in its context without its tone; empty where it has none."""
-    flat = [piece if len(piece) == 1 else " " for piece in pieces]
-    # A list from ``errors`` gives each of the characters that have no sound its own place.
-    found = lazy_pinyin("".join(flat), errors=list)  # type: ignore[arg-type]
-    return ["" if one == piece else one for one, piece in zip(found, flat, strict=True)]
+def _sounds(characters: Sequence[str]) -> list[str]:
+    """Return the sound of each character in its context, without tone; empty where it has none."""
+    singles = [character if len(character) == 1 else " " for character in characters]
+    # With ``errors=list`` each character without a sound has an entry of its own.
+    sounds = lazy_pinyin("".join(singles), errors=list)  # type: ignore[arg-type]
+    return [
+        "" if sound == character else sound
+        for sound, character in zip(sounds, singles, strict=True)
+    ]
 
 
 @functools.cache
 def _homophones() -> dict[str, list[str]]:
-    sounds: dict[str, list[str]] = {}
+    by_sound: dict[str, list[str]] = {}
     for character in common_characters():
-        sounds.setdefault(lazy_pinyin(character)[0], []).append(character)
-    return sounds
+        by_sound.setdefault(lazy_pinyin(character)[0], []).append(character)
+    return by_sound
 
 
 @functools.cache
@@ -240,20 +253,20 @@ def _converters() -> list[opencc.OpenCC]:
 
 
 @functools.lru_cache(maxsize=20_000)
-def _traditional_forms(piece: str) -> list[str]:
-    if not is_han(piece):
+def _traditional_forms(character: str) -> list[str]:
+    if not is_han(character):
         return []
-    return sorted({one.convert(piece) for one in _converters()} - {piece})
+    return sorted({converter.convert(character) for converter in _converters()} - {character})
 
 
-def _made_up(piece: str, rng: Random) -> str:
-    """Return ``piece``, or for a placeholder of a number or an address one that is nobody's."""
+def _made_up(chunk: str, rng: Random) -> str:
+    """Return ``chunk``, or for a placeholder a number or address that belongs to nobody."""
     number = rng.randrange(100)
     return {
         "[PHONE]": f"130000000{number:02}",
         "[NUM]": f"{number:02}{number + 7:04}",
         "[URL]": f"http://a{number}.example.com/{number}",
-    }.get(piece, piece)
+    }.get(chunk, chunk)
 
 
 def _hidden_number(number: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The one normaliser."""
+"""The normaliser: the one form in which models read messages."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from smstune.text.variants import BOUND_PARTS
 MAX_CHARACTERS = 255 * 67
 
 
-#: Raised whenever ``normalize`` gives another result for any text; a run refuses to load under
-#: another version than it was trained with.
+#: Increased whenever ``normalize`` returns something else for any text. A run loads only under the
+#: version it was trained with.
 NORMALIZER_VERSION = 2
 
 # Full-width Chinese punctuation is ordinary clean text that pretrained vocabularies know; NFKC
@@ -33,7 +33,7 @@ _INVISIBLE = re.compile(
 # More marks than any language puts on a letter (Unicode Standard Annex 15, stream-safe text).
 _MANY_FOREIGN = re.compile("[^\x00-\x7f一-鿿]{31,}")
 _WHITE_SPACE = re.compile(r"\s+")
-# 威❤信 and 亻言: what spam puts between characters and how it splits them (docs/robustness.md).
+# Spam puts symbols between characters (威❤信) and splits them (亻言), see docs/robustness.md.
 _BETWEEN_CHARACTERS = re.compile(r"(?<=[一-鿿])[^\w\s]+(?=[一-鿿])")
 _WHOLE = {parts: character for character, parts in BOUND_PARTS.items()}
 _PARTS = re.compile("|".join(_WHOLE))
@@ -42,12 +42,13 @@ _PARTS = re.compile("|".join(_WHOLE))
 def normalize(text: str) -> str:
     """Return ``text`` in the one form that models read; idempotent.
 
-    Zero-width, control and other invisible characters and lone surrogates are dropped, characters
-    folded by NFKC (Unicode Standard Annex 15) except full-width Chinese punctuation, runs of white
-    space made one blank, traditional characters made simplified by OpenCC's phrase tables
-    (opencc, Apache-2.0: kept, and right on 著名 and 乾隆, where a table of single characters is
-    not). Symbols and emoji between two Chinese characters are dropped, and a character in two
-    parts whose left one is no word is put together. Clean simplified Chinese comes back as it is.
+    Zero-width, control and other invisible characters and lone surrogates are dropped. Characters
+    are folded by NFKC (Unicode Standard Annex 15), except full-width Chinese punctuation; runs of
+    white space become one blank. Traditional characters become simplified ones by OpenCC's phrase
+    tables (opencc, Apache-2.0), which leave 著名 and 乾隆 correct; a table of single characters
+    does not. Symbols and emoji between two Chinese characters are dropped. A character split into
+    two components, the left of which is no word, is joined. Clean simplified Chinese is returned
+    unchanged.
     """
     text = _INVISIBLE.sub("", text)
     text = _ALL_BUT_CHINESE_PUNCTUATION.sub(_fold, text)
@@ -66,9 +67,9 @@ def _fold(match: re.Match[str]) -> str:
 
 
 def _in_canonical_order(match: re.Match[str]) -> str:
-    """Return what NFKC makes the same of, with all combining marks in their order.
+    """Return an equivalent text for NFKC with all combining marks in canonical order.
 
-    ``unicodedata`` sorts them by insertion, which takes a run of 40,000 marks 2.5 s.
+    ``unicodedata`` sorts marks by insertion, which takes 2.5 s for a run of 40,000 marks.
     """
     decomposed = "".join(unicodedata.normalize("NFKD", character) for character in match[0])
     runs = itertools.groupby(decomposed, key=lambda character: unicodedata.combining(character) > 0)
@@ -76,20 +77,21 @@ def _in_canonical_order(match: re.Match[str]) -> str:
 
 
 def _simplify(text: str) -> str:
-    # One pass can leave a character that another pass still changes (薴), or bring parts together.
-    while (simplified := _converter().convert(_put_together(text))) != text:
+    # One pass can leave a character that the next one changes (薴), or make components adjacent.
+    while (simplified := _converter().convert(_join_components(text))) != text:
         text = simplified
     return text
 
 
-def _put_together(text: str) -> str:
+def _join_components(text: str) -> str:
     text = _BETWEEN_CHARACTERS.sub(_without_symbols, text)
     return _PARTS.sub(lambda match: _WHOLE[match[0]], text)
 
 
 def _without_symbols(match: re.Match[str]) -> str:
-    """Nothing for symbols alone (Unicode category So); what holds punctuation stays."""
-    return "" if all(unicodedata.category(one) == "So" for one in match[0]) else match[0]
+    """Return nothing for symbols alone (Unicode category So), anything else unchanged."""
+    is_symbols = all(unicodedata.category(character) == "So" for character in match[0])
+    return "" if is_symbols else match[0]
 
 
 @functools.cache

@@ -1,7 +1,7 @@
-"""Other ways to write a Chinese character: tables of our own, and those that Unicode holds.
+"""Variants of Chinese characters: tables of our own, and those in Unicode.
 
-Written for this project (Apache-2.0) from what spam shows and from how characters are composed;
-no list of others went in. ``unicodedata`` is Python's copy of the Unicode Character Database
+Written for this project (Apache-2.0) from spam messages and the composition of characters; no list
+by anyone else was used. ``unicodedata`` is Python's copy of the Unicode Character Database
 (Unicode licence v3).
 """
 
@@ -11,7 +11,7 @@ import functools
 import unicodedata
 from collections.abc import Iterable
 
-# Characters that are read as one another at a glance; each stands for all others of its group.
+# Characters that look alike at a glance, in groups; any may be replaced by another of its group.
 _ALIKE = """
 微徽徵 信伩 货贷贺 款欵 账帐 银根 卡咔 加伽 未末 日曰 己已巳 人入八 土士 大太犬 千干于 天夭 王玉主
 田由甲申 白自 目且 力刀 几儿 又叉 公么 今令 午牛 木本 折拆 析拆 买卖 免兔 兑悦 博搏傅 彩釆 票漂
@@ -20,7 +20,7 @@ _ALIKE = """
 开升 级极 客容 务夕 电甩 话活 系糸 请清 收攻 包句 快块 递涕 费贵 员贝 召台 嫌兼 职织 返反 利刹
 佣拥 存荐 停亭 号另 请情 元兄 名各 问间 间问 侍待 侯候 治冶 活括 贪贫 幕墓 辨辩 微薇 贷袋
 """
-# A character and its parts, side by side. Those whose left part is no word by itself come first.
+# A character followed by its components. Here the left component is no word by itself.
 _BOUND = """
 信亻言 付亻寸 代亻弋 什亻十 位亻立 你亻尔 们亻门 他亻也 保亻呆 借亻昔 值亻直 做亻故 件亻牛 任亻壬
 作亻乍 住亻主 优亻尤 价亻介 份亻分 仅亻又 停亻亭 便亻更 债亻责 体亻本 何亻可 使亻吏 供亻共 储亻诸
@@ -48,22 +48,24 @@ _LATIN = "aаɑ eеє oоο cсϲ pрρ xхх iіı jј sѕ yу hһ AΑА BΒВ 
 
 
 def _groups(*lines: str) -> dict[str, list[str]]:
-    """Each character with the others of its groups, in the order of the table."""
-    found: dict[str, list[str]] = {}
+    """Return for each character the rest of its groups, in the order of the table."""
+    alike: dict[str, list[str]] = {}
     for group in " ".join(lines).split():
         for character in group:
-            others = found.setdefault(character, [])
-            others += [other for other in group if other != character and other not in others]
-    return {character: others for character, others in found.items() if others}
+            variants = alike.setdefault(character, [])
+            variants += [
+                variant for variant in group if variant != character and variant not in variants
+            ]
+    return {character: variants for character, variants in alike.items() if variants}
 
 
 def _parts(lines: str) -> dict[str, str]:
     return {entry[0]: entry[1:] for entry in lines.split() if len(entry) > 2}
 
 
-#: A character by its parts, whose first is a radical that is no word: joining them harms nothing.
+#: The components of a character whose first one is no word, so that joining them is safe.
 BOUND_PARTS = _parts(_BOUND)
-#: Every character that can be written as its parts.
+#: The components of every character that can be written as its components.
 PARTS = _parts(_FREE) | BOUND_PARTS
 
 
@@ -71,19 +73,19 @@ PARTS = _parts(_FREE) | BOUND_PARTS
 def look_alikes() -> dict[str, list[str]]:
     """Return for each character those that look like it.
 
-    Our own groups, and the radicals and compatibility ideographs that Unicode decomposes to one
-    character (⼈ and 人, 金 and 金): they look the same, the tables call them other characters.
+    These are our own groups, and the radicals and compatibility ideographs that Unicode decomposes
+    to one character (⼈ and 人, 金 and 金): they look the same but have other code points.
     """
-    found = _groups(_ALIKE, _LATIN)
+    alike = _groups(_ALIKE, _LATIN)
     for code in (*range(0x2E80, 0x2FE0), *range(0xF900, 0xFB00), *range(0x2F800, 0x2FA20)):
         plain = unicodedata.normalize("NFKC", chr(code))
         if len(plain) == 1 and plain != chr(code):
-            found.setdefault(plain, []).append(chr(code))
-    return found
+            alike.setdefault(plain, []).append(chr(code))
+    return alike
 
 
 def is_han(text: str) -> bool:
-    """Whether ``text`` is one unified Chinese character of the basic block."""
+    """Return whether ``text`` is one unified Chinese character of the basic block."""
     return len(text) == 1 and "一" <= text <= "鿿"
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from transformers import (
 
 from smstune.config.choices import Attention, Precision
 from smstune.config.schema import LOSS_KEYS, Config, LossConfig
+from smstune.data.manifest import Preparation
 from smstune.data.prepared import check_prepared_files, load_preparation, load_split
 from smstune.data.splits.methods import SPLITS
 from smstune.errors import UserError
@@ -65,7 +66,8 @@ from smstune.training.trainer import Objective, SmsTrainer, diverged
 logger = logging.getLogger(__name__)
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True)
+class ComputeSetup:
     """Where and how the numbers are computed."""
 
     device: torch.device
@@ -73,16 +75,24 @@ class Place(NamedTuple):
     attention: Attention
 
 
-class Assembled(NamedTuple):
-    """A Trainer ready to start, and the parts it was made of."""
+@dataclass(frozen=True)
+class PreparedData:
+    """A prepared folder: its manifest, its labels, and its splits by name."""
+
+    preparation: Preparation
+    labels: LabelMap
+    splits: dict[str, Dataset]
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A Trainer ready to start, and what it was made of."""
 
     trainer: SmsTrainer
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    labels: LabelMap
-    place: Place
-    preparation: dict[str, Any]
-    splits: dict[str, Dataset]
+    data: PreparedData
+    setup: ComputeSetup
 
 
 def assemble(config: Config) -> Assembled:
@@ -95,17 +105,11 @@ def assemble(config: Config) -> Assembled:
     """
     hide_loading_bars()
     disable_progress_bars()
-    folder = config.data.path
-    preparation = load_preparation(folder)
-    check_prepared_files(folder, preparation)
-    labels = LabelMap.load(folder / "labels.json")
-    check_section(config.evaluation, labels)
-    splits = {name: load_split(folder, name) for name in SPLITS}
-    _check_labels(splits, folder)
-    place = _pick_place(config)
+    data = _load_data(config)
+    setup = _pick_setup(config)
     set_seed(config.training.seed)
-    tokenizer = _tokenizer(config, splits["train"])
-    model = _model(config, labels, tokenizer, place.attention)
+    tokenizer = _tokenizer(config, data.splits["train"])
+    model = _model(config, data.labels, tokenizer, setup.attention)
     _check_max_length(config.data.max_length, model)
     check_answers(model, tokenizer, config.data.max_length)
     if config.model.pooling == "mean":
@@ -114,35 +118,47 @@ def assemble(config: Config) -> Assembled:
         model = add_lora(model, tokenizer, **config.model.lora.model_dump())
     else:
         use_first_token_layer(model)
-    if place.device.type == "cpu":
+    if setup.device.type == "cpu":
         keep_freed_memory()
         use_byte_dropout(model)
-    mask = bool(preparation["text"]["mask_pii"])
-    trainer = _trainer(config, model, tokenizer, splits, labels, place, mask)
+    trainer = _trainer(config, model, tokenizer, data, setup)
     # Compiled, the stock layers are fused by the compiler; FSDP finds them by their class's name.
     compiled = config.training.torch_compile
-    if place.device.type == "cpu" and not compiled and not trainer.is_fsdp_enabled:
+    if setup.device.type == "cpu" and not compiled and not trainer.is_fsdp_enabled:
         use_cpu_layers(model)
-    return Assembled(trainer, model, tokenizer, labels, place, preparation, splits)
+    return Assembled(trainer, model, tokenizer, data, setup)
+
+
+def _load_data(config: Config) -> PreparedData:
+    folder = config.data.path
+    preparation = load_preparation(folder)
+    check_prepared_files(folder, preparation)
+    labels = LabelMap.load(folder / "labels.json")
+    check_section(config.evaluation, labels)
+    splits = {name: load_split(folder, name) for name in SPLITS}
+    _check_labels(splits, folder)
+    return PreparedData(preparation, labels, splits)
 
 
 def _check_labels(splits: dict[str, Dataset], folder: Path) -> None:
-    known = set(splits["train"]["label"])
+    train_labels = set(splits["train"]["label"])
     for name in ("validation", "test"):
-        unknown = sorted(set(splits[name]["label"]) - known)
+        unknown = sorted(set(splits[name]["label"]) - train_labels)
         if unknown:
             raise UserError(
                 f"expected every label of {name} in train, found {', '.join(unknown)} only in "
                 f"{name} of {folder}: prepare again with more messages of it or without it"
             )
-    if len(known) < 2:
-        raise UserError(f"expected at least two labels in train of {folder}, found {len(known)}")
+    if len(train_labels) < 2:
+        raise UserError(
+            f"expected at least two labels in train of {folder}, found {len(train_labels)}"
+        )
 
 
-def _pick_place(config: Config) -> Place:
+def _pick_setup(config: Config) -> ComputeSetup:
     device = pick_device(config.training.device)
     precision = pick_precision(device, config.training.precision)
-    return Place(device, precision, pick_attention(device))
+    return ComputeSetup(device, precision, pick_attention(device))
 
 
 def _tokenizer(config: Config, train: Dataset) -> PreTrainedTokenizerBase:
@@ -204,36 +220,38 @@ def _trainer(
     config: Config,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    splits: dict[str, Dataset],
-    labels: LabelMap,
-    place: Place,
-    mask: bool,
+    data: PreparedData,
+    setup: ComputeSetup,
 ) -> SmsTrainer:
     section = config.training
     encode = functools.partial(
-        tokenize_dataset, tokenizer=tokenizer, labels=labels, max_length=config.data.max_length
+        tokenize_dataset,
+        tokenizer=tokenizer,
+        labels=data.labels,
+        max_length=config.data.max_length,
     )
     callbacks: list[TrainerCallback] = [
         EpochOrder(balanced=section.class_balanced_sampling),
         *tracking_callbacks(section.report_to, section.output_dir),
     ]
     if config.data.augment is None:
-        train: Dataset | AugmentedRows = encode(splits["train"])
+        train: Dataset | AugmentedRows = encode(data.splits["train"])
     else:
-        train = AugmentedRows(splits["train"], config.data.augment, section.seed, mask, encode)
+        mask = data.preparation.text.mask_pii
+        train = AugmentedRows(data.splits["train"], config.data.augment, section.seed, mask, encode)
         callbacks.insert(0, EpochRows())
     if section.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(section.early_stopping_patience))
-    objective = _objective(config.loss, train["labels"], labels, place.device)
+    objective = _objective(config.loss, train["labels"], data.labels, setup.device)
     trainer = SmsTrainer(
         model=model,
         args=training_arguments(
-            section, section.output_dir / "checkpoints", place.device, place.precision
+            section, section.output_dir / "checkpoints", setup.device, setup.precision
         ),
         train_dataset=train,
-        eval_dataset=encode(splits["validation"]),
-        data_collator=PaddingCollator(tokenizer, place.device.type),
-        compute_metrics=functools.partial(_compute_metrics, objective.loss, place.device),
+        eval_dataset=encode(data.splits["validation"]),
+        data_collator=PaddingCollator(tokenizer, setup.device.type),
+        compute_metrics=functools.partial(_compute_metrics, objective.loss, setup.device),
         callbacks=callbacks,
         objective=objective,
         layerwise_lr_decay=section.layerwise_lr_decay,
@@ -253,11 +271,13 @@ def _objective(
         arguments["counts"] = torch.tensor(counts, device=device, dtype=torch.float32)
     weights = section.class_weights and CLASS_WEIGHTS[section.class_weights](counts)
     return Objective(
-        functools.partial(LOSSES[section.name], **arguments),
-        None if weights is None else torch.tensor(weights, device=device, dtype=torch.float32),
-        section.reweight_after,
-        section.r_drop,
-        section.fgm,
+        loss=functools.partial(LOSSES[section.name], **arguments),
+        class_weights=(
+            None if weights is None else torch.tensor(weights, device=device, dtype=torch.float32)
+        ),
+        reweight_after=section.reweight_after,
+        r_drop=section.r_drop,
+        fgm=section.fgm,
     )
 
 

@@ -19,10 +19,11 @@ def shared_batches(order: list[int], batch_size: int, processes: int) -> list[li
     turn = batch_size * processes
     whole = len(order) // turn * turn
     batches = [order[start : start + batch_size] for start in range(0, whole, batch_size)]
-    rest = order[whole:]
-    if rest:
-        copies = -(-processes // len(rest))
-        batches += [part.tolist() for part in np.array_split(rest * copies, processes)]
+    remaining = order[whole:]
+    if remaining:
+        copies = -(-processes // len(remaining))
+        shares = np.array_split(remaining * copies, processes)
+        batches += [share.tolist() for share in shares]
     return batches
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import platform
 import shlex
@@ -10,7 +11,6 @@ import time
 from contextlib import redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,13 +29,14 @@ from smstune.inference.backends.torch_devices import pick_precision
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.decision import Calibration
 from smstune.inference.linear import LinearModel, fit_linear
-from smstune.inference.manifest import Manifest, TextOptions
-from smstune.inference.run import Artifact
+from smstune.inference.manifest import Manifest
+from smstune.inference.origin import DataFacts, TrainingFacts
+from smstune.inference.run import Run
 from smstune.modeling.lora import merge_lora
 from smstune.training.assemble import Assembled, assemble
 from smstune.training.interrupt import Interruption
 from smstune.training.resume import CompleteCheckpoints, checkpoint_to_resume, how_to_resume
-from smstune.training.save import save_artifact
+from smstune.training.save import save_run
 from smstune.training.terminal import TerminalReport, describe_kept
 
 _LIBRARIES = ("smstune", "torch", "transformers", "datasets", "accelerate", "tokenizers")
@@ -57,51 +58,55 @@ def finetune(config: Config) -> Path:
     """
     config = _with_absolute_data(config)
     section = config.training
-    run = section.output_dir
-    checkpoint = checkpoint_to_resume(run, resume=section.resume_from_checkpoint)
-    parts = assemble(config)
+    run_folder = section.output_dir
+    checkpoint = checkpoint_to_resume(run_folder, resume=section.resume_from_checkpoint)
+    assembled = assemble(config)
     # Another node may not see the first one's checkpoints: all go on from the same, or fail.
     (checkpoint,) = broadcast_object_list([checkpoint])
     # Before the training: what cannot be fitted is known at once.
-    linear = _linear(config, parts) if parts.trainer.is_world_process_zero() else None
+    linear = _linear(config, assembled) if assembled.trainer.is_world_process_zero() else None
     # Each process draws dropout masks of its own.
-    set_seed(section.seed + parts.trainer.args.process_index)
+    set_seed(section.seed + assembled.trainer.args.process_index)
     interruption = Interruption()
-    parts.trainer.add_callback(interruption)
-    parts.trainer.add_callback(CompleteCheckpoints(section.save_steps, section.save_total_limit))
-    _log_start(config, parts)
+    assembled.trainer.add_callback(interruption)
+    assembled.trainer.add_callback(
+        CompleteCheckpoints(section.save_steps, section.save_total_limit)
+    )
+    _log_start(config, assembled)
     started = time.perf_counter()
     try:
         # Trackers write their address to stdout, where results belong.
         with redirect_stdout(sys.stderr), interruption, TerminalReport() as report:
-            parts.trainer.add_callback(report)
-            output = parts.trainer.train(resume_from_checkpoint=checkpoint)
+            assembled.trainer.add_callback(report)
+            output = assembled.trainer.train(resume_from_checkpoint=checkpoint)
     except UserError:
         # The training diverged: going on would end as it did.
         raise
     except BaseException:
-        logger.error(how_to_resume(run))
+        logger.error(how_to_resume(run_folder))
         raise
-    weights = _gathered_weights(parts.trainer)
-    if parts.trainer.is_world_process_zero():
-        manifest = _manifest(config, parts, output, time.perf_counter() - started)
-        model = merge_lora(parts.model)
-        artifact = Artifact(run, manifest, parts.labels, model.config, parts.tokenizer, linear)
-        artifact = _calibrated(artifact, config, parts.place.device, weights or model.state_dict())
-        save_artifact(artifact, model, parts.trainer.state, dump_config(config), weights)
-        logger.info("%s", describe_kept(parts.trainer.state))
-        logger.info("next: smstune eval %s", shlex.quote(str(run)))
-    return run
+    weights = _gathered_weights(assembled.trainer)
+    if assembled.trainer.is_world_process_zero():
+        manifest = _manifest(config, assembled, output, time.perf_counter() - started)
+        model = merge_lora(assembled.model)
+        run = Run(
+            run_folder, manifest, assembled.data.labels, model.config, assembled.tokenizer, linear
+        )
+        run = _calibrated(run, config, assembled.setup.device, weights or model.state_dict())
+        save_run(run, model, assembled.trainer.state, dump_config(config), weights)
+        logger.info("%s", describe_kept(assembled.trainer.state))
+        logger.info("next: smstune eval %s", shlex.quote(str(run_folder)))
+    return run_folder
 
 
 def _calibrated(
-    artifact: Artifact, config: Config, device: torch.device, weights: dict[str, torch.Tensor]
-) -> Artifact:
+    run: Run, config: Config, device: torch.device, weights: dict[str, torch.Tensor]
+) -> Run:
     """Return a run that lies on no disk yet with the calibration that its ``weights`` need."""
-    backend = TorchBackend(artifact, device, pick_precision(device), weights)
-    calibration = fit_run(SmsClassifier(artifact, backend), config.evaluation)
-    manifest = artifact.manifest.model_copy(update={"calibration": calibration})
-    return artifact._replace(manifest=manifest)
+    backend = TorchBackend(run, device, pick_precision(device), weights)
+    calibration = fit_run(SmsClassifier(run, backend), config.evaluation)
+    manifest = run.manifest.model_copy(update={"calibration": calibration})
+    return dataclasses.replace(run, manifest=manifest)
 
 
 def _with_absolute_data(config: Config) -> Config:
@@ -110,25 +115,24 @@ def _with_absolute_data(config: Config) -> Config:
     return config.model_copy(update={"data": data})
 
 
-def _log_start(config: Config, parts: Assembled) -> None:
-    place = parts.place
-    train: Any = parts.trainer.train_dataset
-    validation: Any = parts.trainer.eval_dataset
+def _log_start(config: Config, assembled: Assembled) -> None:
+    setup = assembled.setup
+    splits = assembled.data.splits
     model = config.model.name_or_path if config.model.from_scratch is None else "a new BERT"
-    logger.info("fine-tuning %s on %s, %s", model, place.device.type, place.precision)
+    logger.info("fine-tuning %s on %s, %s", model, setup.device.type, setup.precision)
     logger.info(
         "%s messages to train on, %s of validation, %d labels",
-        f"{len(train):,}",
-        f"{len(validation):,}",
-        len(parts.labels.names),
+        f"{len(splits['train']):,}",
+        f"{len(splits['validation']):,}",
+        len(assembled.data.labels.names),
     )
 
 
-def _linear(config: Config, parts: Assembled) -> LinearModel | None:
+def _linear(config: Config, assembled: Assembled) -> LinearModel | None:
     if not config.model.linear:
         return None
-    labels = parts.labels
-    train = parts.splits["train"]
+    labels = assembled.data.labels
+    train = assembled.data.splits["train"]
     truth = np.array([labels.label2id[name] for name in train["label"]])
     return fit_linear(list(train["text"]), truth, len(labels.names))
 
@@ -141,21 +145,27 @@ def _gathered_weights(trainer: Trainer) -> dict[str, torch.Tensor] | None:
     return weights
 
 
-def _manifest(config: Config, parts: Assembled, output: TrainOutput, seconds: float) -> Manifest:
-    prepared = ("sha256", "contamination", "split")
+def _manifest(
+    config: Config, assembled: Assembled, output: TrainOutput, seconds: float
+) -> Manifest:
+    preparation = assembled.data.preparation
     return Manifest(
-        labels=list(parts.labels.names),
-        parents=list(parts.labels.parents),
-        text=TextOptions.model_validate(parts.preparation["text"]),
+        labels=list(assembled.data.labels.names),
+        parents=list(assembled.data.labels.parents),
+        text=preparation.text,
         max_length=config.data.max_length,
-        calibration=Calibration(checkpoints_compared=_checkpoints_compared(parts.trainer.state)),
-        data={
-            "path": str(config.data.path),
-            **{name: parts.preparation[name] for name in prepared},
-            **provenance(parts.preparation),
-        },
-        base_model=_base_model(config, parts.model),
-        training=_training_facts(config, parts, output, seconds),
+        calibration=Calibration(
+            checkpoints_compared=_checkpoints_compared(assembled.trainer.state)
+        ),
+        data=DataFacts(
+            path=str(config.data.path),
+            sha256=preparation.sha256,
+            contamination=preparation.contamination,
+            split=preparation.split,
+            **provenance(preparation).given(),
+        ),
+        base_model=_base_model(config, assembled.model),
+        training=_training_facts(config, assembled, output, seconds),
         versions={name: version(name) for name in _LIBRARIES}
         | {"python": platform.python_version()},
     )
@@ -177,16 +187,16 @@ def _base_model(config: Config, model: PreTrainedModel) -> dict[str, str | None]
 
 
 def _training_facts(
-    config: Config, parts: Assembled, output: TrainOutput, seconds: float
-) -> dict[str, Any]:
-    return {
-        "device": parts.place.device.type,
-        "precision": parts.place.precision,
-        "attention": parts.place.attention,
-        "seed": config.training.seed,
-        "wall_seconds": round(seconds, 1),
-        "steps": output.global_step,
-        "train_loss": output.training_loss,
-        "messages_per_second": output.metrics.get("train_samples_per_second"),
-        "best_validation_macro_f1": parts.trainer.state.best_metric,
-    }
+    config: Config, assembled: Assembled, output: TrainOutput, seconds: float
+) -> TrainingFacts:
+    return TrainingFacts(
+        device=assembled.setup.device.type,
+        precision=assembled.setup.precision,
+        attention=assembled.setup.attention,
+        seed=config.training.seed,
+        wall_seconds=round(seconds, 1),
+        steps=output.global_step,
+        train_loss=output.training_loss,
+        messages_per_second=output.metrics.get("train_samples_per_second"),
+        best_validation_macro_f1=assembled.trainer.state.best_metric,
+    )

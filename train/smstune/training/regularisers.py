@@ -23,14 +23,14 @@ def symmetric_divergence(first: torch.Tensor, second: torch.Tensor) -> torch.Ten
 @contextmanager
 def gradient_kept(words: nn.Module) -> Iterator[list[torch.Tensor]]:
     """Yield a list that receives the gradient of the word embeddings of the next batch."""
-    kept: list[torch.Tensor] = []
+    gradients: list[torch.Tensor] = []
 
-    def keep(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:  # noqa: ANN401
-        output.register_hook(kept.append)  # type: ignore[no-untyped-call]
+    def keep(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+        output.register_hook(gradients.append)  # type: ignore[no-untyped-call]
 
     handle = words.register_forward_hook(keep)
     try:
-        yield kept
+        yield gradients
     finally:
         handle.remove()
 
@@ -88,6 +88,6 @@ def layerwise_groups(
 
 def _depth(name: str) -> int | None:
     """Return the layer of a parameter, counted from 0; -1 for embeddings, ``None`` for the head."""
-    if found := _LAYER.search(name):
-        return int(found[1])
+    if layer := _LAYER.search(name):
+        return int(layer[1])
     return -1 if "embeddings" in name else None

@@ -68,11 +68,11 @@ class CompleteCheckpoints(TrainerCallback):
         rotate_checkpoints(str(checkpoints), self._save_total_limit, state.best_model_checkpoint)
 
 
-def _files(folder: Path, without: Collection[str]) -> dict[str, Path]:
+def _files(folder: Path, excluded: Collection[str]) -> dict[str, Path]:
     return {
         str(path.relative_to(folder)): path
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in without
+        if path.is_file() and path.name not in excluded
     }
 
 

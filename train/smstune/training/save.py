@@ -11,37 +11,37 @@ from transformers import PreTrainedModel, TrainerState
 from smstune.files import put_in_place
 from smstune.inference.linear import LINEAR
 from smstune.inference.manifest import write_manifest
-from smstune.inference.run import Artifact
+from smstune.inference.run import Run
 
 
-def save_artifact(
-    artifact: Artifact,
+def save_run(
+    run: Run,
     model: PreTrainedModel,
     state: TrainerState,
     config_yaml: str,
     weights: dict[str, torch.Tensor] | None = None,
 ) -> None:
-    """Write the files of a run, calibrated already, into its folder, the manifest last.
+    """Write the files of a folder, calibrated already, into its folder, the manifest last.
 
-    A folder without a manifest is an unfinished run: a crash at any moment leaves either the
-    unfinished run, which can be resumed, or the whole one. ``weights`` are the model's, where it
+    A folder without a manifest is an unfinished folder: a crash at any moment leaves either the
+    unfinished folder, which can be resumed, or the whole one. ``weights`` are the model's, where it
     holds a shard of them.
     """
-    run, linear = artifact.path, artifact.linear
-    scratch = run / ".artifact"
+    folder, linear = run.path, run.linear
+    scratch = folder / ".artifact"
     # Left by a process that was killed while it saved.
     rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
         model.save_pretrained(scratch, state_dict=weights)
-        artifact.tokenizer.save_pretrained(scratch)
-        artifact.labels.save(scratch / "labels.json")
+        run.tokenizer.save_pretrained(scratch)
+        run.labels.save(scratch / "labels.json")
         (scratch / "config.yaml").write_text(config_yaml, "utf-8")
         state.save_to_json(str(scratch / "trainer_state.json"))
         if linear is not None:
             linear.save(scratch / LINEAR)
-        write_manifest(scratch, artifact.manifest)
+        write_manifest(scratch, run.manifest)
         for name in sorted(os.listdir(scratch), key=lambda name: (name == "manifest.json", name)):
-            put_in_place(scratch / name, run / name)
+            put_in_place(scratch / name, folder / name)
     finally:
         rmtree(scratch, ignore_errors=True)

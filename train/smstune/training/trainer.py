@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -20,7 +21,8 @@ from smstune.training.regularisers import (
 )
 
 
-class Objective(NamedTuple):
+@dataclass(frozen=True)
+class Objective:
     """What a training step minimises.
 
     ``loss`` gives the loss of each message, ``class_weights`` the factor of each label, which
@@ -94,9 +96,9 @@ class SmsTrainer(Trainer):
         if not self.objective.fgm:
             return super().training_step(model, inputs, *args, **kwargs)
         words = self.accelerator.unwrap_model(model).get_input_embeddings()
-        with gradient_kept(words) as kept:
+        with gradient_kept(words) as gradients:
             loss = super().training_step(model, inputs, *args, **kwargs)
-        with moved(words, kept[0], self.objective.fgm):
+        with moved(words, gradients[0], self.objective.fgm):
             return loss + super().training_step(model, inputs, *args, **kwargs)
 
     def _get_grad_norm(

@@ -1,4 +1,4 @@
-"""Archives unpacked within bounds."""
+"""Unpacks archives within bounds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from smstune.errors import UserError
 from smstune.files import file_hash, folder_written_whole
 
 MAX_UNPACKED_BYTES = 1 << 30
-#: Text compresses to a tenth or so; beyond this an archive is made to fill the disk.
+#: Text compresses to about a tenth; an archive beyond this ratio is made to fill the disk.
 MAX_RATIO = 200
 _MAX_ENTRIES = 10_000
 
@@ -27,10 +27,10 @@ def unpack(
     max_bytes: int = MAX_UNPACKED_BYTES,
     max_ratio: float = MAX_RATIO,
 ) -> Path:
-    """Take ``members`` (plain names, with SHA-256 where known) out of a zip into ``target``.
+    """Extract ``members`` (plain names, with SHA-256 where known) from a zip into ``target``.
 
-    A top folder that holds everything, as GitHub's archives have, is left out of the names. Other
-    entries stay behind.
+    The names of the members do not include a top folder that holds everything, as in GitHub's
+    archives. Other entries are not extracted.
 
     Raises:
         UserError: if the archive is broken, encrypted, larger than the limits, holds a link or a
@@ -45,10 +45,10 @@ def unpack(
                 # A member's stream ends at the size it states, which was checked above.
                 with zipped.open(entries[name]) as source, (scratch / name).open("xb") as sink:
                     shutil.copyfileobj(source, sink)
-                found = file_hash(scratch / name)
-                if sha256 is not None and found != sha256:
+                actual = file_hash(scratch / name)
+                if sha256 is not None and actual != sha256:
                     raise UserError(
-                        f"expected SHA-256 {sha256} of {name} in {archive}, found {found}: the "
+                        f"expected SHA-256 {sha256} of {name} in {archive}, found {actual}: the "
                         "file was changed at its source: look at the set's home page before you "
                         "correct configs/sources.yaml"
                     )

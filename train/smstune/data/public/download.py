@@ -1,4 +1,4 @@
-"""Fetch a file over HTTPS: resumed where it was cut off, checked, and there whole or not at all."""
+"""Downloads a file over HTTPS: resumed after an interruption, checked, and put in place whole."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from smstune.files import file_hash
 
 logger = logging.getLogger(__name__)
 
+#: The largest file that is accepted.
 MAX_BYTES = 2 << 30
 _MAX_REDIRECTS = 5
 _MAX_WAIT = 30.0
@@ -40,68 +41,66 @@ def download(
     timeout: float = 30.0,
     attempts: int = 5,
     backoff: float = 1.0,
-    max_bytes: int = MAX_BYTES,
 ) -> Path:
-    """Fetch ``url`` to ``target`` and return it; nothing stands there before it is whole.
+    """Download ``url`` to ``target`` and return it; the file appears only once it is complete.
 
-    What came is kept in ``<target>.part`` when the connection fails; the next attempt, or the next
-    run, goes on from there if the server still has the same file. A ``target`` that exists is taken
-    as it is when its checksum fits or none is known.
+    If the connection fails, the bytes received are kept in ``<target>.part``; the next attempt, or
+    the next run, resumes if the server still has the same file. An existing ``target`` is used if
+    its checksum is right or none is known.
 
     Args:
-        url: HTTPS; plain HTTP only on this machine. Redirects are held to the same.
+        url: HTTPS; plain HTTP only on this machine. The same holds for redirects.
         target: The file to write.
         sha256: Hexadecimal checksum, where one is known.
         timeout: Seconds to wait for a connection, and for at least 1 KiB of the body.
         attempts: How often to try before giving up.
         backoff: Seconds before the second attempt, doubled before each further one.
-        max_bytes: The largest file to accept.
 
     Raises:
         UserError: if the address is not allowed, the server has no such file, every attempt failed,
-            the file is too large for the limit or the disk, or its checksum is wrong.
+            the file is larger than ``MAX_BYTES`` or the free space, or its checksum is wrong.
     """
     require_safe_address(url)
     if target.exists():
         return _existing(target, sha256)
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = _Part(target, url)
+    partial = _PartialFile(target, url)
     headers = {"Accept-Encoding": "identity", "User-Agent": f"smstune/{__version__}"}
-    # A proxy set in the environment is for the net, not for this machine.
+    # A proxy set in the environment is for the internet, not for this machine.
     with httpx2.Client(timeout=timeout, headers=headers, trust_env=not _is_loopback(url)) as client:
         for attempt in range(1, attempts + 1):
-            reason = _attempt(client, url, part, timeout, max_bytes)
+            reason = _attempt(client, partial, timeout)
             if reason is None:
                 break
             if attempt == attempts:
                 raise UserError(
                     f"expected {target.name} from {url}, gave up after {attempts} attempts "
-                    f"({reason}): check the connection and run again; {part.size} bytes were "
-                    f"kept in {part.path}"
+                    f"({reason}): check the connection and run again; {partial.size} bytes are "
+                    f"kept in {partial.path}"
                 )
             wait = min(backoff * 2 ** (attempt - 1), _MAX_WAIT)
             logger.warning("%s: %s; trying again in %g s", target.name, reason, wait)
             time.sleep(wait)
-    found = file_hash(part.path)
-    if sha256 is not None and found != sha256.lower():
-        part.forget()
+    actual = file_hash(partial.path)
+    if sha256 is not None and actual != sha256.lower():
+        partial.delete()
         raise UserError(
-            f"expected SHA-256 {sha256} of {url}, found {found}: the file was changed at its "
-            "source or on the way; it was deleted: try again, and if it stays so, look at the "
-            "set's home page before you correct configs/sources.yaml"
+            f"expected SHA-256 {sha256} of {url}, found {actual}: the file was changed at its "
+            "source or on the way; it was deleted: try again, and if that does not help, look at "
+            "the set's home page before you correct configs/sources.yaml"
         )
     if sha256 is None:
-        logger.info("%s: no SHA-256 is known to compare with, found %s", target.name, found)
-    part.path.replace(target)
-    part.forget()
+        logger.info("%s: no SHA-256 is known to compare with, found %s", target.name, actual)
+    partial.path.replace(target)
+    partial.delete()
     return target
 
 
 def require_safe_address(url: str) -> None:
-    """Refuse an address that is neither HTTPS nor HTTP on this machine.
+    """Check that an address is HTTPS, or HTTP on this machine.
 
     Raises:
-        UserError: saying so.
+        UserError: if it is neither.
     """
     try:
         parsed = httpx2.URL(url)
@@ -113,74 +112,74 @@ def require_safe_address(url: str) -> None:
         )
 
 
-class _Part:
-    """The unfinished file, and beside it what says whether the server still has the same one."""
+class _PartialFile:
+    """The incomplete file, and beside it a note by which the server recognises the same version."""
 
     def __init__(self, target: Path, url: str) -> None:
         self.path = target.with_name(f"{target.name}.part")
         self._note = target.with_name(f"{target.name}.part.etag")
-        self._url = url
+        self.url = url
 
     @property
     def size(self) -> int:
-        """Bytes at hand."""
+        """Bytes received so far."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     @property
     def validator(self) -> str | None:
-        """The ETag or date that goes with the bytes at hand; without one they are of no use."""
+        """The ETag or date of the bytes received; without one the download cannot be resumed."""
         if not self.size or not self._note.exists():
             return None
         url, _, validator = self._note.read_text("utf-8").partition("\n")
-        return validator if url == self._url and validator else None
+        return validator if url == self.url and validator else None
 
     def remember(self, validator: str | None) -> None:
-        self._note.write_text(f"{self._url}\n{validator or ''}", "utf-8")
+        self._note.write_text(f"{self.url}\n{validator or ''}", "utf-8")
 
-    def forget(self) -> None:
+    def delete(self) -> None:
         self.path.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
 
 
-def _attempt(
-    client: httpx2.Client, url: str, part: _Part, timeout: float, max_bytes: int
-) -> str | None:
-    """Return why an attempt failed that is worth another one, ``None`` if ``part`` is complete."""
+def _attempt(client: httpx2.Client, partial: _PartialFile, timeout: float) -> str | None:
+    """Return why an attempt failed that may be repeated, or ``None`` if ``partial`` is complete."""
     try:
-        _receive(client, url, part, timeout, max_bytes)
+        _receive(client, partial, timeout)
     except (_RetryError, httpx2.TransportError) as error:
         return str(error) or type(error).__name__
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _no_space(part.path, None) from error
+            raise _no_space(partial.path, None) from error
         raise
     return None
 
 
-def _receive(client: httpx2.Client, url: str, part: _Part, timeout: float, max_bytes: int) -> None:
-    """Make one attempt to complete ``part``."""
-    validator = part.validator
-    have = part.size if validator else 0
-    headers = {"Range": f"bytes={have}-", "If-Range": validator} if validator else {}
-    with _opened(client, url, headers) as response:
-        start, total = _extent(response, have, validator, part)
-        if total is not None and total > max_bytes:
-            raise _too_large(url, total, max_bytes)
-        if total is not None and total - start > shutil.disk_usage(part.path.parent).free:
-            raise _no_space(part.path, total - start)
+def _receive(client: httpx2.Client, partial: _PartialFile, timeout: float) -> None:
+    """Make one attempt to complete ``partial``."""
+    validator = partial.validator
+    received = partial.size if validator else 0
+    headers = {"Range": f"bytes={received}-", "If-Range": validator} if validator else {}
+    with _opened(client, partial.url, headers) as response:
+        start, total = _extent(response, received, validator, partial)
+        if total is not None and total > MAX_BYTES:
+            raise _too_large(partial.url, total)
+        if total is not None and total - start > shutil.disk_usage(partial.path.parent).free:
+            raise _no_space(partial.path, total - start)
         with (
-            part.path.open("ab" if start else "wb") as sink,
-            tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.path.stem) as bar,
+            partial.path.open("ab" if start else "wb") as sink,
+            tqdm(
+                total=total, initial=start, unit="B", unit_scale=True, desc=partial.path.stem
+            ) as bar,
         ):
-            # After the old bytes are gone and not before, lest they be taken for the new file's.
-            part.remember(_validator(response))
+            # Only once the old bytes are deleted, or they would pass for the new file's.
+            partial.remember(_validator(response))
             for chunk in _chunks(response, timeout):
                 sink.write(chunk)
                 bar.update(len(chunk))
                 start += len(chunk)
-                if start > max_bytes:
-                    part.forget()
-                    raise _too_large(url, start, max_bytes)
+                if start > MAX_BYTES:
+                    partial.delete()
+                    raise _too_large(partial.url, start)
     if total is not None and start != total:
         raise _RetryError(f"cut off: expected {total} bytes, found {start}")
 
@@ -189,7 +188,7 @@ def _receive(client: httpx2.Client, url: str, part: _Part, timeout: float, max_b
 def _opened(
     client: httpx2.Client, url: str, headers: Mapping[str, str]
 ) -> Iterator[httpx2.Response]:
-    """Open ``url``, following redirects to addresses that are as safe as it is."""
+    """Open ``url`` and follow redirects to addresses that are as safe."""
     may_be_local = _is_loopback(url)
     for _ in range(_MAX_REDIRECTS + 1):
         with client.stream("GET", url, headers=headers) as response:
@@ -202,36 +201,36 @@ def _opened(
             except (httpx2.InvalidURL, UserError) as error:
                 raise UserError(f"{url} leads to another address: {error}") from error
         if _is_loopback(following) and not may_be_local:
-            raise UserError(f"expected a public address behind {url}, found {following}")
+            raise UserError(f"{url} redirects to {following}, which is no public address")
         url = following
     raise UserError(f"expected at most {_MAX_REDIRECTS} redirects, found more at {url}")
 
 
 def _extent(
-    response: httpx2.Response, have: int, validator: str | None, part: _Part
+    response: httpx2.Response, received: int, validator: str | None, partial: _PartialFile
 ) -> tuple[int, int | None]:
     """Return where the body of ``response`` begins in the file, and the file's size if known."""
     status = response.status_code
     if status in (408, 429) or status >= 500:
         raise _RetryError(f"the server answered {status}")
     if status == 416:
-        part.forget()
-        raise _RetryError("the server has no bytes beyond those at hand: beginning anew")
+        partial.delete()
+        raise _RetryError("the server has no more bytes than were received: starting again")
     if status not in (200, 206):
         raise UserError(
             f"expected a file at {response.url}, the server answered {status}: it may have moved; "
             "download it by hand from the set's home page and give its path"
         )
     if (coding := response.headers.get("content-encoding", "identity")) != "identity":
-        raise UserError(f"expected {response.url} as it is, the server sent it as {coding}")
+        raise UserError(f"expected {response.url} unencoded, the server sent it as {coding}")
     if status == 200:
         length = response.headers.get("content-length", "")
         return 0, int(length) if length.isdecimal() else None
     match = _CONTENT_RANGE.match(response.headers.get("content-range", ""))
-    if not have or not match or int(match[1]) != have or _validator(response) != validator:
-        part.forget()
-        raise _RetryError("the file changed between attempts: beginning anew")
-    return have, None if match[2] == "*" else int(match[2])
+    if not received or not match or int(match[1]) != received or _validator(response) != validator:
+        partial.delete()
+        raise _RetryError("the file changed between attempts: starting again")
+    return received, None if match[2] == "*" else int(match[2])
 
 
 def _validator(response: httpx2.Response) -> str | None:
@@ -243,7 +242,7 @@ def _validator(response: httpx2.Response) -> str | None:
 
 
 def _chunks(response: httpx2.Response, timeout: float) -> Iterator[bytes]:
-    """Yield the body as it comes, and give up on one that only trickles."""
+    """Yield the body as it arrives; a connection that is too slow ends the attempt."""
     begin, received = time.monotonic(), 0
     for chunk in response.iter_raw():
         received += len(chunk)
@@ -255,11 +254,11 @@ def _chunks(response: httpx2.Response, timeout: float) -> Iterator[bytes]:
 
 
 def _existing(target: Path, sha256: str | None) -> Path:
-    if sha256 is not None and (found := file_hash(target)) != sha256.lower():
+    if sha256 is not None and (actual := file_hash(target)) != sha256.lower():
         raise UserError(
-            f"expected SHA-256 {sha256} of {target}, found {found}: remove it to download it anew"
+            f"expected SHA-256 {sha256} of {target}, found {actual}: remove it to download it again"
         )
-    logger.info("%s is there already", target)
+    logger.info("%s exists already", target)
     return target
 
 
@@ -268,10 +267,10 @@ def _is_loopback(url: str) -> bool:
     return parsed.scheme == "http" and parsed.host in ("localhost", "127.0.0.1", "::1")
 
 
-def _too_large(url: str, found: int, limit: int) -> UserError:
-    return UserError(f"expected at most {limit} bytes from {url}, found {found} or more")
+def _too_large(url: str, size: int) -> UserError:
+    return UserError(f"expected at most {MAX_BYTES} bytes from {url}, found {size} or more")
 
 
 def _no_space(path: Path, needed: int | None) -> UserError:
-    need = "more space" if needed is None else f"{needed} bytes"
-    return UserError(f"expected {need} for {path}, found too little on its disk: free some")
+    need = "more" if needed is None else f"{needed} bytes"
+    return UserError(f"not enough space for {path}: free {need} on its disk")

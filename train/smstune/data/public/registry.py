@@ -1,11 +1,11 @@
-"""The registry of public data sets: where each is, under which terms, and how to fetch it."""
+"""The registry of public data sets: addresses, terms, and how to download them."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 
@@ -17,17 +17,18 @@ from smstune.data.public.download import download, require_safe_address
 from smstune.data.readers.catalogue import SOURCES
 from smstune.errors import UserError
 from smstune.files import file_hash
+from smstune.inference.origin import CommercialUse, Terms
 
 
-def _safe_address(value: str) -> str:
-    require_safe_address(value)
-    return value
+def _safe_address(address: str) -> str:
+    require_safe_address(address)
+    return address
 
 
-def _known_format(value: str) -> str:
-    if value not in SOURCES:
+def _known_format(name: str) -> str:
+    if name not in SOURCES:
         raise ValueError(f"expected one of {', '.join(SOURCES)}")
-    return value
+    return name
 
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -50,7 +51,7 @@ class SetFile(Section):
 
 
 class PublicSet(Section):
-    """A public data set and what there is to know before it is used."""
+    """A public data set, its terms and its files."""
 
     name: SetName
     title: Text
@@ -58,7 +59,7 @@ class PublicSet(Section):
     format: Annotated[str, AfterValidator(_known_format)] = Field(description="Name of a reader.")
     labels: Path | None = Field(None, description="A label file that fits.")
     licence: Text = Field(description="As its authors state it.")
-    commercial_use: Literal["allowed", "unclear", "no"]
+    commercial_use: CommercialUse
     citation: Text
     download: bool = Field(description="False: by local path only.")
     files: tuple[SetFile, ...] = ()
@@ -72,27 +73,29 @@ class PublicSet(Section):
             raise ValueError("expected one archive or several plain files, found both")
         return self
 
-    def terms(self) -> dict[str, str | None]:
+    def terms(self) -> Terms:
         """Return what the manifest and the model card must say of this set."""
-        return {
-            "name": self.name,
-            "title": self.title,
-            "home": self.home,
-            "licence": self.licence,
-            "commercial_use": self.commercial_use,
-            "citation": self.citation,
-        }
+        return Terms(
+            name=self.name,
+            title=self.title,
+            home=self.home,
+            licence=self.licence,
+            commercial_use=self.commercial_use,
+            citation=self.citation,
+        )
 
 
 def load_registry(path: Path) -> dict[str, PublicSet]:
-    """Read the registry: a mapping ``sets`` from names to what is known of each.
+    """Return the public sets of a registry file by name.
+
+    The file has one key, ``sets``, a mapping from names to the fields of ``PublicSet``.
 
     Raises:
         UserError: naming every wrong key or value at once, with its path.
     """
-    values = read_yaml(path)
-    sets = values.get("sets")
-    if set(values) != {"sets"} or not isinstance(sets, dict):
+    content = read_yaml(path)
+    sets = content.get("sets")
+    if set(content) != {"sets"} or not isinstance(sets, dict):
         raise UserError(f"{path}: expected one key `sets` with a mapping of names")
     registry: dict[str, PublicSet] = {}
     problems: list[str] = []
@@ -113,7 +116,7 @@ def find_set(registry: Mapping[str, PublicSet], name: str) -> PublicSet:
     """Return the set called ``name``.
 
     Raises:
-        UserError: if there is none, naming those there are.
+        UserError: if there is none, with the names that exist.
     """
     if name not in registry:
         near = difflib.get_close_matches(name.lower(), registry, n=1, cutoff=0.5)
@@ -133,10 +136,13 @@ def require_terms(public_set: PublicSet, accepted: Collection[str]) -> None:
         return
     use, promise = {
         "no": ("commercial use is not allowed", "use it for no commercial purpose"),
-        "unclear": ("whether commercial use is allowed is unclear", "answer for your use of it"),
+        "unclear": (
+            "whether commercial use is allowed is unclear",
+            "take responsibility for your use of it",
+        ),
     }[public_set.commercial_use]
     raise UserError(
-        f"expected --accept-terms {name} before {public_set.title} is fetched, found none. "
+        f"give --accept-terms {name} to download {public_set.title}. "
         f"Licence: {public_set.licence} So {use}. With --accept-terms {name} you say that you have "
         f"read the terms at {public_set.home or 'its source'}, keep to them, {promise}, and cite: "
         f"{public_set.citation} The terms go into the manifest and the model card."
@@ -146,20 +152,20 @@ def require_terms(public_set: PublicSet, accepted: Collection[str]) -> None:
 def download_set(
     public_set: PublicSet, folder: Path, *, accepted: Collection[str] = (), timeout: float = 30.0
 ) -> Path:
-    """Fetch a set into ``folder`` and return the path that its reader takes.
+    """Download a set into ``folder`` and return the path that its reader takes.
 
-    That is the file where the set is one file, else the folder ``folder/NAME``. What is there
-    already, with the right checksum, is not fetched again.
+    That is the file where the set is one file, else the folder ``folder/NAME``. Files that exist
+    and have the right checksum are not downloaded again.
 
     Raises:
-        UserError: if its terms were not accepted, it cannot be fetched by us, or fetching fails.
+        UserError: if its terms were not accepted, it has no files to download, or a download fails.
     """
     require_terms(public_set, accepted)
     name, target = public_set.name, folder / public_set.name
     if not public_set.files:
         raise UserError(
-            f"expected a set that can be downloaded, found {name}, which cannot: get it from "
-            f"{public_set.home or 'whoever gave it to you'} and give its path as "
+            f"{name} cannot be downloaded by this command: get it from "
+            f"{public_set.home or 'its owner'} and give its path as "
             f"{public_set.format}:PATH. {public_set.prepare}"
         )
     for file in public_set.files:
@@ -171,10 +177,10 @@ def download_set(
             try:
                 unpack(archive, target, file.members)
             finally:
-                # Its content is checked by member; kept, a wrong one would be met again next time.
+                # Its members are checked one by one; a wrong archive would only be found again.
                 archive.unlink()
-    one = len(public_set.files) == 1 and not public_set.files[0].members
-    return target / public_set.files[0].name if one else target
+    is_one_file = len(public_set.files) == 1 and not public_set.files[0].members
+    return target / public_set.files[0].name if is_one_file else target
 
 
 def _has_members(folder: Path, members: Mapping[str, str | None]) -> bool:

@@ -1,9 +1,9 @@
-"""Every reader by its name, and the one that fits an input."""
+"""Every reader by its name, and the choice of the one that fits an input."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from smstune.data.readers.chifraud import read_chifraud
 from smstune.data.readers.fbs import read_fbs
@@ -30,8 +30,9 @@ SOURCES: dict[str, Reader] = {
 }
 
 
-class Input(NamedTuple):
-    """One input of a preparation: where it is, how to read it, the name of its source."""
+@dataclass(frozen=True)
+class Input:
+    """One input of a preparation: its path or hub id, its reader, the name of its source."""
 
     path: Path
     reader: Reader
@@ -39,10 +40,11 @@ class Input(NamedTuple):
 
 
 def parse_input(text: str, default: str | None = None) -> Input:
-    """Read ``[SOURCE:]PATH``; without a prefix by ``default``, else by what the path is.
+    """Return the input that ``[SOURCE:]PATH`` names.
 
-    The source's name is the reader's for public sets, the file's stem for generic formats, so that
-    two csv files are two sources.
+    Without a prefix the reader is ``default``, or else guessed from the path. The source's name is
+    the reader's for public sets and the file's stem for generic formats, so two csv files are two
+    sources.
 
     Raises:
         UserError: if no reader fits, naming those there are.
@@ -58,16 +60,14 @@ def parse_input(text: str, default: str | None = None) -> Input:
     return Input(path, SOURCES[name], _source_name(name, path))
 
 
-def check_input(item: Input, columns: Columns) -> None:
-    """Read the first row of an input, which shows whether it can be read and has the columns.
-
-    A data set of the hub, which is no local file, is not asked twice.
+def check_input(input_: Input, columns: Columns) -> None:
+    """Read the first row of a local input to see that it is readable and has the columns.
 
     Raises:
-        UserError: if not.
+        UserError: if it is not, or lacks a column.
     """
-    if item.path.exists():
-        next(iter(item.reader(item.path, columns)), None)
+    if input_.path.exists():
+        next(iter(input_.reader(input_.path, columns)), None)
 
 
 def _source_name(reader: str, path: Path) -> str:

@@ -1,10 +1,10 @@
-"""ChiFraud: tab-separated files, a label id and a text in each line."""
+"""ChiFraud: tab-separated files with a label id and a text in each line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from smstune.errors import UserError
 from smstune.tables.columns import Columns
@@ -15,8 +15,9 @@ FILES = ("ChiFraud_train.csv", "ChiFraud_t2022.csv", "ChiFraud_t2023.csv")
 LABEL_IDS = frozenset(map(str, range(11)))
 
 
-class Line(NamedTuple):
-    """One line of one file; ``problem`` says why it cannot be used, if so."""
+@dataclass(frozen=True)
+class Line:
+    """One line of one file; ``problem`` says why it cannot be used, if it cannot."""
 
     file: str
     number: int
@@ -29,7 +30,7 @@ def chifraud_lines(path: Path) -> Iterator[Line]:
     """Yield the lines of the folder of ChiFraud, or of one of its files.
 
     Raises:
-        UserError: if a file is missing or its header is another one.
+        UserError: if a file is missing or has another header.
     """
     files = [path / name for name in FILES] if path.is_dir() else [path]
     if missing := [file.name for file in files if not file.is_file()]:
@@ -66,5 +67,5 @@ def _parse(file: str, number: int, line: str) -> Line:
 
 def read_chifraud(path: Path, _columns: Columns) -> Iterator[TableRow]:
     """Read ChiFraud (github.com/xuemingxxx/ChiFraud, COLING 2025), its folder or one file."""
-    for file, number, text, label, problem in chifraud_lines(path):
-        yield TableRow(file, number, text, label, problem=problem)
+    for line in chifraud_lines(path):
+        yield TableRow(line.file, line.number, line.text, line.label, problem=line.problem)

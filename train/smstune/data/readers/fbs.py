@@ -24,14 +24,14 @@ _FBS_WORD = re.compile(
 
 
 def map_fbs_placeholders(text: str) -> str:
-    """A segmented FBS message joined, with the data set's own marks as `PLACEHOLDERS`.
+    """Return a segmented FBS message joined, the data set's own marks replaced by `PLACEHOLDERS`.
 
-    CELLPHONE is mobile; PHONE stands behind 电话, 询, 热线 of shops: landlines and a few service
-    numbers; HOTLINE is 400 and 800. What is left of an address (`URLdfge`, `wwwjcom`), an account
-    (`QQzcw`) or a number (`CELLPHONE99`) goes with its mark, but `URLtd` is an address and td. A
-    number inside letters (`jlnPHONE`) is an account behind 微信, else NUM. An amount in 元 becomes
-    MONEY and a number behind 验证码 CODE, as `mask_pii` has them. Blanks stay only between two
-    Latin words; repeated marks stay repeated, as in the raw message behind them.
+    CELLPHONE is a mobile number. PHONE follows 电话, 询 and 热线 of shops: mostly landlines, a few
+    service numbers. HOTLINE is 400 and 800. The remains of an address (`URLdfge`, `wwwjcom`), an
+    account (`QQzcw`) or a number (`CELLPHONE99`) are replaced together with the mark, but `URLtd`
+    is an address and td. A number inside letters (`jlnPHONE`) is an account after 微信, else NUM.
+    An amount in 元 becomes MONEY and a number after 验证码 CODE, as in `mask_pii`. Blanks remain
+    only between two Latin words; repeated marks remain, because the raw message repeats itself.
     """
     text = _FBS_ADDRESS.sub("URL", text)
     text = _FBS_ACCOUNT.sub(lambda match: "微信 WECHAT" if match[1] else "DIGIT", text)
@@ -43,7 +43,7 @@ def map_fbs_placeholders(text: str) -> str:
 
 
 def read_fbs(path: Path, _columns: Columns) -> Iterator[TableRow]:
-    """Read the folder of FBS_SMS_Dataset: a file a label, a segmented message a line.
+    """Read the folder of FBS_SMS_Dataset: one file per label, one segmented message per line.
 
     Source: github.com/Cypher-Z/FBS_SMS_Dataset (Zhang et al., CCS 2020).
     """

@@ -12,7 +12,7 @@ from smstune.tables.row import TableRow
 
 def read_hub(path: Path, columns: Columns) -> Iterator[TableRow]:
     """Read every split of a data set on the Hugging Face hub; ``path`` is its id."""
-    # Heavy, and of no use to the local formats.
+    # Slow to import, and local formats do not need it.
     from datasets import ClassLabel, load_dataset
 
     name = str(path)

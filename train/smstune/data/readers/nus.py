@@ -16,7 +16,7 @@ from smstune.errors import UserError
 from smstune.tables.columns import Columns
 from smstune.tables.row import TableRow
 
-# The corpus unpacks to 23 MB, 20 times its zip; far beyond both an archive is made to do harm.
+# The corpus unpacks to 23 MB, 20 times its zip; an archive far beyond both is hostile.
 _MAX_BYTES = 1 << 30
 _MAX_RATIO = 200
 
@@ -34,16 +34,16 @@ def nus_messages(path: Path) -> Iterator[tuple[int, str | None, str | None]]:
             yield from _parse(stream, path)
         return
     with zipfile.ZipFile(path) as archive:
-        files = [item for item in archive.infolist() if item.filename.lower().endswith(".xml")]
+        files = [file for file in archive.infolist() if file.filename.lower().endswith(".xml")]
         if len(files) != 1:
             raise UserError(f"expected one XML in {path}, found {len(files)}")
-        (file,) = files
-        if file.file_size > min(_MAX_BYTES, _MAX_RATIO * max(file.compress_size, 1 << 16)):
+        (xml,) = files
+        if xml.file_size > min(_MAX_BYTES, _MAX_RATIO * max(xml.compress_size, 1 << 16)):
             raise UserError(
                 f"expected an archive of the NUS SMS corpus in {path}, found one that unpacks from "
-                f"{file.compress_size:,} to {file.file_size:,} bytes: get it from its source"
+                f"{xml.compress_size:,} to {xml.file_size:,} bytes: get it from its source"
             )
-        with archive.open(file) as stream:
+        with archive.open(xml) as stream:
             yield from _parse(stream, path)
 
 

@@ -7,13 +7,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from smstune.arrays import Floats, Ints
+from smstune.data.manifest import MANIFEST, SuspectedLabels
 from smstune.data.prepared import load_preparation, load_split
 from smstune.data.splits.methods import SPLITS, kfold_by_group
 from smstune.files import file_written_whole, write_json
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Suspect:
-    """A message that may bear the wrong label: its row, both labels, and their probabilities."""
+    """A message whose label may be wrong: its row, both labels, and their probabilities."""
 
     row: int
     given: str
@@ -45,84 +45,86 @@ def find_label_errors(
     folds: int = 5,
     seed: int = 42,
 ) -> list[Suspect]:
-    """Return the messages that probably bear the wrong label, the surest first.
+    """Return the messages whose label is probably wrong, the surest first.
 
-    These are the confident joint's off-diagonal, ranked by normalised margin (the given label's
-    probability less the likely one's), as far as it is negative: where the given label is still
-    the likelier one it is mostly right (of 301 such rows of FBS with 5 % flipped, 8 were flipped).
-    Folds keep campaigns whole, or the copies of a mislabelled message would vouch for it. Labels
-    of fewer than ``folds`` groups are neither judged nor suspected: no confidence can be learned
-    from so few; a warning names them. Texts come back masked and cut.
+    These are the off-diagonal entries of the confident joint, ranked by normalised margin (the
+    probability of the label minus that of the likely one), as far as it is negative. Where the
+    label is still the likelier one it is mostly right: of 301 such rows of FBS with 5 % of the
+    labels changed, 8 were changed ones. Each campaign is in one fold; otherwise copies of a
+    mislabelled message would confirm its label. Labels of fewer than ``folds`` groups are left
+    out of the search, because their probabilities cannot be learned from so few; a warning names
+    them. Texts are masked and cut.
     """
-    rows = _judgeable(labels, groups, names, folds)
-    present, given = np.unique(labels[rows], return_inverse=True)
+    rows = _searchable_rows(labels, groups, names, folds)
+    present, row_labels = np.unique(labels[rows], return_inverse=True)
     if len(present) < 2:
-        logger.warning("warning: no search for label errors: fewer than two labels can be judged")
+        logger.warning("warning: no search for label errors: fewer than two labels can be searched")
         return []
     scores = _out_of_fold_scores(
-        [texts[row] for row in rows.tolist()], given, groups[rows], folds, seed
+        [texts[row] for row in rows.tolist()], row_labels, groups[rows], folds, seed
     )
-    # A campaign under two labels can leave a fold without one of them.
-    judged = scores[np.arange(len(rows)), given] > ABSENT
-    rows, given, scores = rows[judged], given[judged], scores[judged]
+    # A campaign with two labels can leave a fold without one of them.
+    is_scored = scores[np.arange(len(rows)), row_labels] > ABSENT
+    rows, row_labels, scores = rows[is_scored], row_labels[is_scored], scores[is_scored]
     if not len(rows):
         return []
-    probabilities = _probabilities(scores, given)
-    likely = confident_labels(probabilities, given)
-    pair = np.take_along_axis(probabilities, np.stack([given, likely], axis=1), axis=1).round(4)
+    probabilities = _probabilities(scores, row_labels)
+    likely = confident_labels(probabilities, row_labels)
+    both = np.stack([row_labels, likely], axis=1)
+    pair = np.take_along_axis(probabilities, both, axis=1).round(4)
     margin = pair[:, 0] - pair[:, 1]
     ranked = np.argsort(margin, kind="stable")
     return [
         Suspect(
-            row=int(rows[at]),
-            given=names[present[given[at]]],
-            likely=names[present[likely[at]]],
-            given_probability=float(pair[at, 0]),
-            likely_probability=float(pair[at, 1]),
-            text=shown(texts[int(rows[at])]),
+            row=int(rows[index]),
+            given=names[present[row_labels[index]]],
+            likely=names[present[likely[index]]],
+            given_probability=float(pair[index, 0]),
+            likely_probability=float(pair[index, 1]),
+            text=shown(texts[int(rows[index])]),
         )
-        for at in ranked[margin[ranked] < 0].tolist()
+        for index in ranked[margin[ranked] < 0].tolist()
     ]
 
 
-def confident_labels(probabilities: Floats, given: Ints) -> Ints:
-    """Return for each row the label that it is confidently taken for, else the given one.
+def confident_labels(probabilities: Floats, labels: Ints) -> Ints:
+    """Return for each row the label that the model confidently predicts, else the row's own one.
 
-    A label's threshold is the mean probability that rows bearing it give it; a row counts for the
-    likeliest of the labels whose threshold it reaches (equations 1 and 2 of the paper). Rows whose
-    label comes out otherwise are off the diagonal of the confident joint.
+    A label's threshold is its mean probability over the rows with that label. The prediction is the
+    likeliest of the labels whose threshold the row reaches (equations 1 and 2 of the paper). Rows
+    for which it differs from the row's label are off the diagonal of the confident joint.
     """
-    own = probabilities[np.arange(len(given)), given]
-    counts = np.bincount(given, minlength=probabilities.shape[1])
-    sums = np.bincount(given, weights=own, minlength=probabilities.shape[1])
-    # A label that no row bears has no threshold to reach.
+    row_probabilities = probabilities[np.arange(len(labels)), labels]
+    counts = np.bincount(labels, minlength=probabilities.shape[1])
+    sums = np.bincount(labels, weights=row_probabilities, minlength=probabilities.shape[1])
+    # A label without rows has no threshold to reach.
     thresholds = np.divide(sums, counts, out=np.full(len(sums), np.inf), where=counts > 0)
     reached = probabilities >= thresholds
     likeliest = np.where(reached, probabilities, -1).argmax(axis=1)
-    return np.where(reached.any(axis=1), likeliest, given)
+    return np.where(reached.any(axis=1), likeliest, labels)
 
 
-def write_suspects(
-    path: Path, suspects: Sequence[Suspect], places: Sequence[dict[str, Any]] | None = None
-) -> None:
-    """Write a JSON line for each suspect; its place, if given, stands in for its row."""
+def write_suspects(path: Path, suspects: Sequence[Suspect], split_starts: Ints) -> None:
+    """Write a JSON line for each suspect: its split, its row in the split, and what is suspected.
+
+    ``split_starts`` is the row of the first message of each split.
+    """
     with file_written_whole(path) as scratch, scratch.open("w", encoding="utf-8") as stream:
-        for at, suspect in enumerate(suspects):
-            record = asdict(suspect)
-            if places is not None:
-                del record["row"]
-                record = {**places[at], **record}
+        for suspect in suspects:
+            split = int(np.searchsorted(split_starts, suspect.row, side="right")) - 1
+            record = {"split": SPLITS[split], **asdict(suspect)}
+            record["row"] = suspect.row - int(split_starts[split])
             stream.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
 def search_prepared(folder: Path, *, folds: int = 5, seed: int = 42) -> Path:
     """Write ``label_errors.jsonl`` into a prepared folder and return its path.
 
-    All splits are searched together; each suspect is named by its split and its row therein, and
-    the folder's manifest names the file. Memory holds all texts and their features.
+    All splits are searched together; the folder's manifest names the file and the number of
+    suspects. Memory holds all texts and their features.
 
     Raises:
-        UserError: if the folder was not prepared, or holds fewer campaigns than folds.
+        UserError: if the folder was not prepared, or has fewer campaigns than folds.
     """
     label_map = LabelMap.load(folder / "labels.json")
     tables = [load_split(folder, split) for split in SPLITS]
@@ -130,23 +132,17 @@ def search_prepared(folder: Path, *, folds: int = 5, seed: int = 42) -> Path:
     labels = np.array([label_map.label2id[label] for table in tables for label in table["label"]])
     groups = np.array([group for table in tables for group in table["group"]])
     suspects = find_label_errors(texts, labels, groups, label_map.names, folds=folds, seed=seed)
-    starts = np.cumsum([0, *(len(table) for table in tables)])
-    places = []
-    for suspect in suspects:
-        at = int(np.searchsorted(starts, suspect.row, side="right")) - 1
-        places.append({"split": SPLITS[at], "row": suspect.row - int(starts[at])})
     path = folder / "label_errors.jsonl"
-    write_suspects(path, suspects, places)
-    manifest = load_preparation(folder) | {
-        "label_errors": {"file": path.name, "suspects": len(suspects)}
-    }
-    write_json(folder / "manifest.json", manifest)
-    logger.info("%d of %d messages may bear the wrong label: %s", len(suspects), len(texts), path)
+    write_suspects(path, suspects, np.cumsum([0, *(len(table) for table in tables[:-1])]))
+    label_errors = SuspectedLabels(file=path.name, suspects=len(suspects))
+    preparation = load_preparation(folder).model_copy(update={"label_errors": label_errors})
+    write_json(folder / MANIFEST, preparation.to_json())
+    logger.info("%d of %d messages may have a wrong label: %s", len(suspects), len(texts), path)
     return path
 
 
-def _judgeable(labels: Ints, groups: Ints, names: Sequence[str], folds: int) -> Ints:
-    """Return the rows whose label has a group for each fold; say which labels have not."""
+def _searchable_rows(labels: Ints, groups: Ints, names: Sequence[str], folds: int) -> Ints:
+    """Return the rows whose label has at least a group for each fold; warn of the other labels."""
     few = [
         label
         for label in np.unique(labels).tolist()
@@ -164,7 +160,7 @@ def _judgeable(labels: Ints, groups: Ints, names: Sequence[str], folds: int) -> 
 def _out_of_fold_scores(
     texts: Sequence[str], labels: Ints, groups: Ints, folds: int, seed: int
 ) -> Floats:
-    """Return the baseline's score of each label for each text, from a fit without its fold.
+    """Return the baseline's score of each label for each text, fitted on the other folds.
 
     A label that the other folds do not have scores ``ABSENT``.
     """
@@ -178,19 +174,19 @@ def _out_of_fold_scores(
         try:
             linear = fit_linear([texts[row] for row in outside.tolist()], labels[outside], count)
         except ValueError as error:
-            # Of one label alone, or without one character that two messages share.
+            # The other folds have one label only, or no two messages share a character.
             logger.warning("warning: fold %d is not searched for label errors: %s", fold, error)
             continue
         scores[inside] = linear.scores([texts[row] for row in inside.tolist()])
     return scores
 
 
-def _probabilities(scores: Floats, given: Ints) -> Floats:
-    """Return the softmax of the scores at the temperature that suits the given labels best."""
+def _probabilities(scores: Floats, labels: Ints) -> Floats:
+    """Return the softmax of the scores at the temperature that fits the labels best."""
 
     def loss(log_temperature: float) -> float:
         logs = log_softmax(scores / np.exp(log_temperature), axis=1)
-        return float(-logs[np.arange(len(given)), given].mean())
+        return float(-logs[np.arange(len(labels)), labels].mean())
 
     best = minimize_scalar(loss, bounds=(-4, 4), method="bounded")
     probabilities: Floats = np.exp(log_softmax(scores / np.exp(best.x), axis=1))

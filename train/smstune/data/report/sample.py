@@ -15,7 +15,7 @@ STRATUM_ROWS = 200
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows drawn from all splits; each stands for ``weight`` rows of its label and source."""
+    """Rows drawn from all splits; each represents ``weight`` rows of its label and source."""
 
     texts: list[str]
     labels: Ints
@@ -29,7 +29,7 @@ class Sample:
 
 
 def draw_sample(splits: Splits, rows: int, seed: int) -> Sample:
-    """Draw rows at random, of each label and source in proportion but at least some."""
+    """Draw rows at random: in proportion to each label and source, but at least some of each."""
     label_codes: dict[str, int] = {}
     source_codes: dict[str, int] = {}
     pairs = [np.zeros((2, 0), dtype=np.int32)]
@@ -44,8 +44,8 @@ def draw_sample(splits: Splits, rows: int, seed: int) -> Sample:
     quota = np.minimum(counts, np.maximum(np.ceil(share * counts), STRATUM_ROWS)).astype(int)
     rng = np.random.default_rng(seed)
     order = np.argsort(stratum, kind="stable")
-    parts = np.split(order, np.cumsum(counts)[:-1])
-    drawn = [rng.permutation(part)[:size] for part, size in zip(parts, quota, strict=True)]
+    strata = np.split(order, np.cumsum(counts)[:-1])
+    drawn = [rng.permutation(rows_)[:size] for rows_, size in zip(strata, quota, strict=True)]
     chosen = np.sort(np.concatenate(drawn))
     table = take_rows(splits, chosen, ["text", "group"])
     label_names, source_names = list(label_codes), list(source_codes)

@@ -1,58 +1,146 @@
-"""What the shortcut check found, as a part of the data report."""
+"""Warnings and report sections for the result of the shortcut check."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from smstune.data.report.shortcuts import STYLE
-from smstune.reporting.charts import bars
+from smstune.data.report.shortcuts import (
+    COMMON,
+    FEWEST_ROWS,
+    HEADROOM,
+    LISTED,
+    NEVER,
+    RARE,
+    SOME,
+    STYLE,
+    ModelScore,
+    ShortcutCheck,
+)
+from smstune.reporting.charts import BarChart
+from smstune.reporting.document import Block, Figure, Section, Table
 from smstune.reporting.format import percent
-from smstune.reporting.html import Section, table
-
-_MODELS = ("style", "source")
 
 
-def shortcut_sections(style: Mapping[str, Any], labels: Sequence[str]) -> list[Section]:
-    """Return the sections of what ``check_shortcuts`` found, ``labels`` in this order."""
-    limits = style["thresholds"]
-    scores = [[f"chance ({name})", value] for name, value in style["chance"].items()]
-    scores += [[f"{key} only", style[key] and style[key]["macro_f1"]] for key in _MODELS]
-    parts = [table(["a model of", "macro-F1"], scores)]
-    if style["style"]:
-        f1 = {f"{key} only": style[key]["per_label"] for key in _MODELS if style[key]}
-        names = [label for label in labels if label in style["style"]["per_label"]]
-        drawn = [f1["style only"][name] for name in names]
-        parts.append(bars(names, {"F1": drawn}, "F1, style only", "F1 by style alone as bars"))
-        body = [[name, *(found[name] for found in f1.values())] for name in names]
-        parts.append(table(["F1 of label", *f1], body))
-    rows = [
-        [row["feature"], row["label"], percent(row["share"]), percent(row["elsewhere"]),
-         row["lift"] and f"{row['lift']:.1f}", "yes" if row["kind"] else ""]
-        for row in style["give_aways"]
-    ]  # fmt: skip
-    sections = [
-        Section(
-            "Shortcut check",
-            f"What a small model reaches that sees only style ({STYLE}) or only the source, out "
-            f"of fold, campaigns whole, on {style['rows']:,} of {style['of']:,} messages. Warned "
-            f"of from {percent(limits['headroom'])} of the way between chance and 1.",
-            parts,
-        ),
-        Section(
-            "What gives a label away",
-            f"Features {100 * limits['listed']:.0f} points or more above their share elsewhere. "
-            f"Warned of: in {percent(limits['common'])} of it and at most "
-            f"{percent(limits['rare'])} of the others, or in {percent(limits['some'])} and at most "
-            f"{100 * limits['never']:.1f} %. A feature can be honest: banks do sign.",
-            [table(["feature", "label", "in it", "elsewhere", "lift", "warned of"], rows)],
-        ),
+def shortcut_warnings(check: ShortcutCheck) -> list[str]:
+    """Return a sentence for each reason why a high score would mean nothing."""
+    sentences = []
+    if check.rows >= FEWEST_ROWS * len(check.labels):
+        sentences += _score_warnings(check, check.style, "style", f"style ({STYLE})")
+        sentences += _score_warnings(check, check.source, "source", "a message's source")
+    sentences += [
+        f"{give_away.label} can be recognised without its content: "
+        f"{percent(give_away.share)} of its messages and {percent(give_away.elsewhere)} of the "
+        f'others have the feature "{give_away.feature}". A 98 % score that rests on this means '
+        "nothing."
+        for give_away in check.give_aways
+        if give_away.kind
     ]
-    if style["source_style"]:
-        rows = [
-            [row["feature"], *map(percent, row["shares"].values())] for row in style["source_style"]
+    return sentences + ([_source_warning(check)] if check.source_style else [])
+
+
+def _score_warnings(
+    check: ShortcutCheck, score: ModelScore | None, name: str, sees: str
+) -> list[str]:
+    if score is None:
+        return []
+    chance = check.chance.best
+    advice = "A high score there need not mean that a model understands the messages."
+    if score.macro_f1 - chance >= HEADROOM * (1 - chance):
+        return [
+            f"A model that sees only {sees} and not one word of the content reaches macro-F1 "
+            f"{score.macro_f1:.2f}, where guessing reaches {chance:.2f}. {advice}"
         ]
-        shares = table(["feature", *style["source_style"][0]["shares"]], rows)
-        note = "Shares of the messages of each source that have a feature."
+    return [
+        f"{label} is found by {name} alone with F1 {f1:.2f}. {advice}"
+        for label, f1 in score.per_label.items()
+        if f1 >= COMMON
+    ]
+
+
+def _source_warning(check: ShortcutCheck) -> str:
+    differences = "; ".join(
+        f"{difference.feature}: "
+        + ", ".join(f"{percent(share)} of {source}" for source, share in difference.shares.items())
+        for difference in check.source_style[:3]
+    )
+    labels_by_origin: dict[str, list[str]] = {}
+    for label, bound in check.one_source_labels.items():
+        origin = f"found {'only' if bound.share == 1 else 'nearly only'} in {bound.source}"
+        labels_by_origin.setdefault(origin, []).append(label)
+    if not labels_by_origin:
+        advice = "Look at the scores of each source by itself."
+    else:
+        origins = "; ".join(
+            f"{origin}: {', '.join(labels)}" for origin, labels in labels_by_origin.items()
+        )
+        advice = (
+            f"A model may learn the style of the source instead of the label ({origins}): a 98 % "
+            "score there means nothing. Add messages of these labels from another source, or test "
+            "on a source held out."
+        )
+    return f"The sources differ in style ({differences}). {advice}"
+
+
+def shortcut_sections(check: ShortcutCheck, labels: Sequence[str]) -> list[Section]:
+    """Return the sections on the shortcut check, with ``labels`` in this order."""
+    sections = [_score_section(check, labels), _give_away_section(check)]
+    if check.source_style:
+        rows = [
+            [difference.feature, *map(percent, difference.shares.values())]
+            for difference in check.source_style
+        ]
+        shares = Table(["feature", *check.source_style[0].shares], rows)
+        note = "Share of the messages of each source that have a feature."
         sections.append(Section("How the sources differ", note, [shares]))
     return sections
+
+
+def _score_section(check: ShortcutCheck, labels: Sequence[str]) -> Section:
+    rows: list[list[object]] = [
+        ["guessing (majority)", check.chance.majority],
+        ["guessing (stratified)", check.chance.stratified],
+        ["style only", check.style and check.style.macro_f1],
+        ["source only", check.source and check.source.macro_f1],
+    ]
+    blocks: list[Block] = [Table(["a model of", "macro-F1"], rows)]
+    if check.style:
+        scores = [score for score in (check.style, check.source) if score]
+        names = [label for label in labels if label in check.style.per_label]
+        style_f1 = [check.style.per_label[name] for name in names]
+        head = ["F1 of label", "style only", "source only"][: len(scores) + 1]
+        blocks.append(
+            Figure([BarChart(names, {"F1": style_f1}, "F1, style only")], "F1 by style alone")
+        )
+        body = [[name, *(score.per_label[name] for score in scores)] for name in names]
+        blocks.append(Table(head, body))
+    return Section(
+        "Shortcut check",
+        f"Scores of a small model that sees only style ({STYLE}) or only the source, measured by "
+        f"cross-validation with whole campaigns on {check.rows:,} of {check.total:,} messages. A "
+        f"score from {percent(HEADROOM)} of the way between guessing and 1 gives a warning.",
+        blocks,
+    )
+
+
+def _give_away_section(check: ShortcutCheck) -> Section:
+    rows = [
+        [
+            give_away.feature,
+            give_away.label,
+            percent(give_away.share),
+            percent(give_away.elsewhere),
+            give_away.lift and f"{give_away.lift:.1f}",
+            "yes" if give_away.kind else "",
+        ]
+        for give_away in check.give_aways
+    ]
+    head = ["feature", "label", "in label", "elsewhere", "lift", "warning"]
+    return Section(
+        "What gives a label away",
+        f"Features whose share of a label's messages is at least {100 * LISTED:.0f} points above "
+        "their share of the others. A feature gives a warning if it is in at least "
+        f"{percent(COMMON)} of the label and at most {percent(RARE)} of the others, or in at least "
+        f"{percent(SOME)} and at most {100 * NEVER:.1f} %. A feature can be legitimate: banks do "
+        "sign their messages.",
+        [Table(head, rows)],
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +25,10 @@ Splits = Mapping[str, pq.ParquetFile]
 
 @dataclass(frozen=True)
 class Campaign:
-    """One group: distinct messages, messages with their exact copies, and what they look like."""
+    """A group of near-duplicates: ``rows`` distinct messages, ``copies`` with exact copies counted.
+
+    ``first_time`` is ``None`` where no message has a time; ``example`` is masked and may be cut.
+    """
 
     group: int
     rows: int
@@ -38,7 +40,7 @@ class Campaign:
 
 @dataclass(frozen=True)
 class LabelConflict:
-    """One group whose messages bear several labels: how many each, and an example of each."""
+    """A group whose messages have several labels: the messages of each label and an example."""
 
     group: int
     rows: int
@@ -48,7 +50,7 @@ class LabelConflict:
 
 @dataclass(frozen=True)
 class LabelConflicts:
-    """All groups under several labels, counted, and those with the most outvoted messages.
+    """The number of groups with several labels, and those with the most outvoted messages.
 
     A message is outvoted when its label is not the most frequent one of its group.
     """
@@ -61,7 +63,7 @@ class LabelConflicts:
 
 @dataclass
 class Counts:
-    """What one reading of the splits counts."""
+    """Counts of messages, lengths and placeholders, made in one pass over the splits."""
 
     rows: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # split, label, source
     lengths: Counter[tuple[str, int]] = field(default_factory=Counter)  # label, characters
@@ -69,8 +71,8 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class _Tally:
-    """Sizes of each group, and how many of its rows bear which label."""
+class _GroupCounts:
+    """The size of each group, and the number of its rows with each label."""
 
     groups: Ints
     rows: Ints
@@ -80,19 +82,21 @@ class _Tally:
     pair_rows: Ints
     names: list[str]
 
-    def labels(self, at: int) -> dict[str, int]:
-        """Labels of a group with their rows, the most frequent first."""
-        low, high = np.searchsorted(self.pair_group, [at, at + 1])
+    def labels(self, position: int) -> dict[str, int]:
+        """Return the labels of the group at this position with their rows, most frequent first."""
+        low, high = np.searchsorted(self.pair_group, [position, position + 1])
         counts = [
             (self.names[label], int(rows))
             for label, rows in zip(self.pair_label[low:high], self.pair_rows[low:high], strict=True)
         ]
-        return dict(sorted(counts, key=lambda item: (-item[1], item[0])))
+        return dict(
+            sorted(counts, key=lambda label_and_rows: (-label_and_rows[1], label_and_rows[0]))
+        )
 
 
 @dataclass
 class _Detail:
-    """What a second reading finds of a group."""
+    """A group's first time and an example of each of its labels."""
 
     first_time: str | None
     examples: dict[str, str]
@@ -100,48 +104,57 @@ class _Detail:
 
 def largest_campaigns(splits: Splits, top: int = 20) -> list[Campaign]:
     """Return the campaigns with most messages, exact copies counted; none of a single message."""
-    tally = _count(splits)
-    order = np.lexsort((tally.groups, -tally.copies))[:top]
-    order = order[tally.copies[order] > 1]
-    details = _details(splits, tally.groups[order])
-    return [
-        Campaign(
-            group=int(tally.groups[at]),
-            rows=int(tally.rows[at]),
-            copies=int(tally.copies[at]),
-            first_time=details[int(tally.groups[at])].first_time,
-            labels=(labels := tally.labels(at)),
-            example=details[int(tally.groups[at])].examples[next(iter(labels))],
+    counts = _count_groups(splits)
+    order = np.lexsort((counts.groups, -counts.copies))[:top]
+    order = order[counts.copies[order] > 1]
+    details = _details(splits, counts.groups[order])
+    campaigns = []
+    for position in order.tolist():
+        group, labels = int(counts.groups[position]), counts.labels(position)
+        campaigns.append(
+            Campaign(
+                group=group,
+                rows=int(counts.rows[position]),
+                copies=int(counts.copies[position]),
+                first_time=details[group].first_time,
+                labels=labels,
+                example=details[group].examples[next(iter(labels))],
+            )
         )
-        for at in order.tolist()
-    ]
+    return campaigns
 
 
 def label_conflicts(splits: Splits, top: int = 20) -> LabelConflicts:
-    """Return how many campaigns bear several labels, and the ``top`` with most outvoted rows."""
-    tally = _count(splits)
-    most = np.zeros(len(tally.groups), dtype=np.int64)
-    np.maximum.at(most, tally.pair_group, tally.pair_rows)
-    outvoted = tally.rows - most
-    found = np.flatnonzero(outvoted)
-    order = found[np.lexsort((tally.groups[found], -outvoted[found]))][:top]
-    details = _details(splits, tally.groups[order])
+    """Return the number of campaigns with several labels, and the ``top`` by outvoted rows."""
+    counts = _count_groups(splits)
+    most = np.zeros(len(counts.groups), dtype=np.int64)
+    np.maximum.at(most, counts.pair_group, counts.pair_rows)
+    outvoted = counts.rows - most
+    conflicting = np.flatnonzero(outvoted)
+    order = np.lexsort((counts.groups[conflicting], -outvoted[conflicting]))
+    largest_positions = conflicting[order][:top]
+    details = _details(splits, counts.groups[largest_positions])
     largest = []
-    for at in order.tolist():
-        group, labels = int(tally.groups[at]), tally.labels(at)
+    for position in largest_positions.tolist():
+        group, labels = int(counts.groups[position]), counts.labels(position)
         examples = {label: details[group].examples[label] for label in labels}
-        largest.append(LabelConflict(group, int(tally.rows[at]), labels, examples))
-    return LabelConflicts(len(found), int(tally.rows[found].sum()), int(outvoted.sum()), largest)
+        largest.append(LabelConflict(group, int(counts.rows[position]), labels, examples))
+    return LabelConflicts(
+        groups=len(conflicting),
+        rows=int(counts.rows[conflicting].sum()),
+        outvoted=int(outvoted.sum()),
+        largest=largest,
+    )
 
 
 def count_splits(splits: Splits, *, masked: bool) -> Counts:
-    """Read the splits once; texts that are not ``masked`` yet are, for the types."""
+    """Count messages, lengths and placeholders; texts that are not ``masked`` are masked for it."""
     counts = Counts()
     for split, rows in splits.items():
         for batch in batches({split: rows}, ["text", "label", "source"]):
             text = batch["text"]
             if not masked:
-                text = pa.chunked_array([[mask_pii(one) for one in text.to_pylist()]], pa.string())
+                text = pa.chunked_array([[mask_pii(raw) for raw in text.to_pylist()]], pa.string())
             columns = {"label": batch["label"], "source": batch["source"]}
             columns["length"] = pc.utf8_length(batch["text"])
             for mark in PLACEHOLDERS:
@@ -160,18 +173,18 @@ def count_splits(splits: Splits, *, masked: bool) -> Counts:
     return counts
 
 
-def summed(counts: Mapping[tuple[Any, ...], int], *places: int) -> Counter[tuple[Any, ...]]:
-    """Sum counts over everything but these places of their keys."""
-    total: Counter[tuple[Any, ...]] = Counter()
+def summed(counts: Mapping[tuple[str, str, str], int], *positions: int) -> Counter[tuple[str, ...]]:
+    """Sum counts over everything but these positions of their keys."""
+    total = Counter[tuple[str, ...]]()
     for key, count in counts.items():
-        total[tuple(key[place] for place in places)] += count
+        total[tuple(key[position] for position in positions)] += count
     return total
 
 
 def batches(splits: Splits, columns: Sequence[str]) -> Iterator[pa.Table]:
     """Yield the columns of all splits, some thousand rows at a time."""
     for rows in splits.values():
-        # Not by a scanner of datasets, which reads a whole file ahead of a slow reader.
+        # A scanner of datasets would read a whole file ahead of a slow consumer.
         for batch in rows.iter_batches(ROWS_AT_ONCE, columns=list(columns), use_threads=False):
             if len(batch):
                 yield pa.Table.from_batches([batch])
@@ -179,22 +192,22 @@ def batches(splits: Splits, columns: Sequence[str]) -> Iterator[pa.Table]:
 
 def take_rows(splits: Splits, rows: Ints, columns: Sequence[str]) -> pa.Table:
     """Return these rows (ascending, counted through all splits) as one table."""
-    parts, start = [], 0
+    tables, start = [], 0
     for batch in batches(splits, columns):
         low, high = np.searchsorted(rows, [start, start + len(batch)])
         if high > low:
-            parts.append(batch.take(rows[low:high] - start))
+            tables.append(batch.take(rows[low:high] - start))
         start += len(batch)
-    return pa.concat_tables(parts)
+    return pa.concat_tables(tables)
 
 
-def _count(splits: Splits) -> _Tally:
+def _count_groups(splits: Splits) -> _GroupCounts:
     codes: dict[str, int] = {}
     columns = [np.zeros((3, 0), dtype=np.int32)]
     for batch in batches(splits, ["group", "label", "copies"]):
         label = encode(batch["label"], codes)
         columns.append(np.array([batch["group"], label, batch["copies"]], dtype=np.int32))
-    # A group is the number of a row: few numbers up to the largest are no group.
+    # Groups are numbered by their first row, so an array up to the largest number is dense enough.
     group, label, copies = np.concatenate(columns, axis=1)
     rows = np.bincount(group)
     sent = np.bincount(group, copies, len(rows)).astype(np.int64)
@@ -202,24 +215,32 @@ def _count(splits: Splits) -> _Tally:
     label_count = max(len(codes), 1)
     pairs, pair_rows = np.unique(group.astype(np.int64) * label_count + label, return_counts=True)
     pair_group, pair_label = np.divmod(pairs, label_count)
-    place = np.searchsorted(groups, pair_group)
-    return _Tally(groups, rows[groups], sent[groups], place, pair_label, pair_rows, list(codes))
+    return _GroupCounts(
+        groups=groups,
+        rows=rows[groups],
+        copies=sent[groups],
+        pair_group=np.searchsorted(groups, pair_group),
+        pair_label=pair_label,
+        pair_rows=pair_rows,
+        names=list(codes),
+    )
 
 
 def _details(splits: Splits, groups: Ints) -> dict[int, _Detail]:
     """Read the splits once more for the first time and an example of each label of ``groups``."""
-    found = {group: _Detail(None, {}) for group in groups.tolist()}
+    details = {group: _Detail(None, {}) for group in groups.tolist()}
     for batch in batches(splits, ["group", "label", "time", "text"]):
         hits = np.flatnonzero(np.isin(batch["group"].to_numpy(), groups))
         for row in batch.take(hits).to_pylist():
-            detail = found[row["group"]]
+            detail = details[row["group"]]
             if row["label"] not in detail.examples:
                 detail.examples[row["label"]] = shown(row["text"])
             detail.first_time = _earlier(detail.first_time, row["time"])
-    return found
+    return details
 
 
-def _earlier(known: str | None, time: str | None) -> str | None:
-    read, before = read_time(time), read_time(known)
-    earlier = read is not None and (before is None or read.moment < before.moment)
-    return time if earlier else known
+def _earlier(first: str | None, time: str | None) -> str | None:
+    moment, first_moment = read_time(time), read_time(first)
+    if moment is None:
+        return first
+    return time if first_moment is None or moment.moment < first_moment.moment else first

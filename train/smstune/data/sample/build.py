@@ -4,7 +4,7 @@ import csv
 import random
 import re
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict, cast
 
 import yaml
 
@@ -15,10 +15,26 @@ _SLOT = re.compile(r"\{([a-z_]+)(\d?)\}")
 _DRAWS = {"#": "0123456789", "%": "123456789", "@": "abcdefghjkmnpqrstuvwxyz23456789"}
 
 
-def load_templates(path: Path = FOLDER / "templates.yaml") -> dict[str, Any]:
-    """Read the seed, the number of copies, the slots and the templates."""
-    spec: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return spec
+class Template(TypedDict):
+    """A message with slots; ``twin`` is the id of the genuine template that a forged one copies."""
+
+    id: str
+    text: str
+    twin: NotRequired[str]
+
+
+class Templates(TypedDict):
+    """The content of ``templates.yaml``: ``copies`` is the range of messages of each template."""
+
+    seed: int
+    copies: tuple[int, int]
+    slots: dict[str, list[str]]
+    templates: dict[str, list[Template]]
+
+
+def load_templates(path: Path = FOLDER / "templates.yaml") -> Templates:
+    """Return the content of a file of templates."""
+    return cast(Templates, yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def fill(template: str, slots: dict[str, list[str]], rng: random.Random) -> str:
@@ -28,8 +44,9 @@ def fill(template: str, slots: dict[str, list[str]], rng: random.Random) -> str:
     def draw(match: re.Match[str]) -> str:
         if match[0] not in chosen:
             taken = set(chosen.values())
-            value = rng.choice([v for v in slots[match[1]] if v not in taken] or slots[match[1]])
-            chosen[match[0]] = re.sub("[#%@]", lambda m: rng.choice(_DRAWS[m[0]]), value)
+            options = slots[match[1]]
+            option = rng.choice([option for option in options if option not in taken] or options)
+            chosen[match[0]] = re.sub("[#%@]", lambda sign: rng.choice(_DRAWS[sign[0]]), option)
         return chosen[match[0]]
 
     return _SLOT.sub(draw, template)
@@ -37,22 +54,24 @@ def fill(template: str, slots: dict[str, list[str]], rng: random.Random) -> str:
 
 def build_rows() -> list[dict[str, str]]:
     """Expand every template into a few distinct messages, the same ones every time."""
-    spec = load_templates()
-    rng = random.Random(spec["seed"])
+    content = load_templates()
+    rng = random.Random(content["seed"])
     rows: list[dict[str, str]] = []
     seen: set[str] = set()
-    for label, templates in spec["templates"].items():
+    for label, templates in content["templates"].items():
         for template in templates:
-            wanted = len(rows) + rng.randint(*spec["copies"])
+            n_rows = len(rows) + rng.randint(*content["copies"])
             for _ in range(MAX_TRIES):
-                text = fill(template["text"], spec["slots"], rng)
+                text = fill(template["text"], content["slots"], rng)
                 if text not in seen:
                     seen.add(text)
                     rows.append({"text": text, "label": label, "group": template["id"]})
-                if len(rows) == wanted:
+                if len(rows) == n_rows:
                     break
             else:
-                raise ValueError(f"{template['id']}: too few slots for {spec['copies']} messages")
+                raise ValueError(
+                    f"{template['id']}: too few slots for {content['copies']} messages"
+                )
     return rows
 
 

@@ -1,25 +1,25 @@
-"""Which row goes to which split: its campaign, the split drawn, copies of the test set aside."""
+"""Assigns each row to a split, and sets rows aside that resemble a test set the user gave."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from smstune.arrays import Assigned, Ints
+from smstune.arrays import Assigned, Flags, Ints
 from smstune.campaigns.grouping import match
 from smstune.campaigns.sketch import Sketches
+from smstune.config.choices import SplitMethod
 from smstune.data.assign_campaigns import Campaigns
 from smstune.data.collect import Collected, encode
 from smstune.data.splits.methods import (
     SET_ASIDE,
-    SPLITS,
     TEST,
+    TRAIN,
+    VALIDATION,
     kfold_by_group,
     split_around_test,
     split_at_random,
@@ -28,22 +28,17 @@ from smstune.data.splits.methods import (
 )
 from smstune.errors import UserError
 
-SplitMethod = Literal["group", "time", "source", "random", "folds"]
-
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class SplitChoice:
-    """How to split; ``held_out`` goes with ``source``, ``folds`` with ``folds``."""
+    """How to split; ``held_out`` is for the method ``source``, ``folds`` for ``folds``."""
 
     method: SplitMethod = "group"
     held_out: str | None = None
     folds: int = 5
     seed: int = 42
-
-
-BY_GROUP = SplitChoice()
 
 
 def assign(
@@ -55,8 +50,9 @@ def assign(
         UserError: if the choice contradicts itself, or the messages do not allow it.
     """
     groups, labels = campaigns.groups, collected.label_ids
-    _check_choice(choice, given=bool(collected.fixed.any()))
-    if collected.fixed.any():
+    has_test_set = bool(collected.fixed.any())
+    _check_choice(choice, has_test_set=has_test_set)
+    if has_test_set:
         yield _around_test(collected.fixed, groups, collected, sketches, choice.seed)
     elif choice.held_out is not None:
         held_out = _rows_of_source(choice.held_out, collected)
@@ -67,28 +63,28 @@ def assign(
     elif choice.method == "folds":
         fold = kfold_by_group(groups, labels, folds=choice.folds, seed=choice.seed)
         for number in range(choice.folds):
-            turn = (fold - number) % choice.folds
-            yield np.array([TEST, SPLITS.index("validation"), 0], dtype=np.int8)[turn.clip(max=2)]
+            distance = (fold - number) % choice.folds
+            yield np.array([TEST, VALIDATION, TRAIN], dtype=np.int8)[distance.clip(max=2)]
     elif choice.method == "random":
         logger.warning(
-            "warning: a random split puts near-copies of one message on both sides; its scores "
-            "measure memory (see contamination in manifest.json)"
+            "warning: a random split puts near-copies of one message into train and test; its "
+            "scores measure memory (see contamination in manifest.json)"
         )
         yield split_at_random(labels, seed=choice.seed)
     else:
         yield split_by_group(groups, labels, seed=choice.seed)
 
 
-def _check_choice(choice: SplitChoice, *, given: bool) -> None:
+def _check_choice(choice: SplitChoice, *, has_test_set: bool) -> None:
     if (choice.method == "source") != (choice.held_out is not None):
         raise UserError(
             "expected --held-out SOURCE with --split source and only there: name the source that "
             "becomes the test set"
         )
-    if given and choice.method != "group":
+    if has_test_set and choice.method != "group":
         raise UserError(
-            f"expected --split group with --test, found {choice.method}: a test set that you give "
-            "leaves train and validation to draw, which is done by group"
+            f"expected --split group with --test, found {choice.method}: the other messages are "
+            "split by group into train and validation"
         )
     if choice.method == "folds" and choice.folds < 3:
         raise UserError(
@@ -97,9 +93,9 @@ def _check_choice(choice: SplitChoice, *, given: bool) -> None:
         )
 
 
-def _rows_of_source(name: str, collected: Collected) -> NDArray[np.bool_]:
+def _rows_of_source(name: str, collected: Collected) -> Flags:
     codes: dict[str, int] = {}
-    found = [
+    is_of_source = [
         encode(pa.chunked_array([batch["source"]]), codes) == codes.get(name, -1)
         for batch in collected.batches("source")
     ]
@@ -108,22 +104,23 @@ def _rows_of_source(name: str, collected: Collected) -> NDArray[np.bool_]:
             f"expected a source to hold out among {', '.join(sorted(codes))}, found {name!r}: "
             "name one of these"
         )
-    return np.concatenate(found)
+    return np.concatenate(is_of_source)
 
 
 def _around_test(
-    test: NDArray[np.bool_], groups: Ints, collected: Collected, sketches: Sketches, seed: int
+    test: Flags, groups: Ints, collected: Collected, sketches: Sketches, seed: int
 ) -> Assigned:
-    """Hand out all but the test rows; set their campaigns aside, and those with a near copy."""
+    """Split all but the test rows; set aside campaigns that test has too, or has near copies of."""
     shared = np.isin(groups, groups[test])
-    others = np.flatnonzero(~shared)
-    near = match(sketches, others, np.flatnonzero(test)) >= 0
-    shared |= np.isin(groups, groups[others[near]])
+    not_shared = np.flatnonzero(~shared)
+    near = match(sketches, not_shared, np.flatnonzero(test)) >= 0
+    shared |= np.isin(groups, groups[not_shared[near]])
     return split_around_test(test, shared, groups, collected.label_ids, seed=seed)
 
 
-class SetAside(NamedTuple):
-    """A row kept out of every split: the test row it is like, and in what."""
+@dataclass(frozen=True)
+class SetAside:
+    """A row that is in no split, the test row that it resembles, and how."""
 
     row: int
     test_row: int
@@ -131,14 +128,14 @@ class SetAside(NamedTuple):
 
 
 def explain_set_aside(assigned: Assigned, groups: Ints, sketches: Sketches) -> Iterator[SetAside]:
-    """Yield the rows that were set aside, each with a test row that is the reason."""
+    """Yield the rows that were set aside, each with a test row that it resembles."""
     aside, test = np.flatnonzero(assigned == SET_ASIDE), np.flatnonzero(assigned == TEST)
     near = match(sketches, aside, test)
     test_row = np.full(len(groups), -1, dtype=np.int64)
     test_row[groups[aside[near >= 0]]] = test[near[near >= 0]]
     test_row[groups[test[::-1]]] = test[::-1]
-    for row, found in zip(aside.tolist(), near.tolist(), strict=True):
-        if found >= 0:
-            yield SetAside(row, int(test[found]), "near copy of a test message")
+    for row, near_copy in zip(aside.tolist(), near.tolist(), strict=True):
+        if near_copy >= 0:
+            yield SetAside(row, int(test[near_copy]), "near copy of a test message")
         else:
             yield SetAside(row, int(test_row[groups[row]]), "same campaign as a test message")

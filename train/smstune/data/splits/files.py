@@ -55,7 +55,7 @@ def write_splits(
             )
             for index, writer in enumerate(writers):
                 waiting[index].append(table.filter(pa.array(assigned[rows] == index)))
-                if sum(part.nbytes for part in waiting[index]) >= BYTES_AT_ONCE:
+                if sum(waiting_table.nbytes for waiting_table in waiting[index]) >= BYTES_AT_ONCE:
                     writer.write_table(pa.concat_tables(waiting[index]))
                     waiting[index].clear()
         for writer, tables in zip(writers, waiting, strict=True):
@@ -64,7 +64,7 @@ def write_splits(
 
 
 def write_set_aside(path: Path, collected: Collected, rows: Iterable[SetAside]) -> None:
-    """Write a JSON line for each row: its file and line, the reason, and the test row's place."""
+    """Write a JSON line for each row: file and line, the reason, and those of the test row."""
     codes: dict[str, int] = {}
     files, lines = [], []
     for batch in collected.batches("file", "line"):
@@ -72,13 +72,13 @@ def write_set_aside(path: Path, collected: Collected, rows: Iterable[SetAside]) 
         lines.append(batch["line"].to_numpy())
     names, file, line = list(codes), np.concatenate(files), np.concatenate(lines)
     with path.open("w", encoding="utf-8") as stream:
-        for one in rows:
+        for aside in rows:
             record = {
-                "file": names[file[one.row]],
-                "line": int(line[one.row]),
-                "reason": one.reason,
-                "test_file": names[file[one.test_row]],
-                "test_line": int(line[one.test_row]),
+                "file": names[file[aside.row]],
+                "line": int(line[aside.row]),
+                "reason": aside.reason,
+                "test_file": names[file[aside.test_row]],
+                "test_line": int(line[aside.test_row]),
             }
             stream.write(json.dumps(record, ensure_ascii=False) + "\n")
 

@@ -1,17 +1,19 @@
-"""When a message went out and to whom, without keeping to whom."""
+"""Counts messages by recipient and day without keeping any recipient."""
 
 from __future__ import annotations
 
 import re
 import secrets
 from array import array
+from dataclasses import dataclass
 from datetime import date
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smstune.deploy.audit.result import MessageSpread, RecipientCounts
 from smstune.tables.times import CHINA, read_time
 
 _EPOCH = date(1970, 1, 1)
@@ -20,16 +22,17 @@ _DAY_BITS = 16
 _EDGES = (1, 2, 3, 5, 10, 20, 70)
 
 
-class Moment(NamedTuple):
+@dataclass(frozen=True)
+class Moment:
     """Day since 1970 and hour (0 to 23) in China; no hour where only a date was given."""
 
     day: int
     hour: int | None
 
 
-def read_moment(value: Any) -> Moment | None:  # noqa: ANN401
-    """Return when in China ``value`` says, or ``None`` if it cannot be read or counted."""
-    time = read_time(value)
+def read_moment(cell: object) -> Moment | None:
+    """Return a cell's time in China, ``None`` if it cannot be read or counted."""
+    time = read_time(cell)
     if time is None:
         return None
     try:
@@ -45,10 +48,10 @@ def read_moment(value: Any) -> Moment | None:  # noqa: ANN401
 class RecipientDays:
     """How many messages each recipient got on each day.
 
-    A recipient is 48 bits of a keyed hash (BLAKE2b) whose random key is never written and goes
-    with the object, so no number that comes out of here can be turned back. Memory: 12 bytes for
-    each recipient and day, some four times that while they are sorted. Among ten million
-    recipients, two share their bits with a chance of about one in six, and are counted as one.
+    A recipient is 48 bits of a keyed hash (BLAKE2b) whose random key lives only as long as the
+    object, so no hash can be traced back to a recipient. Memory: 12 bytes for each recipient and
+    day, about four times that while they are sorted. Among ten million recipients the chance that
+    any two share their bits, and are counted as one, is about one in six.
     """
 
     def __init__(self) -> None:
@@ -58,7 +61,7 @@ class RecipientDays:
         self._counts: NDArray[np.uint32] = np.zeros(0, np.uint32)
 
     def add(self, recipient: str, day: int) -> None:
-        """Count a message to ``recipient`` on ``day``; +86, blanks and dashes make no other."""
+        """Count a message to ``recipient`` on ``day``; +86, blanks and dashes do not count."""
         name = re.sub(r"[\s-]", "", recipient)
         name = re.sub(r"^(?:\+|00)86(?=1\d{10}$)", "", name)
         digest = blake2b(name.encode("utf-8", "surrogatepass"), key=self._secret, digest_size=6)
@@ -68,7 +71,7 @@ class RecipientDays:
 
     def _gather(self) -> None:
         keys, counts = np.unique(np.frombuffer(self._new, np.uint64), return_counts=True)
-        # Both are sorted, so that equal keys come to stand side by side.
+        # Sorting puts equal keys, at most one of each array, next to each other.
         keys = np.concatenate([self._keys, keys])
         counts = np.concatenate([self._counts, counts.astype(np.uint32)])
         order = np.argsort(keys, kind="stable")
@@ -77,46 +80,47 @@ class RecipientDays:
         self._keys, self._counts = keys[first], np.add.reduceat(counts, first, dtype=np.uint32)
         self._new = array("Q")
 
-    def summary(self, most: int) -> dict[str, Any] | None:
-        """Return how many messages one got in a day and in any three, or ``None`` without any.
+    def summary(self, most: int) -> RecipientCounts | None:
+        """Return messages per recipient, in a day and in any three; ``None`` without recipients.
 
-        ``over`` counts those above ``most``: recipient-days under ``a_day``, recipients (by their
-        fullest three days in a row) under ``three_days``; ``share`` is theirs of all.
+        A count is over if it is above ``most``.
         """
         if self._new:
             self._gather()
         if not len(self._keys):
             return None
-        who, day = self._keys >> np.uint64(_DAY_BITS), self._keys & np.uint64((1 << _DAY_BITS) - 1)
-        starts = np.flatnonzero(np.diff(who, prepend=who[0] ^ np.uint64(1)))
+        recipients = self._keys >> np.uint64(_DAY_BITS)
+        days = self._keys & np.uint64((1 << _DAY_BITS) - 1)
+        starts = np.flatnonzero(np.diff(recipients, prepend=recipients[0] ^ np.uint64(1)))
         window = self._counts.astype(np.int64)
         for step in (1, 2):
-            near = (who[step:] == who[:-step]) & (day[step:] - day[:-step] <= 2)
+            near = (recipients[step:] == recipients[:-step]) & (days[step:] - days[:-step] <= 2)
             window[:-step] += np.where(near, self._counts[step:], 0)
         fullest = np.maximum.reduceat(window, starts)
         highest = np.maximum.reduceat(self._counts, starts)
-        return {
-            "recipients": len(starts),
-            "recipient_days": len(self._keys),
-            "recipients_over": int((highest > most).sum()),
-            "a_day": _spread(self._counts, most),
-            "three_days": _spread(fullest, most),
-        }
+        return RecipientCounts(
+            recipients=len(starts),
+            recipient_days=len(self._keys),
+            recipients_over=int((highest > most).sum()),
+            a_day=_spread(self._counts, most),
+            three_days=_spread(fullest, most),
+        )
 
 
-def _spread(counts: NDArray[Any], most: int) -> dict[str, Any]:
-    """How many of ``counts`` lie in each range, how many above ``most``, and the greatest."""
+def _spread(counts: NDArray[Any], most: int) -> MessageSpread:
+    """Return how many of ``counts`` lie in each range and how many are above ``most``."""
     bins = np.bincount(np.searchsorted(_EDGES, counts), minlength=len(_EDGES) + 1).tolist()
-    return {
-        "distribution": dict(zip(_range_names(), bins, strict=True)),
-        "over": int((counts > most).sum()),
-        "share": float((counts > most).mean()),
-        "mean": float(counts.mean()),
-        "most": int(counts.max()),
-    }
+    return MessageSpread(
+        distribution=dict(zip(_range_names(), bins, strict=True)),
+        over=int((counts > most).sum()),
+        share=float((counts > most).mean()),
+        mean=float(counts.mean()),
+        most=int(counts.max()),
+    )
 
 
 def _range_names() -> list[str]:
     lows = [1, *(edge + 1 for edge in _EDGES)]
-    pairs = zip(lows, _EDGES, strict=False)
-    return [str(a) if a == b else f"{a}-{b}" for a, b in pairs] + [f"{lows[-1]}-"]
+    bounds = zip(lows, _EDGES, strict=False)
+    closed = [str(low) if low == high else f"{low}-{high}" for low, high in bounds]
+    return [*closed, f"{lows[-1]}-"]

@@ -1,9 +1,11 @@
-"""The rules of a self-inspection: the book they stand in, and what each finds in a text."""
+"""The rules of a self-inspection: how they are configured, and which of them a text hits."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -14,11 +16,12 @@ from smstune.config.schema import Section
 from smstune.config.wording import explain
 from smstune.config.yaml_files import read_yaml
 from smstune.errors import UserError
+from smstune.inference.labels import LabelMap
 from smstune.text.normalize import normalize
 from smstune.text.opt_out import OPT_OUT_WORDS
 from smstune.text.pii.mask import mask_pii
 
-#: The book that is used unless another is named.
+#: The shipped rules.
 SHIPPED = Path(__file__).with_name("rules.yaml")
 
 Named = Annotated[str, StringConstraints(min_length=1)]
@@ -26,9 +29,9 @@ Hour = Annotated[int, Field(ge=0, le=24, strict=True)]
 
 
 class Rule(Section):
-    """What a reader is told of a rule, and which messages it is for.
+    """The title, explanation and source that a report shows, and which messages a rule is for.
 
-    ``{key}`` in ``how`` stands for a value of the rule, so that it says what is in force.
+    ``{key}`` in ``how`` is replaced by that value of the rule.
     """
 
     title: Named
@@ -37,20 +40,20 @@ class Rule(Section):
     source: Named
 
     @model_validator(mode="after")
-    def _tellable(self) -> Self:
+    def _explainable(self) -> Self:
         try:
-            self.told()
+            self.explanation()
         except (KeyError, IndexError, ValueError, AttributeError) as error:
             raise ValueError(f"how: no such value of the rule: {error}") from error
         return self
 
-    def told(self) -> str:
-        """Return ``how`` with its values."""
+    def explanation(self) -> str:
+        """Return ``how`` with the rule's values filled in."""
         return self.how.format(**self.model_dump())
 
 
 class Words(Rule):
-    """Regular expressions."""
+    """A rule that is hit where one of its regular expressions matches."""
 
     words: tuple[Named, ...] = Field(min_length=1)
 
@@ -61,65 +64,65 @@ class Words(Rule):
             try:
                 empty = re.compile(word).search("")
             except re.error as error:
-                raise ValueError(f"no regular expression ({error})") from error
+                raise ValueError(f"invalid regular expression ({error})") from error
             if empty:
-                raise ValueError(f"{word!r} is found in every text")
+                raise ValueError(f"{word!r} matches every text")
         return words
 
-    def found_in(self, text: str) -> bool:
-        """Say whether any of the words is in ``text``, whatever their case."""
+    def matches(self, text: str) -> bool:
+        """Return whether any expression matches somewhere in ``text``, ignoring case."""
         return any(re.search(word, text, re.IGNORECASE) for word in self.words)
 
 
 class Consent(Rule):
-    """``none``: the values, in small letters, that record no consent."""
+    """``none``: the values, in lower case, that mean that consent was not given."""
 
     none: tuple[str, ...]
 
 
 class Signature(Rule):
-    """``characters``: the shortest and the longest name between the brackets."""
+    """``characters``: the least and the most characters of the name in brackets."""
 
     characters: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
 
 
 class Night(Rule):
-    """From an hour to another, which may be of the next morning."""
+    """From ``from_hour`` to ``to_hour``, which may be on the next day."""
 
     from_hour: Hour
     to_hour: Hour
 
-    def holds(self, hour: int) -> bool:
-        """Say whether ``hour``, 0 to 23, is in the night."""
+    def contains(self, hour: int) -> bool:
+        """Return whether ``hour``, 0 to 23, is in the night."""
         if self.from_hour < self.to_hour:
             return self.from_hour <= hour < self.to_hour
         return hour >= self.from_hour or hour < self.to_hour
 
 
 class Limit(Rule):
-    """``most``: messages that one may get in a day."""
+    """``most``: the messages that one recipient may get in a day."""
 
     most: Annotated[int, Field(ge=1, strict=True)]
 
 
 class Contacts(Words):
-    """Words that ask to get in touch, and ``kinds``: types of ``find_pii``."""
+    """Words that ask for contact, and ``kinds``, the types of ``find_pii`` that count as one."""
 
     kinds: tuple[Literal["PHONE", "LANDLINE", "SERVICE", "EMAIL", "WECHAT", "QQ", "URL"], ...]
 
 
 class Labelled(Rule):
-    """``labels``: labels or their parents; those that a run lacks are passed over."""
+    """``labels``: labels or their parents; those that a run lacks are ignored."""
 
     labels: tuple[Named, ...]
 
 
 class Banned(Words, Labelled):
-    """Labels and words."""
+    """A rule that is hit by a label or by words."""
 
 
 class OptOut(Words):
-    """``words`` that offer to stop; by default those that the whole project knows."""
+    """``words`` that offer to opt out; by default those of ``text.opt_out``."""
 
     words: tuple[str, ...] = OPT_OUT_WORDS
 
@@ -146,28 +149,75 @@ class Rules(Section):
 
 
 class RuleBook(Section):
-    """What counts as marketing, and the rules."""
+    """The labels (or parents) that count as marketing, and the rules."""
 
     marketing: tuple[Named, ...] = Field(min_length=1)
     rules: Rules
 
 
+@dataclass(frozen=True)
+class AppliedRules:
+    """The rules as they apply to one run, with the limits on their hits.
+
+    ``labels_by_rule`` holds the run's labels for each rule that looks at labels; ``max_share`` the
+    largest share of hits that a rule may reach.
+    """
+
+    rules: Rules
+    marketing_labels: frozenset[str]
+    labels_by_rule: Mapping[str, frozenset[str]]
+    max_share: Mapping[str, float]
+
+
+def apply_rules(
+    book: RuleBook,
+    labels: LabelMap,
+    *,
+    marketing: Sequence[str] | None = None,
+    max_share: Mapping[str, float],
+) -> AppliedRules:
+    """Return the rules for a run's labels; ``marketing`` replaces the book's labels.
+
+    Raises:
+        UserError: if the run has none of the marketing labels, or not one that was asked for.
+    """
+    known_names = [*dict.fromkeys([*labels.parent_names, *labels.names])]
+
+    def resolve(names: Iterable[str]) -> frozenset[str]:
+        return frozenset(labels.names[k] for k in labels.ids_of(names, "--marketing"))
+
+    marketing_labels = resolve(
+        marketing or [name for name in book.marketing if name in known_names]
+    )
+    if not marketing_labels:
+        raise UserError(
+            f"expected a label or parent {' or '.join(book.marketing)} in the run, found "
+            f"{', '.join(known_names)}: name the marketing labels with --marketing"
+        )
+    labels_by_rule = {
+        name: resolve(label for label in rule.labels if label in known_names)
+        for name, rule in book.rules.by_name().items()
+        if isinstance(rule, Labelled)
+    }
+    return AppliedRules(book.rules, marketing_labels, labels_by_rule, max_share)
+
+
 def load_rules(path: Path | None = None) -> RuleBook:
-    """Return the shipped rules, changed by those that the YAML at ``path`` names.
+    """Return the shipped rules with the changes of the YAML at ``path``.
 
     Raises:
         UserError: naming every wrong key or value at once.
     """
     book = read_yaml(SHIPPED)
     if path is not None:
-        own = read_yaml(path)
-        changes = own.pop("rules", {})
+        user_book = read_yaml(path)
+        changes = user_book.pop("rules", {})
         if not isinstance(changes, dict) or not all(isinstance(c, dict) for c in changes.values()):
             raise UserError(f"{path}: expected `rules:` with a mapping for each rule")
         rules = {**book["rules"]}
         for name, change in changes.items():
             rules[name] = {**rules.get(name, {}), **change}
-        book = {**book, **own, "rules": rules}
+        book = {**book, **user_book, "rules": rules}
     try:
         return RuleBook.model_validate(book)
     except ValidationError as error:
@@ -175,14 +225,14 @@ def load_rules(path: Path | None = None) -> RuleBook:
 
 
 def text_hits(text: str, rules: Rules) -> set[str]:
-    """Return the rules that ``text`` hits by its words alone, whatever kind of message it is."""
+    """Return the rules that ``text`` hits by its words, whether or not it is marketing."""
     clean = normalize(text)
     worded = {name: rule for name, rule in rules.by_name().items() if isinstance(rule, Words)}
-    raw_words = {name for name, rule in worded.items() if rule.found_in(text)}
-    hits = raw_words | {name for name, rule in worded.items() if rule.found_in(clean)}
+    raw_words = {name for name, rule in worded.items() if rule.matches(text)}
+    hits = raw_words | {name for name, rule in worded.items() if rule.matches(clean)}
     if hits != raw_words or has_variants(text):
         hits.add("variant_characters")
-    # That one asks for its words.
+    # This rule is hit when its words are missing.
     hits ^= {"no_opt_out"}
     if not has_signature(text, rules.no_signature):
         hits.add("no_signature")
@@ -193,13 +243,13 @@ def text_hits(text: str, rules: Rules) -> set[str]:
 
 
 def has_signature(text: str, rule: Signature) -> bool:
-    """Say whether ``text`` has a name of the right length between 【 and 】, anywhere."""
+    """Return whether ``text`` has a name of the right length between 【 and 】."""
     shortest, longest = rule.characters
     names = re.findall(r"【([^【】]*)】", text)
     return any(shortest <= len(name.strip()) <= longest for name in names)
 
 
-# Zero-width characters inside a word; those that emoji are made of stand elsewhere.
+# Zero-width characters inside a word; between words they may be part of an emoji.
 _HIDDEN = re.compile("(?<=\\w)[\xad\u034f\u180e\u200b-\u200f\u2060-\u2064\u3164\ufeff]+(?=\\w)")
 _READ = re.compile("[0-9A-Za-z\u4e00-\u9fff]+")
 # 代_开_发_票 and 办 証 刻 章.
@@ -207,11 +257,11 @@ _SPELT = re.compile("(?:[\u4e00-\u9fff][ *._|~^+=]){3,}[\u4e00-\u9fff]")
 
 
 def has_variants(text: str) -> bool:
-    """Say whether the normaliser changes letters, digits or Chinese characters of ``text``.
+    """Return whether the normaliser changes letters, digits or Chinese characters of ``text``.
 
-    Emoji and stars between words, units (㎡), a circled digit of a list and white space are
-    decoration. A single Chinese character between two symbols, single ones in a row, and circled
-    digits in a row are not.
+    Emoji and stars between words, units (㎡), a circled digit of a list and white space count as
+    decoration and are ignored. A Chinese character between two symbols, characters each separated
+    by a symbol, and circled digits in a row are variants.
     """
     if _HIDDEN.search(text) or _SPELT.search(text) or _spaced_by_symbols(text):
         return True
@@ -220,23 +270,23 @@ def has_variants(text: str) -> bool:
 
 
 def _spaced_by_symbols(text: str) -> bool:
-    # An emoji may carry a selector of its variant.
+    # U+FE0F only selects how an emoji is drawn.
     return "SHS" in "".join(map(_kind, text.replace("\ufe0f", "")))
 
 
 def _without_decoration(text: str) -> str:
     kinds = "".join(map(_kind, text))
     return "".join(
-        one
-        for at, one in enumerate(text)
-        if kinds[at] != "S"
-        and (kinds[at] != "N" or "N" in (kinds[at - 1 : at], kinds[at + 1 : at + 2]))
+        character
+        for index, character in enumerate(text)
+        if kinds[index] != "S"
+        and (kinds[index] != "N" or "N" in (kinds[index - 1 : index], kinds[index + 1 : index + 2]))
     )
 
 
 @lru_cache(maxsize=20_000)
 def _kind(character: str) -> str:
-    """S for a symbol, N for a number that is no digit (①, Ⅱ, ²), H for a Chinese character."""
+    """Return S for a symbol, N for a numeral such as ①, Ⅱ, ², H for a Chinese character."""
     if "\u4e00" <= character <= "\u9fff":
         return "H"
     return {"So": "S", "No": "N", "Nl": "N"}.get(unicodedata.category(character), "-")

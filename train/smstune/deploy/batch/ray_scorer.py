@@ -1,4 +1,4 @@
-"""The same scoring over a Ray cluster, by Ray Data."""
+"""Scores a file on a Ray cluster, with Ray Data."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smstune.config.choices import BackendChoice, DeviceChoice, PrecisionChoice
 from smstune.deploy.batch.scored_parts import Answers
 from smstune.errors import UserError, how_to_install
 from smstune.inference.classifier import SmsClassifier
 from smstune.tables.columns import Columns
 from smstune.tables.read import STANDARD, read_rows
 
-#: Bytes of text that travel together: some thousand messages.
+#: Bytes of text in a block that Ray sends to an actor: some thousand messages.
 _BLOCK = 1 << 20
 
 Batch = dict[str, NDArray[Any]]
@@ -35,8 +36,8 @@ def ray_scorer(
     """Give a scorer whose answers come from at most ``workers`` actors of a Ray cluster.
 
     One task of the cluster reads ``source`` from row ``done`` on, so the nodes must reach the file
-    and the run folder under these paths. Messages go out and answers come back in order; Ray starts
-    again what dies. ``RAY_ADDRESS`` names the cluster; without it, it is this machine.
+    and the run folder under these paths. Answers come back in the order of the rows; Ray restarts
+    actors that die. ``RAY_ADDRESS`` names the cluster; the default is this machine.
 
     Raises:
         UserError: if Ray is not installed, or the messages come from standard input.
@@ -49,26 +50,28 @@ def ray_scorer(
             f"expected the package ray for --engine ray, found none: {how_to_install('ray')}"
         ) from error
     if source == STANDARD:
-        raise UserError("expected a file with --engine ray, found standard input")
+        raise UserError(
+            "--engine ray cannot read standard input: give a file, or use --engine local"
+        )
     started = not ray.is_initialized()
     ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level="WARNING")
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.target_max_block_size = _BLOCK
     context.enable_progress_bars = False
-    where = {"path": str(source.resolve()), "column": text_column, "done": done}
-    run = str(classifier.artifact.path.resolve())
-    options = {
-        "backend": classifier.backend.name,
-        "device": classifier.device.type,
-        "precision": classifier.precision,
-    }
+    task = {"path": str(source.resolve()), "column": text_column, "done": done}
+    run = str(classifier.run.path.resolve())
     answers = (
-        ray.data.from_items([where])
+        ray.data.from_items([task])
         .map_batches(_read, num_cpus=0)
         .map_batches(
             _Actor,
-            fn_constructor_args=(run, options),
+            fn_constructor_args=(
+                run,
+                classifier.backend.name,
+                classifier.device.type,
+                classifier.precision,
+            ),
             batch_size=rows_at_once,
             batch_format="numpy",
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
@@ -85,27 +88,27 @@ def ray_scorer(
 
 
 class RayScorer:
-    """Takes the answers as they come: each call must be for the rows that follow."""
+    """Returns the answers in the order of the rows; each call must be for the next rows."""
 
     def __init__(self, batches: Iterator[Batch]) -> None:
         self._batches = batches
 
     def score(self, texts: Sequence[str]) -> Answers:
-        """Return the answers to the next rows of the file, which are ``texts``."""
+        """Return the answers to ``texts``, which must be the next rows of the file."""
         probabilities = next(self._batches)["probabilities"]
         if len(probabilities) != len(texts):
             raise RuntimeError(f"{len(probabilities)} answers to {len(texts)} messages")
         return Answers(np.zeros((0, 16), np.uint8), np.asarray(probabilities, np.float64))
 
     def remember(self, answers: Answers) -> None:
-        """Nothing: copies are found within the rows that an actor scores at once."""
+        """Do nothing: an actor recognises copies only within the rows that it scores at once."""
 
 
-def _read(where: Batch) -> Iterator[Batch]:
-    columns = Columns(text=str(where["column"][0]), labelled=False)
-    records = read_rows(Path(str(where["path"][0])), columns)
-    rows = itertools.islice(records, int(where["done"][0]), None)
-    # Arrow takes no halves of surrogate pairs, which the normaliser drops.
+def _read(task: Batch) -> Iterator[Batch]:
+    columns = Columns(text=str(task["column"][0]), labelled=False)
+    records = read_rows(Path(str(task["path"][0])), columns)
+    rows = itertools.islice(records, int(task["done"][0]), None)
+    # Arrow rejects lone surrogates; the normaliser drops them anyway.
     while texts := [
         (row.text or "").encode("utf-8", "ignore").decode() for row in itertools.islice(rows, 1024)
     ]:
@@ -113,8 +116,12 @@ def _read(where: Batch) -> Iterator[Batch]:
 
 
 class _Actor:
-    def __init__(self, run: str, options: dict[str, Any]) -> None:
-        self._classifier = SmsClassifier.from_pretrained(run, **options)
+    def __init__(
+        self, run: str, backend: BackendChoice, device: DeviceChoice, precision: PrecisionChoice
+    ) -> None:
+        self._classifier = SmsClassifier.from_pretrained(
+            run, backend=backend, device=device, precision=precision
+        )
 
     def __call__(self, batch: Batch) -> Batch:
         return {"probabilities": self._classifier.predict_proba(batch["text"].tolist())}

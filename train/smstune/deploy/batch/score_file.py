@@ -1,4 +1,4 @@
-"""Score a file of messages: streamed, every row answered, in order; killed, it can go on."""
+"""Scores a file of messages as a stream: every row in order, resumable after a kill."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import itertools
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Literal
+
+import pyarrow as pa
 
 from smstune.deploy.batch.ray_scorer import ray_scorer
-from smstune.deploy.batch.scored_parts import Parts
+from smstune.deploy.batch.scored_parts import Answers, ScoredParts
 from smstune.deploy.batch.scorer import Scorer, local_scorer
 from smstune.errors import Interrupted, UserError
 from smstune.files import file_hash, file_written_whole, is_stream
@@ -24,13 +26,13 @@ from smstune.tables.column_types import column_types
 from smstune.tables.columns import HALF_CHARACTER, Columns
 from smstune.tables.json_text import is_finite
 from smstune.tables.read import STANDARD, count_rows, read_rows
-from smstune.tables.row import TableRow
-from smstune.tables.write import Write, check_output, open_writer
+from smstune.tables.row import Cells, TableRow
+from smstune.tables.write import check_output, open_writer
 
 Engine = Literal["local", "ray"]
 
 _ROWS_AT_ONCE = 4096
-_OURS = ("label", "score", "scores", "decision", "note")
+_ADDED_COLUMNS = ("label", "score", "scores", "decision", "note")
 
 logger = logging.getLogger(__name__)
 
@@ -44,83 +46,84 @@ def score_file(
     workers: int = 1,
     engine: Engine = "local",
 ) -> int:
-    """Write every row of ``source`` to ``output`` with our columns beside its own.
+    """Write every row of ``source`` to ``output`` with columns for the answer; return their number.
 
-    They are ``label``, ``score``, ``scores``, ``decision`` (empty where the run has no operating
-    point) and ``note``.
-    A column of the input with one of these names is kept as ``input_<name>``.
-    Order and number of rows stay; memory does not grow with the file. A message seen before gets
-    the answer it got then. From file to file, the same call goes on after it was stopped or killed,
-    and leaves the file that it would have left; another input, run or option starts anew. Returns
-    the number of rows.
+    The added columns are ``label``, ``score``, ``scores``, ``decision`` (empty if the run has no
+    operating point) and ``note``. A column of the input with one of these names is renamed to
+    ``input_<name>``.
+
+    The rows stay in order; memory does not grow with the file. Copies of a message get the same
+    answer. From file to file, the same call after a stop or a kill resumes, and writes the same
+    output as an uninterrupted one; another input, run or option starts over.
 
     Raises:
-        UserError: if either file cannot be used as a whole.
-        Interrupted: on SIGTERM; what was scored is kept.
+        UserError: if one of the files cannot be used.
+        Interrupted: on SIGTERM; the rows scored so far are kept.
     """
     check_output(output)
     rows = read_rows(source, columns)
-    # What is wrong with the file as a whole shows here, before anything is written.
+    # A problem with the whole file must show before anything is written.
     first = list(itertools.islice(rows, 1))
     if not first and STANDARD not in (source, output):
         raise UserError(f"expected messages in {source}, found no row")
     rows = itertools.chain(first, rows)
-    parts = None
-    # What is read or written as it comes cannot be gone on with.
+    scored_parts = None
+    # Streams can be neither read again nor written from the middle.
     if STANDARD not in (source, output) and not is_stream(output):
-        parts = Parts(output, _call(classifier, source, columns.text))
-    done = parts.done * _ROWS_AT_ONCE if parts else 0
-    scorer: AbstractContextManager[Scorer] = (
+        scored_parts = ScoredParts(output, _call(classifier, source, columns.text))
+    done = scored_parts.done * _ROWS_AT_ONCE if scored_parts else 0
+    scorer_context: AbstractContextManager[Scorer] = (
         ray_scorer(classifier, source, columns.text, workers, _ROWS_AT_ONCE, done)
         if engine == "ray"
         else local_scorer(classifier, workers)
     )
+    count = 0
     with (
-        _stopped_with_a_hint(parts),
-        _scratch(output, parts) as scratch,
+        _stopped_with_a_hint(scored_parts),
+        _scratch(output, scored_parts) as scratch,
         open_writer(output, scratch, _types(source, output, columns)) as write,
         _progress(source, done) as progress,
-        scorer as working,
+        scorer_context as scorer,
     ):
-        count = _score(classifier, rows, columns.text, working, write, parts, progress)
-    if parts:
-        parts.finish()
+        for chunk, answers in _score_chunks(rows, scorer, scored_parts, progress):
+            write(_answered_rows(classifier, chunk, answers, columns.text))
+            count += len(chunk)
+    if scored_parts:
+        scored_parts.finish()
     return count
 
 
-def _score(
-    classifier: SmsClassifier,
-    rows: Iterator[TableRow],
-    text_column: str,
-    scorer: Scorer,
-    write: Write,
-    parts: Parts | None,
-    progress: Progress,
-) -> int:
-    count = 0
+def _score_chunks(
+    rows: Iterator[TableRow], scorer: Scorer, scored_parts: ScoredParts | None, progress: Progress
+) -> Iterator[tuple[list[TableRow], Answers]]:
+    """Yield the rows in chunks with their answers, which an earlier run may have stored."""
     for number, chunk in enumerate(_chunks(rows)):
-        texts = [row.text or "" for row in chunk]
-        if parts and number < parts.done:
-            answers = parts.load(number)
+        if scored_parts and number < scored_parts.done:
+            answers = scored_parts.load(number)
         else:
-            answers = scorer.score(texts)
-            if parts:
-                parts.save(number, answers)
+            answers = scorer.score([row.text or "" for row in chunk])
+            if scored_parts:
+                scored_parts.save(number, answers)
             progress.update(len(chunk))
         scorer.remember(answers)
-        predictions = classifier.predictions(texts, answers.probabilities)
-        pairs = zip(chunk, predictions, strict=True)
-        write([_answered(row, text_column, answer) for row, answer in pairs])
-        count += len(chunk)
-    return count
+        yield chunk, answers
+
+
+def _answered_rows(
+    classifier: SmsClassifier, rows: Sequence[TableRow], answers: Answers, text_column: str
+) -> list[Cells]:
+    texts = [row.text or "" for row in rows]
+    predictions = classifier.predictions(texts, answers.probabilities)
+    pairs = zip(rows, predictions, strict=True)
+    return [_answered(row, text_column, prediction) for row, prediction in pairs]
 
 
 def _call(classifier: SmsClassifier, source: Path, text_column: str) -> dict[str, str]:
-    """Say what the answers follow from: as long as none of it changes, they are the same."""
-    folder, manifest = classifier.artifact.path, classifier.artifact.manifest
+    """Return everything that the answers depend on; a resumed run must match it."""
+    folder, manifest = classifier.run.path, classifier.run.manifest
     files = [MANIFEST]
     if classifier.backend.name == "onnx" and EXPORT not in manifest.sha256:
-        # A run of an earlier version.
+        # Earlier versions did not list the exported forms in the manifest.
         files.append(EXPORT)
     return {
         "the input": file_hash(source),
@@ -134,38 +137,38 @@ def _call(classifier: SmsClassifier, source: Path, text_column: str) -> dict[str
 
 
 @contextmanager
-def _stopped_with_a_hint(parts: Parts | None) -> Iterator[None]:
-    """Turn SIGTERM into Interrupted; say after it or Ctrl-C how to go on."""
+def _stopped_with_a_hint(scored_parts: ScoredParts | None) -> Iterator[None]:
+    """Turn SIGTERM into Interrupted; after it or Ctrl-C, log how to resume."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Interrupted(number)
 
     # Python lets only the main thread handle signals.
-    here = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, stop) if here else None
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, stop) if in_main_thread else None
     try:
         yield
     except KeyboardInterrupt:
-        if parts:
-            rows = parts.done * _ROWS_AT_ONCE
-            logger.info("stopped; %d rows are scored: the same command goes on from there", rows)
+        if scored_parts:
+            rows = scored_parts.done * _ROWS_AT_ONCE
+            logger.info("stopped; %d rows are scored: run the same command to resume", rows)
         raise
     finally:
-        if here:
+        if in_main_thread:
             signal.signal(signal.SIGTERM, before)
 
 
-def _scratch(output: Path, parts: Parts | None) -> AbstractContextManager[Path]:
-    if parts:
-        return nullcontext(parts.scratch)
+def _scratch(output: Path, scored_parts: ScoredParts | None) -> AbstractContextManager[Path]:
+    if scored_parts:
+        return nullcontext(scored_parts.scratch)
     return nullcontext(output) if output == STANDARD else file_written_whole(output)
 
 
-def _types(source: Path, output: Path, columns: Columns) -> dict[str, Any]:
-    """Return the columns of the input as the output calls them, where the format asks for them."""
+def _types(source: Path, output: Path, columns: Columns) -> dict[str, pa.DataType | None]:
+    """Return the input's column types by output name, if the output's format needs them."""
     if output == STANDARD or ".jsonl" in output.suffixes:
         return {}
-    return {_kept_as(name): kind for name, kind in column_types(source, columns).items()}
+    return {_output_name(name): kind for name, kind in column_types(source, columns).items()}
 
 
 def _progress(source: Path, done: int) -> Progress:
@@ -178,17 +181,17 @@ def _chunks(rows: Iterator[TableRow]) -> Iterator[list[TableRow]]:
         yield chunk
 
 
-def _kept_as(name: str) -> str:
-    """Return the name of a column of the input: another where it bears the name of one of ours."""
-    return f"input_{name}" if name in _OURS else name
+def _output_name(name: str) -> str:
+    """Return the output's name for a column of the input; an added column has precedence."""
+    return f"input_{name}" if name in _ADDED_COLUMNS else name
 
 
-def _answered(row: TableRow, text_column: str, answer: Prediction) -> dict[str, Any]:
+def _answered(row: TableRow, text_column: str, answer: Prediction) -> Cells:
     odd_number = None if is_finite(row.fields) else "a number that is not finite"
-    odd = (row.problem, _odd_text(row, text_column), odd_number, answer.note)
-    notes = [note for note in odd if note]
+    reasons = (row.problem, _odd_text(row, text_column), odd_number, answer.note)
+    notes = [reason for reason in reasons if reason]
     return {
-        **{_kept_as(name): cell for name, cell in row.fields.items()},
+        **{_output_name(name): cell for name, cell in row.fields.items()},
         "label": answer.label,
         "score": round(answer.score, 6),
         "scores": {name: round(score, 6) for name, score in answer.scores.items()},
@@ -202,6 +205,6 @@ def _odd_text(row: TableRow, text_column: str) -> str | None:
     if row.text is None:
         return None
     if isinstance(message, str):
-        # What differs is what no file can hold.
+        # The text was changed only where it could not be written to a file.
         return None if message == row.text or row.problem else HALF_CHARACTER
-    return f"the message is no text but {type(message).__name__}"
+    return f"the message is not text but {type(message).__name__}"

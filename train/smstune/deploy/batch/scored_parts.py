@@ -1,4 +1,4 @@
-"""What is already scored of a file, kept beside the output until that is whole."""
+"""The rows already scored, stored beside the output until it is complete."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,92 +24,96 @@ from smstune.files import file_written_whole, put_in_place, write_json
 logger = logging.getLogger(__name__)
 
 
-class Answers(NamedTuple):
-    """The model's answers to some rows: a key of each message, and its probabilities.
+@dataclass(frozen=True)
+class Answers:
+    """The model's answers to a chunk of rows.
 
-    ``keys`` has shape ``(messages, 16)``, the same for identical messages, or no rows where
-    nobody remembers messages; ``probabilities`` has shape ``(messages, labels)``.
+    ``probabilities`` has shape ``(messages, labels)``; ``keys`` has shape ``(messages, 16)``, equal
+    for identical messages, or no rows if copies are not recognised across chunks.
     """
 
     keys: NDArray[np.uint8]
     probabilities: NDArray[np.float64]
 
 
-class Parts:
-    """The folder ``.OUTPUT.parts``: the answers to each some thousand rows, a file for each.
+class ScoredParts:
+    """The folder ``.OUTPUT.parts``: one safetensors file per chunk of rows already scored.
 
-    They are numbers alone, so a killed run leaves no message behind but in the unfinished output,
-    which lies there too. ``done`` is how many parts there are without a gap.
+    The files hold only numbers: a killed run leaves messages behind only in the unfinished output,
+    which is in the same folder. ``done`` counts the parts up to the first missing one.
     """
 
     def __init__(self, output: Path, call: Mapping[str, str]) -> None:
-        """Find the parts of the same ``call``; those of another are removed.
+        """Find the parts of an earlier run of the same ``call``; remove those of any other.
 
         Raises:
-            UserError: if the folder's place is taken by a file.
+            UserError: if there is a file of the folder's name.
         """
         self._output = Path(os.path.realpath(output))
         self._folder = self._output.with_name(f".{self._output.name}.parts")
         if self._folder.exists() and not self._folder.is_dir():
             raise UserError(
-                f"expected to keep parts in a folder, found the file {self._folder}: remove it"
+                f"the scored rows are stored in {self._folder}, which is a file: remove it"
             )
-        note = self._folder / "call.json"
-        changed = _changes(note, call)
+        call_file = self._folder / "call.json"
+        changed = _changes(call_file, call)
         if changed:
-            logger.info("%s changed since the last start: starting anew", ", ".join(changed))
+            logger.info("%s changed since the last start: starting over", ", ".join(changed))
         if changed is None or changed:
             if self._folder.exists():
                 rmtree(self._folder)
             self._folder.mkdir(parents=True)
-            write_json(note, call)
+            write_json(call_file, call)
         self.done = next(n for n in itertools.count() if self._whole(n) is None)
-        #: Where the output is written; ``finish`` puts it in its place.
+        #: Where the output is written until ``finish`` moves it.
         self.scratch = self._folder / "output"
 
     def load(self, number: int) -> Answers:
-        """Return a part: 0 and up to ``done``, ``done`` not included.
+        """Return the part of a number below ``done``.
 
         Raises:
-            UserError: if it was damaged since this object found it whole.
+            UserError: if it was damaged since the start.
         """
         answers = self._whole(number)
         if answers is None:
             raise UserError(
-                f"expected the answers that were in {self._part(number)} at the start, found it "
-                "damaged: run the same command again"
+                f"{self._path(number)} was damaged since the start: run the same command again"
             )
         return answers
 
     def save(self, number: int, answers: Answers) -> None:
-        """Write a part, whole or not at all."""
-        with file_written_whole(self._part(number)) as scratch:
-            save_file(answers._asdict(), scratch, {"sha256": _hash(number, answers)})
+        """Write a part atomically."""
+        with file_written_whole(self._path(number)) as scratch:
+            tensors: dict[str, NDArray[Any]] = {
+                "keys": answers.keys,
+                "probabilities": answers.probabilities,
+            }
+            save_file(tensors, scratch, {"sha256": _hash(number, answers)})
         self.done = number + 1
 
     def finish(self) -> None:
-        """Put the output in its place and remove the folder."""
+        """Move the output to its final path and remove the folder."""
         put_in_place(self.scratch, self._output)
         rmtree(self._folder)
 
     def _whole(self, number: int) -> Answers | None:
-        """Return a part, or nothing where it is missing, damaged or somebody else's."""
+        """Return a part, ``None`` if it is missing, damaged or another program's file."""
         try:
-            with safe_open(self._part(number), framework="numpy") as part:
-                answers = Answers(part.get_tensor("keys"), part.get_tensor("probabilities"))
-                expected = (part.metadata() or {}).get("sha256")
+            with safe_open(self._path(number), framework="numpy") as tensors:
+                answers = Answers(tensors.get_tensor("keys"), tensors.get_tensor("probabilities"))
+                expected = (tensors.metadata() or {}).get("sha256")
         except (OSError, SafetensorError):
             return None
         return answers if expected == _hash(number, answers) else None
 
-    def _part(self, number: int) -> Path:
+    def _path(self, number: int) -> Path:
         return self._folder / f"{number:06}.safetensors"
 
 
-def _changes(note: Path, call: Mapping[str, str]) -> list[str] | None:
-    """Say what is not as it was at the last start; ``None`` where there was none."""
+def _changes(call_file: Path, call: Mapping[str, str]) -> list[str] | None:
+    """Return what changed since the last start, ``None`` if this is the first."""
     try:
-        before = json.loads(note.read_text("utf-8"))
+        before = json.loads(call_file.read_text("utf-8"))
     except (FileNotFoundError, ValueError):
         return None
     if not isinstance(before, dict):
@@ -119,7 +124,7 @@ def _changes(note: Path, call: Mapping[str, str]) -> list[str] | None:
 def _hash(number: int, answers: Answers) -> str:
     """Return the SHA-256 of a part's number and of the shapes, types and bytes of its answers."""
     digest = hashlib.sha256(str(number).encode())
-    for array in answers:
+    for array in (answers.keys, answers.probabilities):
         digest.update(f"{array.shape}{array.dtype}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Each distinct message scored once: in this process, or shared among several."""
+"""Scores each distinct message once, in this process or in several."""
 
 from __future__ import annotations
 
@@ -23,89 +23,91 @@ from smstune.deploy.batch.scored_parts import Answers
 from smstune.errors import UserError
 from smstune.inference.classifier import SmsClassifier
 
-#: From preprocessed messages, a piece at a time, to their probabilities in that order.
+#: From batches of preprocessed messages to the probabilities of each batch, in the same order.
 Classify = Callable[[Sequence[list[str]]], Iterable[Floats]]
 
-#: Distinct messages whose answers are kept for copies to come: some 100 MB.
+#: Distinct messages whose answers are remembered for later copies: about 100 MB.
 _REMEMBERED = 200_000
-#: Distinct messages that a worker takes at once. One process takes all there are: the more it sorts
-#: by length, the less it pads (FBS: 4 % of its tokens, against 7 % in such pieces).
-_PIECE = 512
+#: Distinct messages that a worker takes at once. A single process takes all of a chunk, because the
+#: more messages are sorted by length, the less padding (FBS: 4 % of the tokens instead of 7 %).
+_WORKER_MESSAGES = 512
 
 
 class Scorer(Protocol):
-    """What answers messages, some thousand rows at a time."""
+    """Answers messages, some thousand rows at a time."""
 
     def score(self, texts: Sequence[str]) -> Answers:
         """Return the answers to raw ``texts``, in their order."""
 
     def remember(self, answers: Answers) -> None:
-        """Take note of the answers to the next rows, from ``score`` or from a file."""
+        """Remember the answers to the next rows, from ``score`` or from a file."""
 
 
 class DistinctScorer:
-    """Scores a message once however often it comes, as long as it is among the last ones seen.
+    """Scores a message once, however often it recurs among the last ones seen.
 
-    Messages are the same if they are after ``preprocess``. What is remembered follows from the rows
-    alone, so that a run that is gone on with knows what it would have known.
+    Messages are the same if they are equal after ``preprocess``. What is remembered depends only on
+    the rows, so that a resumed run gives the same answers as an uninterrupted one.
     """
 
-    def __init__(self, classifier: SmsClassifier, classify: Classify, piece: int) -> None:
+    def __init__(self, classifier: SmsClassifier, classify: Classify, batch_size: int) -> None:
         self._classifier = classifier
         self._classify = classify
-        self._piece = piece
-        self._known: OrderedDict[bytes, Floats] = OrderedDict()
+        self._batch_size = batch_size
+        self._remembered: OrderedDict[bytes, Floats] = OrderedDict()
 
     def score(self, texts: Sequence[str]) -> Answers:
         """Return the answers to raw ``texts``, in their order."""
         raw = list(dict.fromkeys(texts))
         clean = dict(zip(raw, self._classifier.preprocess(raw), strict=True))
         keys = {text: _key(message) for text, message in clean.items()}
-        new = {key: clean[text] for text, key in keys.items() if key not in self._known}
+        new = {key: clean[text] for text, key in keys.items() if key not in self._remembered}
         fresh = self._score_new(new)
         order = [keys[text] for text in texts]
-        rows = [fresh[key] if key in fresh else self._known[key] for key in order]
+        rows = [fresh[key] if key in fresh else self._remembered[key] for key in order]
         return Answers(np.array([list(key) for key in order], np.uint8), np.array(rows))
 
     def remember(self, answers: Answers) -> None:
-        """Take note of the answers to the next rows; the longest unseen are forgotten."""
+        """Remember the answers to the next rows; forget those of messages unseen for longest."""
         for key, row in zip(answers.keys, answers.probabilities, strict=True):
-            self._known[key.tobytes()] = row.copy()
-            self._known.move_to_end(key.tobytes())
-        while len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
+            self._remembered[key.tobytes()] = row.copy()
+            self._remembered.move_to_end(key.tobytes())
+        while len(self._remembered) > _REMEMBERED:
+            self._remembered.popitem(last=False)
 
     def _score_new(self, new: dict[bytes, str]) -> dict[bytes, Floats]:
-        # Longest first: a piece holds messages of one length, and the last to finish is short.
+        # Longest first: a batch then holds messages of similar length, and the last one is short.
         order = sorted(new, key=lambda key: -len(new[key]))
-        starts = range(0, len(order), self._piece)
-        pieces = [order[start : start + self._piece] for start in starts]
-        scored = self._classify([[new[key] for key in piece] for piece in pieces])
+        starts = range(0, len(order), self._batch_size)
+        batches = [order[start : start + self._batch_size] for start in starts]
+        scored = self._classify([[new[key] for key in batch] for batch in batches])
         return {
             key: row
-            for piece, probabilities in zip(pieces, scored, strict=True)
-            for key, row in zip(piece, probabilities, strict=True)
+            for batch, probabilities in zip(batches, scored, strict=True)
+            for key, row in zip(batch, probabilities, strict=True)
         }
 
 
 def _key(message: str) -> bytes:
-    # Cryptographic: nobody may write a fraud that has the key of a harmless message.
+    # Cryptographic, so that nobody can craft a fraud with the key of a harmless message.
     return blake2b(message.encode(), digest_size=16).digest()
 
 
 @contextmanager
 def local_scorer(classifier: SmsClassifier, workers: int) -> Iterator[Scorer]:
-    """Give a scorer that computes here, or in ``workers`` processes if there are several.
+    """Give a scorer that computes in this process, or in ``workers`` processes if more than one.
 
     Raises:
-        UserError: if there are several and the device is no CPU, or if one dies.
+        UserError: if there are several and the device is not the CPU, or if one dies.
     """
     if workers == 1:
-        here = _classifier(classifier)
-        yield DistinctScorer(classifier, lambda pieces: map(here, pieces), sys.maxsize)
+        predict = _classifier(classifier)
+        yield DistinctScorer(classifier, lambda batches: map(predict, batches), sys.maxsize)
         return
     if classifier.device.type != "cpu":
-        raise UserError("expected --workers with --device cpu, found a GPU: one process fills it")
+        raise UserError(
+            "several --workers only help on a CPU: use --device cpu or remove --workers"
+        )
     import torch
 
     pool = ProcessPoolExecutor(
@@ -113,33 +115,33 @@ def local_scorer(classifier: SmsClassifier, workers: int) -> Iterator[Scorer]:
         mp_context=get_context("spawn"),
         initializer=_start_worker,
         initargs=(
-            str(classifier.artifact.path),
+            str(classifier.run.path),
             classifier.backend.name,
             classifier.precision,
             max(1, torch.get_num_threads() // workers),
         ),
     )
 
-    def classify(pieces: Sequence[list[str]]) -> Iterator[Floats]:
+    def classify(batches: Sequence[list[str]]) -> Iterator[Floats]:
         try:
-            yield from pool.map(_classify_in_worker, pieces)
+            yield from pool.map(_classify_in_worker, batches)
         except BrokenProcessPool as error:
             raise UserError(
-                f"expected {workers} worker processes to live, found one dead (memory?): the same "
-                "command goes on where it was, with fewer --workers if need be"
+                "a worker process died, perhaps for lack of memory: run the same command again to "
+                f"resume, if need be with fewer than {workers} --workers"
             ) from error
 
     try:
-        yield DistinctScorer(classifier, classify, _PIECE)
+        yield DistinctScorer(classifier, classify, _WORKER_MESSAGES)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _classifier(classifier: SmsClassifier) -> Callable[[list[str]], Floats]:
-    return lambda piece: classifier.predict_proba(piece, preprocessed=True)
+    return lambda texts: classifier.predict_proba(texts, preprocessed=True)
 
 
-#: Of a worker process: how it classifies.
+#: How a worker process classifies.
 _classify_here: Callable[[list[str]], Floats]
 
 
@@ -147,7 +149,7 @@ def _start_worker(run: str, backend: BackendChoice, precision: Precision, thread
     import torch
 
     global _classify_here
-    # Ctrl-C reaches the whole group of processes: the first one ends the others.
+    # Ctrl-C reaches all processes at once; the parent ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
@@ -164,5 +166,5 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _classify_in_worker(piece: list[str]) -> Floats:
-    return _classify_here(piece)
+def _classify_in_worker(texts: list[str]) -> Floats:
+    return _classify_here(texts)

@@ -1,1 +1,1 @@
-"""A run in, its ONNX forms out, each checked against the run."""
+"""A run in, its ONNX files out, each checked against the run."""

@@ -1,4 +1,4 @@
-"""Export of a run to ONNX: written, held against the run by its gate, timed, put in place."""
+"""Exports a run to ONNX: written, compared with the run, timed, then moved into its folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import rmtree
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -20,18 +20,27 @@ from smstune.config.choices import Precision
 from smstune.config.schema import ExportConfig
 from smstune.deploy.export.files import blocks, convert, within, write_graph
 from smstune.deploy.export.gates import (
-    Quality,
-    broken,
+    EvaluatedForm,
     check_parity,
     compare_quality,
+    evaluate_form,
+    failures,
     layers_to_keep,
-    measure_quality,
 )
-from smstune.deploy.export.report import measure_latency, render_export
+from smstune.deploy.export.report import export_report, measure_latency
 from smstune.errors import GateError, UserError, how_to_install
-from smstune.evaluation.labelled import Labelled, load_prepared
+from smstune.evaluation.evaluated import LabelledSet
+from smstune.evaluation.labelled import load_prepared
 from smstune.files import file_hash
-from smstune.inference.backends.exported import EXPORTED, Export, ExportedFile, load_export
+from smstune.inference.backends.exported import (
+    EXPORTED,
+    Export,
+    ExportedFile,
+    ExportGate,
+    Latency,
+    QualityRow,
+    load_export,
+)
 from smstune.inference.backends.onnx_backend import OnnxBackend
 from smstune.inference.backends.torch_backend import TorchBackend
 from smstune.inference.backends.torch_devices import machine_name, pick_precision
@@ -46,12 +55,13 @@ from smstune.inference.manifest import (
     Manifest,
     write_manifest,
 )
+from smstune.reporting.markdown import render_markdown
 
 Format = Literal["onnx", "onnx-int8", "onnx-fp16"]
 FORMATS: dict[Format, Precision] = {"onnx": "fp32", "onnx-int8": "int8", "onnx-fp16": "fp16"}
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript", "torch", "transformers")
 _CPU = torch.device("cpu")
-#: Where the forms are made, in the run folder.
+#: Folder within the run folder in which the files are written first.
 _SCRATCH = ".exporting"
 
 logger = logging.getLogger(__name__)
@@ -60,37 +70,38 @@ logger = logging.getLogger(__name__)
 def export_run(run: Path, formats: Sequence[Format], section: ExportConfig) -> list[Path]:
     """Write ``RUN/onnx/``: the onnx file of each format, ``export.json`` and ``report.md``.
 
-    All of ``formats`` or none is put in place, and named in the manifest; formats exported before
-    stay. Computes on the CPU,
-    fp16 too: what it rounds is rounded there as on a GPU, the products are computed in fp32.
-    Returns the paths of the onnx files.
+    Either all of ``formats`` are added to the run and its manifest, or none; formats exported
+    earlier stay. Computes on the CPU. For fp16 that rounds the weights as a GPU does but multiplies
+    in fp32. Returns the paths of the onnx files.
 
     Raises:
-        UserError: if a package is missing, the run or its data do not fit, or a layer of
-            ``keep_fp32`` is not there.
-        GateError: if a form differs too much from the run: with the numbers, and for int8 and fp16
-            the layers that would make it pass if they were kept in fp32.
+        UserError: if a package is missing, the run does not match its data, or the model lacks a
+            layer of ``keep_fp32``.
+        GateError: if a form differs too much from the run, with the numbers, and for int8 and fp16
+            with layers that would make it pass if kept in fp32.
     """
     _require_packages()
     original = SmsClassifier.from_pretrained(run, backend="torch", device="cpu", precision="fp32")
-    # What an export before left that was stopped: ready to be put in place, or half made.
-    _move_staged(run, original.artifact.manifest)
+    # A stopped export may have left files that are ready to be moved, or incomplete ones.
+    _move_staged(run, original.run.manifest)
     scratch = run / _SCRATCH
     rmtree(scratch, ignore_errors=True)
     (scratch / "onnx").mkdir(parents=True)
     try:
         exporter = _Exporter(original, scratch / "onnx", section)
-        made = {EXPORTED[FORMATS[one]]: exporter.export(one) for one in dict.fromkeys(formats)}
-        logger.info("measuring speed beside torch")
-        latency = exporter.latency()
-        made = {name: file.model_copy(update={"latency": latency}) for name, file in made.items()}
-        return _put_in_place(original, scratch, made)
+        exported = {
+            EXPORTED[FORMATS[name]]: exporter.export(name) for name in dict.fromkeys(formats)
+        }
+        logger.info("measuring speed, with torch for comparison")
+        update = {"latency": exporter.latency()}
+        exported = {name: file.model_copy(update=update) for name, file in exported.items()}
+        return _put_in_place(original, scratch, exported)
     finally:
         rmtree(scratch, ignore_errors=True)
 
 
 class _Exporter:
-    """Makes the forms of one run in a folder of its own, and holds them against it."""
+    """Writes the exported forms of a run into a scratch folder and compares them with the run."""
 
     def __init__(self, original: SmsClassifier, scratch: Path, section: ExportConfig) -> None:
         self.original = original
@@ -99,22 +110,22 @@ class _Exporter:
         self.graph = scratch / EXPORTED["fp32"]
         self.forms: dict[str, SmsClassifier] = {}
         logger.info("writing the graph")
-        # These layers are left as they are in every form.
+        # These layers stay in fp32 in every form.
         self.fixed = write_graph(original.model, self.graph)
         self.layers = blocks(self.graph)
         self.parity = check_parity(original, self._load(self.graph, "fp32"), self.texts)
 
     def export(self, format_: Format) -> ExportedFile:
-        """Make one form, pass it through its gate, and describe it (without its speed)."""
+        """Write one form, check it, and return its description without the speed."""
         precision, keep = FORMATS[format_], self._kept()
         file = self.scratch / EXPORTED[precision]
         if precision == "fp32":
-            gate: dict[str, Any] = {"parity": self.parity}
+            gate = ExportGate(parity=tuple(self.parity))
             keep = []
             calibration = self._own_calibration(file)
         else:
             rows, calibration = self._pass_quality(file, precision, keep)
-            gate = {"quality": rows}
+            gate = ExportGate(quality=tuple(rows))
         self.forms[f"onnx {precision}"] = self._load(file, precision)
         return ExportedFile(
             format=format_,
@@ -128,23 +139,23 @@ class _Exporter:
             calibration=calibration,
         )
 
-    def latency(self) -> dict[str, dict[str, float]]:
-        """Return the speed of the forms made and of torch, in one run."""
-        artifact, best = self.original.artifact, pick_precision(_CPU)
+    def latency(self) -> dict[str, Latency]:
+        """Return the speed of the exported forms and of torch, measured together."""
+        run, best = self.original.run, pick_precision(_CPU)
         torch_forms = {"torch fp32": self.original}
         if best != "fp32":
-            backend = TorchBackend(artifact, _CPU, best)
-            torch_forms[f"torch {best}"] = SmsClassifier(artifact, backend)
+            backend = TorchBackend(run, _CPU, best)
+            torch_forms[f"torch {best}"] = SmsClassifier(run, backend)
         return measure_latency({**torch_forms, **self.forms}, self.texts)
 
     @cached_property
-    def validation(self) -> Labelled:
+    def validation(self) -> LabelledSet:
         """The validation split of the run's own data."""
-        return load_prepared(self.original.artifact.manifest, self.original.labels, "validation")
+        return load_prepared(self.original.run.manifest, self.original.labels, "validation")
 
     @cached_property
     def texts(self) -> list[str]:
-        """Messages to compute: of the validation split, or of the sample where that is gone."""
+        """Messages to compute with: the validation split or else the bundled sample."""
         try:
             return self.validation.texts
         except UserError as error:
@@ -153,13 +164,13 @@ class _Exporter:
             return self.original.preprocess([row["text"] for row in csv.DictReader(rows)])
 
     @cached_property
-    def quality(self) -> Quality:
-        """What the run itself scores."""
-        return measure_quality(self.original, self.validation, own_thresholds=False)
+    def quality(self) -> EvaluatedForm:
+        """The scores of the run itself."""
+        return evaluate_form(self.original, self.validation, own_thresholds=False)
 
     def _kept(self) -> list[str]:
         keep = sorted({*self.section.keep_fp32})
-        unknown = [one for one in keep if not any(within(layer, [one]) for layer in self.layers)]
+        unknown = [name for name in keep if not any(within(layer, [name]) for layer in self.layers)]
         if unknown:
             raise UserError(
                 f"export.keep_fp32: expected layers of the model ({', '.join(self.layers)}), "
@@ -169,105 +180,114 @@ class _Exporter:
 
     def _pass_quality(
         self, file: Path, precision: Precision, keep: list[str]
-    ) -> tuple[list[dict[str, Any]], Calibration]:
+    ) -> tuple[list[QualityRow], Calibration]:
         quality = self._quality(file, precision, keep)
-        rows = compare_quality(self.quality, quality, self.section)
-        if not broken(rows):
+        rows = self._compare(quality)
+        if not failures(rows):
             return rows, quality.calibration
         logger.info("the %s form does not pass: looking for layers to keep in fp32", precision)
         trial = self.scratch / "trial.onnx"
-        others = [layer for layer in self.layers if not within(layer, [*keep, *self.fixed])]
-        found = layers_to_keep(
-            others,
+        candidates = [layer for layer in self.layers if not within(layer, [*keep, *self.fixed])]
+        sufficient = layers_to_keep(
+            candidates,
             lambda layers: self._quality(trial, precision, [*keep, *layers]),
             self.quality,
-            self.section,
+            lambda quality: not failures(self._compare(quality)),
         )
         raise GateError(
-            f"quality gate of {precision}: {broken(rows)}. It passes with these layers in fp32: "
-            f"--keep-fp32 {' '.join([*keep, *found])}. Nothing was exported"
+            f"quality gate of {precision}: {failures(rows)}. It passes with these layers in fp32: "
+            f"--keep-fp32 {' '.join([*keep, *sufficient])}. Nothing was exported"
         )
 
-    def _quality(self, file: Path, precision: Precision, keep: list[str]) -> Quality:
+    def _compare(self, quality: EvaluatedForm) -> list[QualityRow]:
+        return compare_quality(
+            self.quality,
+            quality,
+            max_macro_f1_loss=self.section.max_macro_f1_loss,
+            max_recall_loss=self.section.max_recall_loss,
+            max_ece_rise=self.section.max_ece_rise,
+        )
+
+    def _quality(self, file: Path, precision: Precision, keep: list[str]) -> EvaluatedForm:
         convert(self.graph, file, precision, [*keep, *self.fixed])
-        return measure_quality(self._load(file, precision), self.validation, own_thresholds=True)
+        return evaluate_form(self._load(file, precision), self.validation, own_thresholds=True)
 
     def _own_calibration(self, file: Path) -> Calibration | None:
-        """Return the calibration of the fp32 form; ``None``, the run's, without prepared data."""
-        points = self.original.artifact.manifest.calibration.operating_points
+        """Return the calibration of the fp32 form, ``None`` if it is the run's."""
+        points = self.original.run.manifest.calibration.operating_points
         if not any(point.threshold is not None for point in points):
             return None
         try:
             validation = self.validation
         except UserError:
-            # As the parity of the sample has said already.
+            # ``texts`` has already warned of it.
             return None
         form = self._load(file, "fp32")
-        return measure_quality(form, validation, own_thresholds=True).calibration
+        return evaluate_form(form, validation, own_thresholds=True).calibration
 
     def _load(self, file: Path, precision: Precision) -> SmsClassifier:
-        return SmsClassifier(self.original.artifact, OnnxBackend(file, _CPU, precision))
+        return SmsClassifier(self.original.run, OnnxBackend(file, _CPU, precision))
 
 
 def _require_packages() -> None:
     missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if not find_spec(name)]
     if missing:
         raise UserError(
-            f"expected onnx, onnxruntime and onnxscript, found no {' and no '.join(missing)}: "
-            f"{how_to_install('onnx')}"
+            f"exporting needs the missing packages {', '.join(missing)}: {how_to_install('onnx')}"
         )
 
 
 def _put_in_place(
-    original: SmsClassifier, scratch: Path, made: dict[str, ExportedFile]
+    original: SmsClassifier, scratch: Path, new_files: dict[str, ExportedFile]
 ) -> list[Path]:
-    """Let the run folder hold the new forms: all of them from the moment its manifest names them.
+    """Add the new forms to the run, all at the moment when its manifest names them.
 
-    Until then they lie beside, whole, where loading finds them from then on (``run_file``); moving
-    them to their names comes last.
+    By then they are complete in a staging folder, where loading finds them (``run_file``); moving
+    them to their final paths comes last.
     """
-    run, manifest = original.artifact.path, original.artifact.manifest
+    run, manifest = original.run.path, original.run.manifest
     export = Export(
-        weights_sha256=manifest.sha256[WEIGHTS], files={**_exported_before(run, manifest), **made}
+        weights_sha256=manifest.sha256[WEIGHTS],
+        files={**_exported_before(run, manifest), **new_files},
     )
-    (scratch / EXPORT_REPORT).write_text(render_export(run, export), "utf-8")
+    (scratch / EXPORT_REPORT).write_text(render_markdown(export_report(run, export)), "utf-8")
     (scratch / EXPORT).write_text(export.model_dump_json(indent=2) + "\n", "utf-8")
     pages = (EXPORT_REPORT, EXPORT)
     for path in (scratch / "onnx").iterdir():
-        if path.name not in made and f"onnx/{path.name}" not in pages:
+        if path.name not in new_files and f"onnx/{path.name}" not in pages:
             path.unlink()
             continue
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
-    others = {
+    run_hashes = {
         name: digest for name, digest in manifest.sha256.items() if name not in EXPORTED_FILES
     }
-    forms = {f"onnx/{name}": file.sha256 for name, file in export.files.items()}
-    hashes = {**others, **forms, **{name: file_hash(scratch / name) for name in pages}}
+    form_hashes = {f"onnx/{name}": file.sha256 for name, file in export.files.items()}
+    hashes = {**run_hashes, **form_hashes, **{name: file_hash(scratch / name) for name in pages}}
     scratch.rename(run / STAGED)
     _move_staged(run, write_manifest(run, manifest.model_copy(update={"sha256": hashes})))
-    return [run / "onnx" / name for name in made]
+    return [run / "onnx" / name for name in new_files]
 
 
 def _exported_before(run: Path, manifest: Manifest) -> dict[str, ExportedFile]:
-    """Return the forms that a run was exported in before and that are still as they were."""
+    """Return the forms of earlier exports whose files are unchanged."""
     try:
         export = load_export(run, manifest)
     except UserError as error:
-        logger.warning("warning: what was exported before is left out: %s", error)
+        logger.warning("warning: ignoring earlier exports: %s", error)
         return {}
-    whole = {}
+    unchanged = {}
     for name, file in export.files.items() if export else ():
         path = run / "onnx" / name
         if path.is_file() and file_hash(path) == file.sha256:
-            whole[name] = file
+            unchanged[name] = file
         else:
-            logger.warning("warning: onnx/%s, exported before, is gone or changed: left out", name)
-    return whole
+            logger.warning("warning: ignoring onnx/%s, which is missing or changed", name)
+    return unchanged
 
 
 def _move_staged(run: Path, manifest: Manifest) -> None:
-    """Move what lies ready and what the manifest names to its place, and remove the rest."""
+    """Move staged files that the manifest names to their final paths and remove the others."""
     for path in (run / STAGED / "onnx").glob("*"):
         name = f"onnx/{path.name}"
         if file_hash(path) == manifest.sha256.get(name):

@@ -1,4 +1,4 @@
-"""The onnx file of a classifier, and the same in int8 or fp16."""
+"""Writes a classifier as an onnx file and converts it to int8 or fp16."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SCOPES, _STACK_TRACE = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.stack_trac
 
 
 def write_graph(model: PreTrainedModel, file: Path) -> list[str]:
-    """Write a classifier in fp32 as one onnx file; return the layers to keep so in every form.
+    """Write a classifier in fp32 as one onnx file; return the layers to keep in fp32 in all forms.
 
-    Inputs ``input_ids`` and ``attention_mask``, int64 of shape (batch, sequence), both free; output
-    ``logits``, fp32 of shape (batch, labels).
+    Inputs are ``input_ids`` and ``attention_mask``, int64 of shape (batch, sequence), both sizes
+    free; the output is ``logits``, fp32 of shape (batch, labels).
     """
     fused, keep = as_fused(model)
     ids = torch.full((2, 8), model.config.pad_token_id or 0)
@@ -40,44 +40,46 @@ def write_graph(model: PreTrainedModel, file: Path) -> list[str]:
             verbose=False,
         )
     if program is None:
-        raise ValueError("expected a program of torch.onnx.export, found none")
+        raise ValueError("torch.onnx.export returned no program")
     for node in program.model.graph:
-        # Paths and source lines of this machine, which would be published.
+        # It has paths and source lines of this machine, which would be published.
         node.metadata_props.pop(_STACK_TRACE, None)
     program.save(file, external_data=False)
     return keep
 
 
 def convert(source: Path, target: Path, precision: Precision, keep_fp32: Sequence[str]) -> None:
-    """Write ``source``, an fp32 onnx file, in int8 or fp16, but for the layers ``keep_fp32``."""
-    kept = [name for name, layer in node_layers(source).items() if within(layer, keep_fp32)]
+    """Convert ``source``, an fp32 onnx file, to int8 or fp16 except the layers ``keep_fp32``."""
+    excluded = [name for name, layer in node_layers(source).items() if within(layer, keep_fp32)]
     with _quiet():
         if precision == "int8":
-            _to_int8(source, target, kept)
+            _to_int8(source, target, excluded)
         else:
-            _to_fp16(source, target, kept)
+            _to_fp16(source, target, excluded)
 
 
-def _to_int8(source: Path, target: Path, kept: list[str]) -> None:
+def _to_int8(source: Path, target: Path, excluded: list[str]) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    # onnxruntime turns Gemm into MatMul, and then looks at the names. Its product is faster for
-    # signed weights where the processor has VNNI: 8.5 ms a message against 13.1.
+    # onnxruntime turns Gemm into MatMul, with another name, before it excludes nodes by name. With
+    # VNNI its product is faster for signed weights: 8.5 ms per message instead of 13.1.
     quantize_dynamic(
         source,
         target,
         op_types_to_quantize=["MatMul", "Attention"],
         per_channel=True,
         weight_type=QuantType.QInt8,
-        nodes_to_exclude=[*kept, *(f"{name}_MatMul" for name in kept)],
+        nodes_to_exclude=[*excluded, *(f"{name}_MatMul" for name in excluded)],
     )
 
 
-def _to_fp16(source: Path, target: Path, kept: list[str]) -> None:
+def _to_fp16(source: Path, target: Path, excluded: list[str]) -> None:
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    halved = convert_float_to_float16(onnx.load(source), keep_io_types=True, node_block_list=kept)
+    halved = convert_float_to_float16(
+        onnx.load(source), keep_io_types=True, node_block_list=excluded
+    )
     onnx.save(halved, target)
 
 
@@ -85,31 +87,32 @@ def node_layers(file: Path) -> dict[str, str]:
     """Return the layer of each node of an exported file, both by name."""
     import onnx
 
-    found = {}
+    layers = {}
     for node in onnx.load(file, load_external_data=False).graph.node:
-        scopes = next((one.value for one in node.metadata_props if one.key == _SCOPES), "['']")
+        scopes = next((prop.value for prop in node.metadata_props if prop.key == _SCOPES), "['']")
         # From the model inwards; the last is the node's own.
-        found[node.name] = next((one for one in ast.literal_eval(scopes)[-2::-1] if one), "")
-    return found
+        names = ast.literal_eval(scopes)[-2::-1]
+        layers[node.name] = next((name for name in names if name), "")
+    return layers
 
 
 def blocks(file: Path) -> list[str]:
-    """Return the layers of an exported file, those within a numbered one as one."""
+    """Return the layers of an exported file; a numbered layer stands for all within it."""
     layers = filter(None, node_layers(file).values())
     return sorted(
         {re.sub(r"(\.\d+)\..*", r"\1", layer) for layer in layers},
-        key=lambda name: [int(part) if part.isdigit() else -1 for part in name.split(".")],
+        key=lambda name: [int(word) if word.isdigit() else -1 for word in name.split(".")],
     )
 
 
 def within(layer: str, layers: Sequence[str]) -> bool:
-    """Say whether ``layer`` is one of ``layers`` or a part of one."""
-    return any(layer == one or layer.startswith(f"{one}.") for one in layers)
+    """Return whether ``layer`` is one of ``layers`` or within one of them."""
+    return any(layer == outer or layer.startswith(f"{outer}.") for outer in layers)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep back what the libraries say of their own inside."""
+    """Silence the libraries' messages about their internals."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)

@@ -1,10 +1,10 @@
-"""A BERT classifier written as the operators that onnxruntime computes fastest, for its exporter.
+"""A BERT classifier rewritten for export with the operators that onnxruntime computes fastest.
 
-onnxruntime finds attention in the graphs that older exporters left and not in what
-``torch.onnx.export`` makes today, so attention is written here as the fused operator itself
-(onnxruntime, docs/ContribOperators.md). An addition before a layer norm it does find, and makes of
-both an operator that is slower than they are: on a CPU 5.3 ns an element against 1.0 (onnxruntime
-1.32). It does not find it in ``Sum``, which is the same addition.
+onnxruntime recognises attention in the graphs of older exporters but not in those of today's
+``torch.onnx.export``, so attention is written here as the fused operator itself (onnxruntime,
+docs/ContribOperators.md). It does recognise an addition before a layer norm, and replaces both by a
+slower operator: on a CPU 5.3 ns per element instead of 1.0 (onnxruntime 1.32). ``Sum``, the same
+addition, is not recognised.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _OPSET = 20
 
 
 def as_fused(model: PreTrainedModel) -> tuple[nn.Module, list[str]]:
-    """Return what to export of a classifier, and the layers that stay in fp32 in every form.
+    """Return the module to export for a classifier, and the layers to keep in fp32 in all forms.
 
-    It takes ``input_ids`` and ``attention_mask`` and gives the logits. A BERT is written as here,
-    with the same layer names; any other architecture is returned as it is.
+    The module maps ``input_ids`` and ``attention_mask`` to logits. A BERT is rewritten with the
+    same layer names; any other architecture is returned unchanged.
     """
     if type(model) is not BertForSequenceClassification or model.config.hidden_act != "gelu":
         return model, []
-    # They compute one token: in fewer bits they would lose and no time would be won.
+    # They compute a single token: fewer bits would lose precision and save no time.
     keep = ["bert.pooler", "classifier"]
     *_, last = model.bert.encoder.layer
     if is_mean_layer(last):
-        # Nor does fp16 hold its numbers.
+        # Its numbers also overflow fp16.
         keep.append(f"bert.encoder.layer.{len(model.bert.encoder.layer) - 1}")
     return _Bert(model), keep
 
@@ -64,7 +64,7 @@ class _Bert(nn.Module):
 
 
 class _Embeddings(nn.Module):
-    """Words, positions and the one token type that a single message has, normalised."""
+    """The normalised sum of the embeddings of word, position and the only token type."""
 
     def __init__(self, embeddings: Any) -> None:  # noqa: ANN401
         super().__init__()
@@ -78,12 +78,13 @@ class _Embeddings(nn.Module):
 
 
 class _Linear(nn.Module):
-    """A linear layer with its weight turned, so that the exporter need not fold the transpose."""
+    """A linear layer, or several side by side, with a transposed weight as the operators need."""
 
-    def __init__(self, *parts: nn.Linear) -> None:
+    def __init__(self, *layers: nn.Linear) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.cat([one.weight for one in parts]).detach().T.contiguous())
-        self.bias = nn.Parameter(torch.cat([one.bias for one in parts]).detach())
+        weight = torch.cat([layer.weight for layer in layers]).detach()
+        self.weight = nn.Parameter(weight.T.contiguous())
+        self.bias = nn.Parameter(torch.cat([layer.bias for layer in layers]).detach())
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         return hidden @ self.weight + self.bias
@@ -112,7 +113,7 @@ class _Layer(nn.Module):
 
 
 class _LastLayer(_Layer):
-    """The last layer, of the first token alone: the only one that the classifier reads."""
+    """The last layer, computed only for the first token, which is all the classifier reads."""
 
     def __init__(self, layer: Any) -> None:  # noqa: ANN401
         super().__init__(layer)
@@ -124,13 +125,12 @@ class _LastLayer(_Layer):
 
     def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         first = hidden[:, :1]
-        asked = [self.query(first), self.key(hidden), self.value(hidden)]
-        inputs = [*asked, None, mask]
+        inputs = [self.query(first), self.key(hidden), self.value(hidden), None, mask]
         return self._rest(_attention("MultiHeadAttention", inputs, first, self.heads), first)
 
 
 class _Mean(nn.Module):
-    """What ``append_mean_layer`` appended, as the mean that it computes."""
+    """The layer of ``append_mean_layer``, written as the mean that it computes."""
 
     def __init__(self, layer: Any) -> None:  # noqa: ANN401
         super().__init__()
@@ -158,5 +158,6 @@ def _attention(
     )
 
 
-def _sum(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    return symbolic("Sum", [one, other], dtype=torch.float32, shape=list(one.shape), version=_OPSET)
+def _sum(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    shape = list(left.shape)
+    return symbolic("Sum", [left, right], dtype=torch.float32, shape=shape, version=_OPSET)

@@ -1,4 +1,4 @@
-"""How fast the exported forms are, and the page that says what was exported."""
+"""How fast the exported forms are, and the report on what was exported."""
 
 from __future__ import annotations
 
@@ -8,102 +8,141 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
-from markupsafe import Markup
 
-from smstune.inference.backends.exported import Export, ExportedFile
+from smstune.inference.backends.exported import Export, ExportedFile, Latency
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.decision import Calibration
+from smstune.reporting.document import Report, Section, Table
 from smstune.reporting.format import show
-from smstune.reporting.html import Section, table
-from smstune.reporting.markdown import render_markdown
 
 _SINGLE = 200
 _BATCH = 32
 _BATCHES = 8
 
 
-def measure_latency(
-    forms: Mapping[str, SmsClassifier], texts: Sequence[str]
-) -> dict[str, dict[str, float]]:
-    """Return how fast each form answers, from text to probabilities, the forms taking turns.
+def measure_latency(forms: Mapping[str, SmsClassifier], texts: Sequence[str]) -> dict[str, Latency]:
+    """Return how fast each form answers, the forms taking turns.
 
-    ``p50_ms``, ``p95_ms`` and ``p99_ms`` of 200 calls with one message, ``messages_per_second`` of
-    8 calls with 32, in the order of ``texts``. Messages are used again where there are fewer.
+    200 calls with one message and 8 with 32, in the order of ``texts``, which are repeated if there
+    are fewer.
     """
     single = list(islice(cycle(texts), _SINGLE))
-    some = list(islice(cycle(texts), _BATCH * _BATCHES))
-    batches = [some[start : start + _BATCH] for start in range(0, len(some), _BATCH)]
+    batched = list(islice(cycle(texts), _BATCH * _BATCHES))
+    batches = [batched[start : start + _BATCH] for start in range(0, len(batched), _BATCH)]
     for classifier in forms.values():
         classifier.predict_proba(batches[0])
-    one: dict[str, list[float]] = {name: [] for name in forms}
-    many: dict[str, list[float]] = {name: [] for name in forms}
-    for calls, seconds in (([[text] for text in single], one), (batches, many)):
-        for call in calls:
-            for name, classifier in forms.items():
-                started = time.perf_counter()
-                classifier.predict_proba(call)
-                seconds[name].append(time.perf_counter() - started)
-    found = {}
+    single_seconds = _time_calls(forms, [[text] for text in single])
+    batch_seconds = _time_calls(forms, batches)
+    latency = {}
     for name in forms:
-        p50, p95, p99 = (1000 * np.quantile(one[name], [0.5, 0.95, 0.99])).tolist()
-        speed = len(some) / sum(many[name])
-        found[name] = {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "messages_per_second": speed}
-    return found
+        p50, p95, p99 = (1000 * np.quantile(single_seconds[name], [0.5, 0.95, 0.99])).tolist()
+        rate = len(batched) / sum(batch_seconds[name])
+        latency[name] = Latency(p50_ms=p50, p95_ms=p95, p99_ms=p99, messages_per_second=rate)
+    return latency
 
 
-def render_export(run: Path, export: Export) -> str:
-    """Return ``report.md`` of an export: of each file its gate and its speed."""
-    sections = [section for name, file in export.files.items() for section in _sections(name, file)]
-    summary = (
-        f"Exported from weights with SHA-256 {export.weights_sha256}. Numbers and hashes: "
-        "export.json."
-    )
-    return render_markdown(f"ONNX forms of {run}", summary, sections)
+def _time_calls(
+    forms: Mapping[str, SmsClassifier], calls: Sequence[Sequence[str]]
+) -> dict[str, list[float]]:
+    """Return the seconds that each form takes for each call, by the form's name."""
+    seconds: dict[str, list[float]] = {name: [] for name in forms}
+    for texts in calls:
+        for name, classifier in forms.items():
+            started = time.perf_counter()
+            classifier.predict_proba(texts)
+            seconds[name].append(time.perf_counter() - started)
+    return seconds
 
 
-def _sections(name: str, file: ExportedFile) -> list[Section]:
-    kept = f" In fp32 stayed: {', '.join(file.keep_fp32)}." if file.keep_fp32 else ""
-    facts = f"Format {file.format}, {file.bytes / 1e6:.1f} MB, SHA-256 {file.sha256}.{kept}"
-    half = (
-        " The gate computed on a CPU, where fp16 is stored and the products are fp32; the speed "
-        "below says nothing of a GPU, which this form is for."
-    )
-    speed = [
-        [form, *(f"{row[key]:.1f}" for key in ("p50_ms", "p95_ms", "p99_ms")),
-         f"{row['messages_per_second']:,.0f}"]
-        for form, row in file.latency.items()
-    ]  # fmt: skip
-    tables = [_gate_table(file), *([_point_table(file.calibration)] if file.calibration else [])]
-    head = ["", "p50, ms", "p95, ms", "p99, ms", f"messages/s at {_BATCH}"]
+def export_report(run: Path, export: Export) -> Report:
+    """Return the content of ``report.md``: the gate and the speed of each exported file."""
+    opening = [
+        f"The run was exported as {', '.join(export.files)}.",
+        "Each file passed its gate: in fp32 the logits equal torch's to 1e-4, in fewer bits the "
+        "scores on validation stay within their budgets.",
+        *_fastest(export),
+        f"The exported weights have SHA-256 {export.weights_sha256}; export.json has all numbers "
+        "and hashes.",
+    ]
+    sections = [_section(name, file) for name, file in export.files.items()]
+    return Report(f"ONNX forms of {run}", opening, None, [*sections, *_speed_sections(export)])
+
+
+def _fastest(export: Export) -> list[str]:
+    """Return the sentence on the fastest form, if any was timed."""
+    latency = {
+        form: measured for file in export.files.values() for form, measured in file.latency.items()
+    }
+    if not latency:
+        return []
+    form = min(latency, key=lambda name: latency[name].p50_ms)
     return [
-        Section(name, facts + (half if file.format == "onnx-fp16" else ""), tables),
-        Section(f"Speed of {name}", f"{file.machine}; text to answer.", [table(head, speed)]),
+        f"The fastest answer to one message takes {latency[form].p50_ms:.1f} ms (median) with "
+        f"{form}."
     ]
 
 
-def _point_table(calibration: Calibration) -> Markup:
+def _section(name: str, file: ExportedFile) -> Section:
+    facts = [f"Format {file.format}, {file.bytes / 1e6:.1f} MB, SHA-256 {file.sha256}."]
+    if file.keep_fp32:
+        facts.append(f"These layers stayed in fp32: {', '.join(file.keep_fp32)}.")
+    if file.format == "onnx-fp16":
+        facts.append(
+            "The gate and the speed were measured on a CPU, which stores fp16 and multiplies in "
+            "fp32: they do not show how fast this file is on a GPU, for which it is made."
+        )
+    tables = [_gate_table(file)]
+    if file.calibration and file.calibration.operating_points:
+        tables.append(_point_table(file.calibration))
+    return Section(name, " ".join(facts), tables)
+
+
+def _speed_sections(export: Export) -> list[Section]:
+    """Return a section for the files that were timed together."""
+    sections = {}
+    for file in export.files.values():
+        names = [name for name, other in export.files.items() if other.latency == file.latency]
+        title = f"Speed of {', '.join(names)}"
+        note = f"On {file.machine}, from text to answer."
+        sections[title] = Section(title, note, [_speed_table(file.latency)])
+    return list(sections.values())
+
+
+def _speed_table(latency: Mapping[str, Latency]) -> Table:
+    rows = [
+        [
+            form,
+            *(f"{ms:.1f}" for ms in (measured.p50_ms, measured.p95_ms, measured.p99_ms)),
+            f"{measured.messages_per_second:,.0f}",
+        ]
+        for form, measured in latency.items()
+    ]
+    return Table(["", "p50, ms", "p95, ms", "p99, ms", f"messages/s at {_BATCH}"], rows)
+
+
+def _point_table(calibration: Calibration) -> Table:
     head = ["operating point", "budget", "threshold of this form", "its bound on validation"]
     rows = [
         [
             point.name,
-            ", ".join(f"{kind} {value:g}" for kind, value in point.budget.items()),
+            ", ".join(f"{kind} {limit:g}" for kind, limit in point.budget.items()),
             show(point.threshold),
-            show(point.validation.get("false_positive_bound")),
+            show(point.on_validation and point.on_validation.false_positive_bound),
         ]
         for point in calibration.operating_points
     ]
-    return table(head, rows)
+    return Table(head, rows)
 
 
-def _gate_table(file: ExportedFile) -> Markup:
-    if "parity" in file.gate:
+def _gate_table(file: ExportedFile) -> Table:
+    if file.gate.parity:
         rows = [
-            [row["tokens"], row["batch"], row["messages"], f"{row['largest_difference']:.1e}"]
-            for row in file.gate["parity"]
+            [row.tokens, row.batch, row.messages, f"{row.largest_difference:.1e}"]
+            for row in file.gate.parity
         ]
-        return table(["tokens", "batch", "messages", "largest difference of a logit"], rows)
+        return Table(["tokens", "batch", "messages", "largest difference of a logit"], rows)
     rows = [
-        [row["name"], *(f"{row[key]:.4f}" for key in ("original", "exported", "budget"))]
-        for row in file.gate["quality"]
+        [row.name, *(f"{score:.4f}" for score in (row.original, row.exported, row.budget))]
+        for row in file.gate.quality
     ]
-    return table(["validation", "the run, fp32", "this form", "budget of the loss"], rows)
+    return Table(["validation", "the run, fp32", "this form", "budget of the loss"], rows)

@@ -1,1 +1,1 @@
-"""An evaluated run in, a commit on a hub out, with a model card."""
+"""An evaluated run in, a commit on a hub with a model card out."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from smstune.deploy.hub.card_facts import card_facts
+from smstune.deploy.hub.card_facts import CardFacts, card_facts
 from smstune.inference.fetch import is_repo_id
 from smstune.inference.manifest import Manifest
 from smstune.reporting.format import share_text, show
@@ -46,32 +46,33 @@ def write_card(folder: Path, run: Path, manifest: Manifest, name: str) -> None:
     )
     pages.globals["show"] = show
     pages.filters.update(md=escape_markdown, pct=share_text, span=interval)
-    body = pages.get_template("card_en.md.jinja").render(facts)
+    values = {**vars(facts), "data": manifest.data}
+    body = pages.get_template("card_en.md.jinja").render(values)
     ModelCard(f"---\n{card_metadata(facts)}\n---\n\n{body}").save(folder / ENGLISH)
-    chinese = pages.get_template("card_zh.md.jinja").render(facts)
+    chinese = pages.get_template("card_zh.md.jinja").render(values)
     (folder / CHINESE).write_text(chinese, "utf-8")
 
 
-def card_metadata(facts: Mapping[str, Any]) -> ModelCardData:
+def card_metadata(facts: CardFacts) -> ModelCardData:
     """Return the metadata that a hub reads, ``model-index`` among it."""
-    manifest, metrics = facts["manifest"], facts["metrics"]
+    manifest, metrics = facts.manifest, facts.metrics
     data, base = manifest.data, manifest.base_model["name_or_path"]
-    sets = [terms["name"] for terms in data.get("terms", ())] or [data["path"]]
+    sets = [terms.name for terms in data.terms or ()] or [data.path]
     results = [
         EvalResult(
             task_type="text-classification",
             task_name="SMS classification",
             dataset_type=" + ".join(sets),
             dataset_name=f"{', '.join(sets)}, as smstune prepared it",
-            dataset_config=f"split by {data['split']['method']}",
-            dataset_split=metrics["split"],
+            dataset_config=f"split by {data.split.method}",
+            dataset_split=metrics.split,
             metric_type=kind,
             metric_name=shown,
-            metric_value=round(metrics[key], 4),
+            metric_value=round(value, 4),
             metric_args=arguments,
         )
         for key, kind, shown, arguments in _SCORES
-        if metrics[key] is not None
+        if (value := getattr(metrics, key)) is not None
     ]
     return ModelCardData(
         language=["zh"],
@@ -84,7 +85,7 @@ def card_metadata(facts: Mapping[str, Any]) -> ModelCardData:
         base_model=base if base is not None and is_repo_id(base) else None,
         tags=["sms", "spam", "fraud", "smstune"],
         metrics=[kind for _, kind, _, _ in _SCORES],
-        model_name=facts["name"],
+        model_name=facts.name,
         eval_results=results,
     )
 
@@ -92,7 +93,7 @@ def card_metadata(facts: Mapping[str, Any]) -> ModelCardData:
 def escape_markdown(text: object) -> str:
     """Return ``text`` on one line, so that Markdown and its tables show it as it is."""
     line = " ".join(str(text).split())
-    return _SPECIAL.sub(lambda found: found[1] or f"\\{found[2]}", line)
+    return _SPECIAL.sub(lambda match: match[1] or f"\\{match[2]}", line)
 
 
 def interval(bounds: Sequence[float] | None) -> str:

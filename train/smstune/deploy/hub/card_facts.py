@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from smstune import __version__
+from smstune.data.manifest import Preparation
 from smstune.data.prepared import provenance
 from smstune.errors import UserError
+from smstune.evaluation.evaluated import load_predictions
+from smstune.evaluation.metrics import Metrics
 from smstune.evaluation.report.report import headline_rows
+from smstune.evaluation.robustness.suite import Robustness, SuiteRow, SuiteScores
 from smstune.evaluation.scores.metrics import headline
+from smstune.evaluation.scores.results import Bounds, RankedLabelScores, SliceScores
 from smstune.files import file_hash
 from smstune.inference.backends.exported import EXPORTED, Export, load_export
-from smstune.inference.decision import Calibration
+from smstune.inference.decision import Calibration, OperatingPoint
 from smstune.inference.fetch import is_repo_id
+from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import Manifest
+from smstune.inference.origin import DataFacts
 from smstune.text.normalize import preprocess
 
 #: Evaluations of the splits that prepare wrote; any other is of a set of one's own.
@@ -44,7 +49,7 @@ _WORST_SLICES = 8
 _LEAST_SLICE = 10
 
 
-def load_evaluations(run: Path, labels: Sequence[str]) -> dict[str, dict[str, Any]]:
+def load_evaluations(run: Path, labels: LabelMap) -> dict[str, Metrics]:
     """Return ``metrics.json`` of every evaluation of a run, by its name.
 
     Raises:
@@ -53,39 +58,47 @@ def load_evaluations(run: Path, labels: Sequence[str]) -> dict[str, dict[str, An
     evaluations = {}
     for path in sorted((run / "eval").glob("*/metrics.json")):
         name = path.parent.name
-        evaluations[name] = json.loads(path.read_text("utf-8"))
+        evaluations[name] = _load_metrics(run, name)
         _require_predictions(run, name, evaluations[name], labels)
     return evaluations
 
 
-def _require_predictions(
-    run: Path, name: str, metrics: Mapping[str, Any], labels: Sequence[str]
-) -> None:
+def _load_metrics(run: Path, name: str) -> Metrics:
+    path = run / "eval" / name / "metrics.json"
+    try:
+        return Metrics.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UserError(
+            f"{path} is not what `smstune eval` wrote: evaluate again by {_eval_command(run, name)}"
+        ) from error
+
+
+def _eval_command(run: Path, name: str) -> str:
+    again = "" if name == "test" else f" --split {name}" if name in SPLITS else " --data FILE"
+    return f"smstune eval {run}{again}"
+
+
+def _require_predictions(run: Path, name: str, metrics: Metrics, labels: LabelMap) -> None:
     """Refuse an evaluation whose scores are not those of the predictions beside it."""
     path = run / "eval" / name / "predictions.parquet"
-    bound = path.is_file() and metrics.get("predictions_sha256") == file_hash(path)
+    bound = path.is_file() and metrics.predictions_sha256 == file_hash(path)
     if bound:
-        table, ids = pq.read_table(path), {label: index for index, label in enumerate(labels)}
-        truth, predicted = (
-            np.array([ids[label] for label in table[column].to_pylist()])
-            for column in ("label", "predicted")
+        evaluated = load_predictions(path, labels)
+        scores = headline(evaluated.truth, evaluated.answers)
+        bound = all(
+            math.isclose(getattr(metrics, key), value, abs_tol=1e-9)
+            for key, value in scores.items()
         )
-        scores = headline(truth, predicted)
-        bound = all(math.isclose(metrics[key], scores[key], abs_tol=1e-9) for key in scores)
     if not bound:
-        again = "" if name == "test" else f" --split {name}" if name in SPLITS else " --data FILE"
         raise _incomplete(
             "an evaluation with the predictions that its scores are of",
             f"eval/{name}/metrics.json without them or with others",
-            f"smstune eval {run}{again}",
+            _eval_command(run, name),
         )
 
 
 def require_evaluation(
-    run: Path,
-    manifest: Manifest,
-    evaluations: Mapping[str, Mapping[str, Any]],
-    export: Export | None,
+    run: Path, manifest: Manifest, evaluations: Mapping[str, Metrics], export: Export | None
 ) -> None:
     """Refuse a run whose card would be incomplete.
 
@@ -98,45 +111,123 @@ def require_evaluation(
     if "test" not in evaluations:
         raise _incomplete("an evaluation of the test split", "none", command)
     metrics = evaluations["test"]
-    calibration = _in_force(manifest, metrics, export).model_dump()
-    points = [
-        {key: value for key, value in point.items() if key != "observed"}
-        for point in metrics["operating_points"]
-    ]
-    if points != calibration.pop("operating_points") or any(
-        metrics["calibration"][key] != value for key, value in calibration.items()
-    ):
+    if not _is_of_calibration(metrics, _in_force(manifest, metrics, export)):
         raise _incomplete("an evaluation of this calibration", "one of another", command)
-    for key, what in (
-        ("ci", "intervals: evaluation.bootstrap_samples=1000"),
-        ("baseline", "the linear baseline: evaluation.baseline=true"),
-        ("contamination", "the contamination: it takes the prepared data"),
+    for present, name, fix in (
+        (metrics.ci.macro_f1, "intervals", f"{command} evaluation.bootstrap_samples=1000"),
+        (metrics.baseline, "the linear baseline", f"{command} evaluation.baseline=true"),
+        (metrics.contamination, "the contamination", f"{command} (it takes the prepared data)"),
     ):
-        if not metrics[key]:
-            name, _, mend = what.partition(": ")
-            mend = f"{command} {mend}" if "=" in mend else f"{command} ({mend})"
-            raise _incomplete(f"{name} in eval/test/metrics.json", "none", mend)
-    if manifest.data["split"]["method"] == "random" and not set(evaluations) - set(SPLITS):
-        raise _incomplete(
-            "more than an evaluation under a random split, where near-copies of test messages "
-            "were trained on",
-            "no other",
-            "smstune prepare ... --split group and train again, or evaluate messages "
-            f"from elsewhere: {command} --data FILE",
+        if present is None:
+            raise _incomplete(f"{name} in eval/test/metrics.json", "none", fix)
+    if manifest.data.split.method == "random" and not set(evaluations) - set(SPLITS):
+        raise UserError(
+            "the only evaluation uses a random split, which leaks near-copies of test messages "
+            "into training: smstune prepare ... --split group and train again, or "
+            f"evaluate other messages: {command} --data FILE"
         )
 
 
-def _in_force(manifest: Manifest, metrics: Mapping[str, Any], export: Export | None) -> Calibration:
+def _is_of_calibration(metrics: Metrics, calibration: Calibration) -> bool:
+    """Return whether an evaluation was made under a calibration."""
+    points = [
+        OperatingPoint(**{name: getattr(point, name) for name in OperatingPoint.model_fields})
+        for point in metrics.operating_points
+    ]
+    facts = metrics.calibration
+    return (
+        points == calibration.operating_points
+        and facts.temperature == calibration.temperature
+        and facts.linear_weight == calibration.linear_weight
+        and facts.label_bias == calibration.label_bias
+        and facts.checkpoints_compared == calibration.checkpoints_compared
+        and facts.fitted_on == calibration.fitted_on
+    )
+
+
+def _in_force(manifest: Manifest, metrics: Metrics, export: Export | None) -> Calibration:
     """Return the calibration of what was evaluated: of the run, or of an exported form."""
-    computed_by = metrics["throughput"]
-    if export is None or computed_by["backend"] != "onnx":
+    computed_by = metrics.throughput
+    if export is None or computed_by.backend != "onnx":
         return manifest.calibration
-    form = export.files.get(EXPORTED[computed_by["precision"]])
+    form = export.files.get(EXPORTED[computed_by.precision])
     return (form and form.calibration) or manifest.calibration
 
 
-def card_facts(run: Path, manifest: Manifest, name: str) -> dict[str, Any]:
-    """Return everything that the templates of the card fill in, in no language.
+@dataclass(frozen=True)
+class LabelRow:
+    """A label as the card shows it: parent, example, scores, interval and baseline of its F1."""
+
+    name: str
+    parent: str | None
+    example: str | None
+    scores: RankedLabelScores
+    ci: Bounds | None
+    baseline: float | None
+
+
+@dataclass(frozen=True)
+class EvasionRow:
+    """A transform of the evasion suite: scores at each strength, and macro-F1 without normaliser.
+
+    ``off`` is at the largest strength.
+    """
+
+    transform: str
+    trained_on: bool
+    macro_f1: list[float]
+    recall: list[float | None]
+    off: float
+
+
+@dataclass(frozen=True)
+class EvasionFacts:
+    """The evasion suite by transform."""
+
+    n: int
+    clean: SuiteScores
+    strengths: list[float]
+    rows: list[EvasionRow]
+
+
+@dataclass(frozen=True)
+class FormSpeed:
+    """How fast an exported form answers, and where that was measured."""
+
+    form: str
+    machine: str
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    messages_per_second: float
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """Everything that the templates of the card fill in, in no language."""
+
+    name: str
+    on_hub: bool
+    version: str
+    manifest: Manifest
+    metrics: Metrics
+    #: ``yes``, ``no`` or ``not shown``.
+    beats_baseline: str
+    headline: list[list[object]]
+    labels: list[LabelRow]
+    rare: list[str]
+    rare_below: int
+    other_evaluations: dict[str, Metrics]
+    slices: list[SliceScores]
+    evasion: EvasionFacts | None
+    onnx_file: str | None
+    exported: list[FormSpeed]
+    raw_example: str
+    read_example: str
+
+
+def card_facts(run: Path, manifest: Manifest, name: str) -> CardFacts:
+    """Return what the templates of the card fill in.
 
     ``name`` is the repository's id or the folder's name. ``manifest`` is the published one, whose
     data carries its terms.
@@ -144,83 +235,93 @@ def card_facts(run: Path, manifest: Manifest, name: str) -> dict[str, Any]:
     Raises:
         UserError: if the card would be incomplete.
     """
-    evaluations = load_evaluations(run, manifest.labels)
+    evaluations = load_evaluations(run, LabelMap.from_names(manifest.labels, manifest.parents))
     export = load_export(run, manifest)
     require_evaluation(run, manifest, evaluations, export)
     metrics = evaluations.pop("test")
-    baseline = metrics["baseline"]["macro_f1"]
-    low, high = metrics["ci"]["macro_f1"]
-    return {
-        "name": name,
-        "on_hub": is_repo_id(name),
-        "version": __version__,
-        "manifest": manifest,
-        "data": manifest.data,
-        "metrics": metrics,
-        "beats_baseline": "yes" if low > baseline else "no" if high < baseline else "not shown",
-        "headline": headline_rows(metrics),
-        "labels": label_rows(manifest, metrics),
-        "rare": [key for key, row in metrics["per_label"].items() if row["support"] < RARE],
-        "rare_below": RARE,
-        "other_evaluations": evaluations,
-        "slices": [row for row in metrics["slices"] if row["n"] >= _LEAST_SLICE][:_WORST_SLICES],
-        "evasion": evasion_rows(metrics.get("robustness")),
-        "onnx_file": onnx_file(export),
-        "exported": exported_speed(export),
-        "raw_example": RAW_EXAMPLE,
-        "read_example": preprocess(RAW_EXAMPLE, mask=manifest.text.mask_pii),
-    }
+    return CardFacts(
+        name=name,
+        on_hub=is_repo_id(name),
+        version=__version__,
+        manifest=manifest,
+        metrics=metrics,
+        beats_baseline=_beats_baseline(metrics),
+        headline=headline_rows(metrics),
+        labels=label_rows(manifest, metrics),
+        rare=[label for label, row in metrics.per_label.items() if row.support < RARE],
+        rare_below=RARE,
+        other_evaluations=evaluations,
+        slices=[row for row in metrics.slices if row.n >= _LEAST_SLICE][:_WORST_SLICES],
+        evasion=evasion_facts(metrics.robustness),
+        onnx_file=onnx_file(export),
+        exported=exported_speed(export),
+        raw_example=RAW_EXAMPLE,
+        read_example=preprocess(RAW_EXAMPLE, mask=manifest.text.mask_pii),
+    )
 
 
-def published_data(manifest: Manifest) -> dict[str, Any]:
+def _beats_baseline(metrics: Metrics) -> str:
+    """Say whether the interval of macro-F1 lies above the baseline's value."""
+    if metrics.ci.macro_f1 is None or metrics.baseline is None:
+        return "not shown"
+    low, high = metrics.ci.macro_f1
+    baseline = metrics.baseline.macro_f1
+    return "yes" if low > baseline else "no" if high < baseline else "not shown"
+
+
+def published_data(manifest: Manifest) -> DataFacts:
     """Return what the published manifest says of the data: its terms, and no local path.
 
-    A run of an earlier version names no terms; they are those of the prepared folder, where it
-    still lies unchanged. Without it ``sources`` and ``terms`` stay out: nobody knows.
+    A run of an earlier version names no terms; they are those of the prepared folder if that is
+    unchanged. Otherwise sources and terms stay unknown.
     """
-    data = dict(manifest.data)
-    prepared = Path(data["path"]) / "manifest.json"
-    if "terms" not in data and prepared.is_file():
-        found = json.loads(prepared.read_text("utf-8"))
-        data |= provenance(found) if found["sha256"] == data["sha256"] else {}
-    return {**data, "path": Path(data["path"]).name}
+    data = manifest.data
+    prepared = Path(data.path) / "manifest.json"
+    if data.terms is None and prepared.is_file():
+        preparation = Preparation.model_validate_json(prepared.read_text("utf-8"))
+        if preparation.sha256 == data.sha256:
+            data = data.model_copy(update=provenance(preparation).given())
+    return data.model_copy(update={"path": Path(data.path).name})
 
 
-def unclear_terms(data: Mapping[str, Any]) -> list[str]:
-    """Return what stands against passing the model on: a line a set, none where all is clear."""
-    if "terms" not in data:
-        return ["where the data come from is not known"]
-    known = {terms["name"] for terms in data["terms"]}
+def unclear_terms(data: DataFacts) -> list[str]:
+    """Return why the model may not be passed on: a line for each set, none if all is clear."""
+    if data.terms is None:
+        return ["the origin of the data is unknown"]
+    public_sets = {terms.name for terms in data.terms}
     words = {"no": "no commercial use", "unclear": "whether it may be used is unclear"}
     return [
-        f"{terms['name']}: {words[terms['commercial_use']]}. {terms['licence']}"
-        for terms in data["terms"]
-        if terms["commercial_use"] != "allowed"
+        f"{terms.name}: {words[terms.commercial_use]}. {terms.licence}"
+        for terms in data.terms
+        if terms.commercial_use != "allowed"
     ] + [
         f"{source}: a file of your own, whose terms only you know"
-        for source in data["sources"]
-        if source not in known
+        for source in data.sources or ()
+        if source not in public_sets
     ]
 
 
-def label_rows(manifest: Manifest, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+def label_rows(manifest: Manifest, metrics: Metrics) -> list[LabelRow]:
     """Return each label with its parent, scores, interval, baseline and an example.
 
     The example is a message of the bundled sample, as the model reads it; ``None`` where no label
-    or parent of the sample bears the label's name.
+    or parent of the sample has the label's name.
     """
-    bounds = metrics["ci"].get("per_label", {})
-    return [
-        {
-            "name": name,
-            "parent": parent,
-            "example": sample_example(name),
-            "ci": bounds.get(name, {}).get("f1"),
-            "baseline": metrics["baseline"]["per_label"].get(name),
-            **metrics["per_label"][name],
-        }
-        for name, parent in zip(manifest.labels, manifest.parents, strict=True)
-    ]
+    baseline = metrics.baseline.per_label if metrics.baseline else {}
+    rows = []
+    for name, parent in zip(manifest.labels, manifest.parents, strict=True):
+        intervals = metrics.ci.per_label.get(name)
+        rows.append(
+            LabelRow(
+                name=name,
+                parent=parent,
+                example=sample_example(name),
+                scores=metrics.per_label[name],
+                ci=intervals.f1 if intervals else None,
+                baseline=baseline.get(name),
+            )
+        )
+    return rows
 
 
 def sample_example(label: str) -> str | None:
@@ -244,32 +345,29 @@ def _sample() -> dict[str, str]:
     return found
 
 
-def evasion_rows(suite: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return the evasion suite by transform: macro-F1 at each strength, normaliser on, and off.
-
-    ``recall`` is there where labels are named fraud or illegal.
-    """
+def evasion_facts(suite: Robustness | None) -> EvasionFacts | None:
+    """Return the evasion suite by transform, if it was run."""
     if suite is None:
         return None
-    strengths = sorted({row["strength"] for row in suite["rows"]})
-    by_name: dict[str, dict[float, Mapping[str, Any]]] = {}
-    for row in suite["rows"]:
-        by_name.setdefault(row["transform"], {})[row["strength"]] = row
-    return {
-        "n": suite["n"],
-        "clean": suite["clean"],
-        "strengths": strengths,
-        "rows": [
-            {
-                "transform": name,
-                "trained_on": cells[strengths[-1]]["trained_on"],
-                "macro_f1": [cells[strength]["on"]["macro_f1"] for strength in strengths],
-                "recall": [cells[strength]["on"]["recall"] for strength in strengths],
-                "off": cells[strengths[-1]]["off"]["macro_f1"],
-            }
-            for name, cells in by_name.items()
+    strengths = sorted({row.strength for row in suite.rows})
+    rows_by_transform: dict[str, dict[float, SuiteRow]] = {}
+    for row in suite.rows:
+        rows_by_transform.setdefault(row.transform, {})[row.strength] = row
+    return EvasionFacts(
+        n=suite.n,
+        clean=suite.clean,
+        strengths=strengths,
+        rows=[
+            EvasionRow(
+                transform=transform,
+                trained_on=by_strength[strengths[-1]].trained_on,
+                macro_f1=[by_strength[strength].on.macro_f1 for strength in strengths],
+                recall=[by_strength[strength].on.recall for strength in strengths],
+                off=by_strength[strengths[-1]].off.macro_f1,
+            )
+            for transform, by_strength in rows_by_transform.items()
         ],
-    }
+    )
 
 
 def onnx_file(export: Export | None) -> str | None:
@@ -277,16 +375,16 @@ def onnx_file(export: Export | None) -> str | None:
     return f"onnx/{min(export.files, key=len)}" if export and export.files else None
 
 
-def exported_speed(export: Export | None) -> list[dict[str, Any]]:
-    """Return ``form, machine`` and what ``measure_latency`` found, a row for each form."""
+def exported_speed(export: Export | None) -> list[FormSpeed]:
+    """Return how fast each form answers."""
     files = export.files.values() if export else ()
     # Forms exported by one command were measured in one run, so each file has the rows of all.
-    rows = {
-        form: {"form": form, "machine": file.machine, **row}
+    speeds = {
+        form: FormSpeed(form=form, machine=file.machine, **latency.to_json())
         for file in files
-        for form, row in file.latency.items()
+        for form, latency in file.latency.items()
     }
-    return list(rows.values())
+    return list(speeds.values())
 
 
 def _incomplete(expected: str, found: str, command: str) -> UserError:

@@ -1,4 +1,4 @@
-"""The published folder: what users of a run need, its card, and nothing else."""
+"""Writes the published folder: the files that users of a run need, and its card."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from smstune.inference.manifest import (
     run_file,
     write_manifest,
 )
-from smstune.inference.run import load_artifact
+from smstune.inference.run import load_run
 
 
 def write_published_folder(run: Path, target: Path, repository: str | None = None) -> Path:
-    """Write what is published of a run into the new folder ``target`` and return it.
+    """Write the publishable files of a run into the new folder ``target`` and return it.
 
-    Model, tokenizer, labels, manifest (local paths reduced to folder names), card in two languages,
-    and ``onnx/`` where the run was exported: what the run's manifest and export.json name, compared
-    with their hashes, and nothing else. Loads with plain transformers and with ``SmsClassifier``.
-    ``repository`` is what the card calls it, by default the folder's name.
+    They are model, tokenizer, labels, manifest (with local paths reduced to folder names), the card
+    in two languages, and ``onnx/`` if the run was exported: only files named by the manifest and
+    export.json, checked against their hashes. The folder loads with plain transformers and with
+    ``SmsClassifier``. ``repository`` is its name in the card, by default the folder's name.
 
     Raises:
-        UserError: if the parts of the run do not belong together, it was not evaluated as a card
-            needs it, or ``target`` has content.
+        UserError: if files of the run do not match its manifest, it lacks the evaluation that a
+            card needs, or ``target`` has content.
     """
-    manifest = load_artifact(run).manifest
+    manifest = load_run(run).manifest
     with folder_written_whole(target) as scratch:
         for name, file in _files(run, manifest).items():
             if file.is_symlink():
                 raise UserError(
-                    f"expected files of the run's own to publish, found {name} as a link to "
-                    f"{file.resolve()}: copy the folder with cp -rL and publish the copy"
+                    f"{name} is a link to {file.resolve()}, and links are not published: copy the "
+                    "folder with cp -rL and publish the copy"
                 )
             (scratch / name).parent.mkdir(exist_ok=True)
             copyfile(file, scratch / name)
@@ -51,10 +51,10 @@ def write_published_folder(run: Path, target: Path, repository: str | None = Non
 
 
 def _files(run: Path, manifest: Manifest) -> dict[str, Path]:
-    """Return what is sent of a run, by name: what its manifest and its export.json name, checked.
+    """Return the files that the manifest and export.json name, by name, after checking them.
 
     Raises:
-        UserError: if a file is missing or another than they name.
+        UserError: if a file is missing or does not match its hash.
     """
     export = load_export(run, manifest)
     forms = {f"onnx/{name}": file for name, file in (export.files if export else {}).items()}
@@ -73,7 +73,7 @@ def _files(run: Path, manifest: Manifest) -> dict[str, Path]:
 
 
 def _published(manifest: Manifest) -> Manifest:
-    """Return the manifest without local paths, and without hashes: those are of what is sent."""
+    """Return the manifest without local paths, and without hashes, which change with it."""
     base = manifest.base_model
     origin = base["name_or_path"]
     if origin is not None and (not is_repo_id(origin) or Path(origin).exists()):

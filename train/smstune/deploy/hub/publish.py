@@ -1,4 +1,4 @@
-"""A run folder to a hub: staged, gated, sent in one commit."""
+"""Publishes a run folder to a hub: staged, checked, and sent in one commit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from smstune.errors import UserError
 from smstune.inference.fetch import HUB_ERRORS, explain_hub_error, is_repo_id
 from smstune.inference.manifest import NAMED
 
-#: Seconds without a byte from the hub, or without one taken, before an attempt is given up.
+#: Seconds without receiving or sending a byte before an attempt is given up.
 TIMEOUT = 60.0
 _OFFICIAL = "https://huggingface.co"
 
@@ -38,14 +38,12 @@ _OFFICIAL = "https://huggingface.co"
 def staged(
     run: Path, repo_id: str, *, accept_terms: bool = False, allow_unmasked: bool = False
 ) -> Iterator[Path]:
-    """Give the folder that would be sent as ``repo_id``, written and past all gates.
-
-    Contacts nobody.
+    """Give the folder that would be sent as ``repo_id``, after all checks; needs no network.
 
     Raises:
-        UserError: if the id is none, the run was not evaluated as a card needs it, the data's
+        UserError: if the id is invalid, the run lacks the evaluation that a card needs, the data's
             terms are in doubt and not accepted, its messages were not masked and that is not
-            allowed, or the folder is not safe to pass on.
+            allowed, or the folder is not safe to publish.
     """
     if not is_repo_id(repo_id):
         raise UserError(f"expected the repository as ORG/NAME, found {repo_id!r}")
@@ -58,7 +56,7 @@ def staged(
 
 
 def describe(folder: Path, repo_id: str, *, public: bool) -> str:
-    """Return what a dry run shows: where it would go, each file with its size, and the card."""
+    """Return the text of a dry run: the address, each file with its size, and the card."""
     files = [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in
              list_files(folder)]  # fmt: skip
     kind = "public" if public else "private"
@@ -68,17 +66,17 @@ def describe(folder: Path, repo_id: str, *, public: bool) -> str:
 
 
 def upload(folder: Path, repo_id: str, *, public: bool = False) -> str:
-    """Send ``folder`` to the hub as one commit and return the commit's address.
+    """Send ``folder`` to the hub as one commit and return the commit's URL.
 
-    The repository is made where it is missing. Weights that arrived in an earlier attempt are not
-    sent again, and an unchanged folder makes no commit. Files of the repository that loading would
-    read and the folder lacks are deleted in the same commit.
+    The repository is created if it does not exist. Weights that arrived in an earlier attempt are
+    not sent again, and an unchanged folder makes no commit. The commit also deletes files of the
+    repository that loading would read but the folder does not have.
 
     Raises:
-        UserError: if there is no token or it is refused, the repository is another's or has the
-            other visibility, or the hub fails, stalls or cannot be reached.
+        UserError: if there is no token or it is refused, the repository belongs to someone else or
+            has the other visibility, or the hub fails, stalls or cannot be reached.
     """
-    # Only huggingface.co is known to speak Xet; mirrors and private hubs speak Git LFS.
+    # Only huggingface.co is known to support Xet; mirrors and private hubs use Git LFS.
     if "HF_HUB_DISABLE_XET" not in os.environ and constants.ENDPOINT != _OFFICIAL:
         constants.HF_HUB_DISABLE_XET = True
     set_client_factory(_client)
@@ -88,8 +86,8 @@ def upload(folder: Path, repo_id: str, *, public: bool = False) -> str:
         raise
     except (*HUB_ERRORS, RuntimeError, ValueError, KeyError) as error:
         raise UserError(
-            f"expected the hub at {constants.ENDPOINT} to take {repo_id}, found {_explain(error)}. "
-            "The same command goes on: weights that arrived are not sent again"
+            f"the hub at {constants.ENDPOINT} did not accept {repo_id}: {_explain(error)}. Run the "
+            "same command again: weights that arrived are not sent again"
         ) from error
     finally:
         set_client_factory(default_client_factory)
@@ -97,14 +95,14 @@ def upload(folder: Path, repo_id: str, *, public: bool = False) -> str:
 
 def _explain(error: Exception) -> str:
     if isinstance(error, RuntimeError) and isinstance(error.__cause__, HUB_ERRORS):
-        # That of an upload: its progress bar is left open, and its line without an end.
+        # From an upload, whose progress bar has not ended its line.
         sys.stderr.write("\n")
         return explain_hub_error(error.__cause__)
     if isinstance(error, HUB_ERRORS):
         return explain_hub_error(error)
     if isinstance(error, RuntimeError):
         raise error
-    return f"an answer that no hub gives ({error}): check HF_ENDPOINT"
+    return f"the answer is not that of a hub ({error}): check HF_ENDPOINT"
 
 
 def _send(folder: Path, repo_id: str, *, public: bool) -> str:
@@ -112,13 +110,13 @@ def _send(folder: Path, repo_id: str, *, public: bool) -> str:
         raise LocalTokenNotFoundError
     api = HfApi(library_name="smstune", library_version=__version__)
     api.whoami()
-    there = _existing_files(api, repo_id, public=public)
-    if there is None:
+    existing = _existing_files(api, repo_id, public=public)
+    if existing is None:
         api.create_repo(repo_id, private=not public, exist_ok=True)
     sent = {path.relative_to(folder).as_posix(): path for path in list_files(folder)}
     stale = [
         name
-        for name in there or ()
+        for name in existing or ()
         if name not in sent and (name in NAMED or name.startswith("onnx/"))
     ]
     commit = api.create_commit(
@@ -131,23 +129,23 @@ def _send(folder: Path, repo_id: str, *, public: bool) -> str:
 
 
 def _existing_files(api: HfApi, repo_id: str, *, public: bool) -> list[str] | None:
-    """Return the files of the repository, ``None`` where there is none."""
+    """Return the files of the repository, ``None`` if it does not exist."""
     try:
-        info = api.model_info(repo_id, timeout=TIMEOUT)
+        repository = api.model_info(repo_id, timeout=TIMEOUT)
     except RepositoryNotFoundError:
         return None
-    if info.private is public:
-        found, wanted = ("private", "public") if info.private else ("public", "private")
-        mend = "publish without --public" if public else "publish with --public"
+    if repository.private is public:
+        actual, expected = ("private", "public") if repository.private else ("public", "private")
+        fix = "publish without --public" if public else "publish with --public"
         raise UserError(
-            f"expected {repo_id} to be {wanted}, found a {found} repository: {mend}, change it in "
-            "the repository's settings, or choose another name"
+            f"expected {repo_id} to be {expected}, found a {actual} repository: {fix}, change it "
+            "in the repository's settings, or choose another name"
         )
-    return [file.rfilename for file in info.siblings or ()]
+    return [file.rfilename for file in repository.siblings or ()]
 
 
 def _client() -> httpx2.Client:
-    """Return the client that huggingface_hub makes by itself, but one that gives up waiting."""
+    """Return huggingface_hub's default client with a timeout."""
     client = default_client_factory()
     client.timeout = httpx2.Timeout(TIMEOUT)
     return client

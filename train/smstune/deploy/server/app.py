@@ -20,13 +20,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from smstune.config.schema import ServeConfig
 from smstune.deploy.server.batcher import Batcher
 from smstune.deploy.server.metrics import Metrics
-from smstune.deploy.server.middleware import BodyLimits, Door
+from smstune.deploy.server.middleware import BodyLimits, RequestGuard
 from smstune.deploy.server.responses import Problem, RefusedError, add_handlers
 from smstune.inference.decision import Decision
 from smstune.reporting.html import STYLE
 
 Value = TypeVar("Value")
-#: FastAPI's own telemetry would send errors in their words and addresses with their queries.
+#: FastAPI's telemetry would send error texts, which may quote a message, and URLs with queries.
 _NO_TELEMETRY: TelemetryConfig = {
     "tracing": False,
     "metrics": False,
@@ -71,34 +71,33 @@ class ExplainRequest(_Strict):
 
 
 class Answer(BaseModel):
-    """What the run answers for one message."""
+    """The run's answer for one message."""
 
     label: str
     score: float = Field(description="Calibrated probability of the label.")
     scores: dict[str, float] = Field(description="Calibrated probability of each label.")
     decision: Decision | None = Field(description="Null where the run has no operating point.")
-    note: str | None = Field(description="What was odd about the message.")
+    note: str | None = Field(description="Anything unusual about the message.")
     text: str = Field(description="The message as the model reads it.")
 
 
 class Answers(BaseModel):
-    """An answer for each message, in their order."""
+    """One answer per message, in the order of the request."""
 
     answers: list[Answer]
 
 
 class PieceOfText(BaseModel):
-    """A part of a message; its score in nats is null where no token that was read covers it."""
+    """A part of a message; its score, in nats, is null if the model read no token of it."""
 
     text: str
     score: float | None
 
 
 class ExplainedAnswer(BaseModel):
-    """What the answer rests on.
+    """An answer and how much each part of the message contributed to it.
 
-    The scores of the pieces add up to ``log_odds`` less ``baseline``, those of the message
-    without tokens.
+    The pieces' scores add up to ``log_odds`` minus ``baseline``, the log odds without any token.
     """
 
     label: str
@@ -111,7 +110,7 @@ class ExplainedAnswer(BaseModel):
 def create_app(
     batcher: Batcher, metrics: Metrics, section: ServeConfig, *, name: str, key: str | None = None
 ) -> FastAPI:
-    """Return the server's application; ``name`` is the run's, ``key`` what a client must send."""
+    """Return the server's application; ``name`` is the run's, ``key`` the clients' API key."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -121,7 +120,7 @@ def create_app(
     app = FastAPI(
         title="smstune",
         summary=f"Labels messages by the run {name}.",
-        # The pages of FastAPI load scripts from another host.
+        # FastAPI's own documentation pages load scripts from another host.
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -133,12 +132,12 @@ def create_app(
     _add_page(app, section, name, with_key=bool(key))
     add_handlers(app)
     paths = [route.path for route in app.routes]  # type: ignore[attr-defined]
-    # A configuration of before may allow a larger body than this default.
+    # max_body_bytes may be set above the default of max_bytes_in_flight.
     in_flight = max(section.max_bytes_in_flight, section.max_body_bytes)
     limits = BodyLimits(section.max_body_bytes, in_flight, section.body_seconds)
-    app.add_middleware(Door, metrics=metrics, paths=paths, limits=limits, key=key)
+    app.add_middleware(RequestGuard, metrics=metrics, paths=paths, limits=limits, key=key)
     if section.cors_origins:
-        # Outermost, as a browser asks without the key whether it may send it.
+        # Outermost: a browser's preflight request comes without the key.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=section.cors_origins,
@@ -150,56 +149,60 @@ def create_app(
 
 
 def _add_scoring(app: FastAPI, batcher: Batcher, section: ServeConfig, *, with_key: bool) -> None:
-    # Only for openapi.json: the key itself is checked at the door, before the body is read.
+    # Only for openapi.json: RequestGuard checks the key before the body is read.
     bearer = Security(HTTPBearer(auto_error=False))
     header = Security(APIKeyHeader(name="X-API-Key", auto_error=False))
-    shown = [bearer, header] if with_key else []
+    dependencies = [bearer, header] if with_key else []
 
-    @app.post("/v1/classify", responses=_PROBLEMS, dependencies=shown)
+    @app.post("/v1/classify", responses=_PROBLEMS, dependencies=dependencies)
     async def classify(body: ClassifyRequest, request: Request) -> Answers:
         """Label one message or many."""
         texts = [body.text] if body.text is not None else body.texts or []
         _check(texts, section)
-        found = await _unless_gone(request, batcher.classify(texts))
-        return Answers(answers=[Answer(**answer._asdict()) for answer in found])
+        predictions = await _until_disconnect(request, batcher.classify(texts))
+        answers = [
+            Answer.model_validate(prediction, from_attributes=True) for prediction in predictions
+        ]
+        return Answers(answers=answers)
 
-    @app.post("/v1/explain", responses=_PROBLEMS, dependencies=shown)
+    @app.post("/v1/explain", responses=_PROBLEMS, dependencies=dependencies)
     async def explain(body: ExplainRequest, request: Request) -> ExplainedAnswer:
-        """Tell what the answer for one message rests on, by integrated gradients."""
+        """Attribute the answer for one message to its parts, by integrated gradients."""
         _check([body.text], section)
-        found = await _unless_gone(request, batcher.explain(body.text))
+        explanation = await _until_disconnect(request, batcher.explain(body.text))
         return ExplainedAnswer(
-            label=found.label,
-            score=found.probability,
-            log_odds=found.log_odds,
-            baseline=found.baseline,
-            pieces=[PieceOfText(**piece._asdict()) for piece in found.pieces],
+            label=explanation.label,
+            score=explanation.probability,
+            log_odds=explanation.log_odds,
+            baseline=explanation.baseline,
+            pieces=[PieceOfText(text=span.text, score=span.score) for span in explanation.pieces],
         )
 
 
 def _check(texts: Sequence[str], section: ServeConfig) -> None:
     most, longest = section.max_messages, section.max_characters
     if not 1 <= len(texts) <= most:
-        what = "send them in several requests" if texts else "send at least one"
-        raise RefusedError(422, f"1 to {most} messages", str(len(texts)), what)
+        advice = "send them in several requests" if texts else "send at least one"
+        raise RefusedError(422, f"1 to {most} messages", str(len(texts)), advice)
     for number, text in enumerate(texts):
         if len(text) > longest:
-            found = f"{len(text)} in message {number}, counted from 0"
-            raise RefusedError(422, f"messages of at most {longest} characters", found, "cut it")
+            actual = f"{len(text)} in message {number}, counted from 0"
+            expected = f"messages of at most {longest} characters"
+            raise RefusedError(422, expected, actual, "shorten it")
 
 
-async def _unless_gone(request: Request, answer: Coroutine[Any, Any, Value]) -> Value:
-    """Return what ``answer`` gives; stop it if the client goes away."""
+async def _until_disconnect(request: Request, answer: Coroutine[Any, Any, Value]) -> Value:
+    """Return the result of ``answer``; cancel it if the client disconnects."""
 
-    async def gone() -> None:
+    async def disconnected() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
-    work, watch = asyncio.create_task(answer), asyncio.create_task(gone())
+    work, watch = asyncio.create_task(answer), asyncio.create_task(disconnected())
     try:
         await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
-            raise RefusedError(499, "a client that waits", "none", "wait for the answer")
+            raise RefusedError(499, "an open connection", "a closed one", "wait for the answer")
         return work.result()
     finally:
         work.cancel()
@@ -209,19 +212,21 @@ async def _unless_gone(request: Request, answer: Coroutine[Any, Any, Value]) -> 
 def _add_health(app: FastAPI, batcher: Batcher, metrics: Metrics) -> None:
     @app.get("/healthz", response_class=PlainTextResponse)
     async def healthz() -> str:
-        """Say that the process lives."""
+        """Return ``alive`` while the process runs."""
         return "alive\n"
 
     @app.get("/readyz", response_class=PlainTextResponse, responses={503: {"model": Problem}})
     async def readyz() -> str:
-        """Say whether messages are taken: the model is loaded and warm, the server not stopping."""
+        """Return 200 while the server accepts messages: loaded, warm and not stopping."""
         if not batcher.ready:
-            raise RefusedError(503, "a server that takes messages", "one that stops", "ask another")
+            raise RefusedError(
+                503, "a running server", "a server that is stopping", "use another server"
+            )
         return "ready\n"
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def prometheus() -> Response:
-        """Return counts for Prometheus."""
+        """Return the metrics in Prometheus' text format."""
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -1,9 +1,8 @@
-"""Requests gathered into batches: bounded queues, and threads that own the models."""
+"""Gathers requests into batches: bounded queues, and one thread for each model."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import math
 import time
@@ -11,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Generic, TypeVar
 
 from smstune.config.schema import ServeConfig
 from smstune.deploy.server.metrics import Metrics
@@ -23,20 +22,23 @@ from smstune.inference.manifest import WEIGHTS
 logger = logging.getLogger(__name__)
 
 _SHORT = "您好"
-#: As long as most messages, to measure the speed before the first request.
+#: A message of typical length, to measure the speed before the first request.
 _TYPICAL = "【某某商城】尊敬的会员，本周末全场商品五折起，数量有限，详情请到店咨询，回T退订"
-#: What is left of a batch's weight in the measured speed after the next batch.
+#: Factor by which each new batch reduces the older ones' weight in the measured speed.
 _SPEED_MEMORY = 0.8
 
 
+Answer = TypeVar("Answer")
+
+
 @dataclass(eq=False)
-class _Job:
+class _Job(Generic[Answer]):
     texts: Sequence[str]
     size: int
-    future: asyncio.Future[Any]
+    future: asyncio.Future[Answer]
     since: float = field(default_factory=time.monotonic)
 
-    def end(self, answer: Any) -> None:  # noqa: ANN401
+    def end(self, answer: Answer | RefusedError) -> None:
         if self.future.done():
             return
         if isinstance(answer, RefusedError):
@@ -45,54 +47,55 @@ class _Job:
             self.future.set_result(answer)
 
 
-class _Lane:
-    """One thread, the jobs that wait for it, and how they are gathered.
+class _Lane(Generic[Answer]):
+    """One thread and the queue of jobs for it, which it scores in batches.
 
-    A batch holds jobs of up to ``most`` messages together, or one that is larger; the first waits
-    for others for ``patience`` seconds. ``score`` gives the answer to each job of a batch. A job is
-    refused where more than ``room`` messages would wait or be scored, or where those before it are
-    expected to take longer than ``max_wait`` seconds at the speed measured last.
+    A batch has jobs of up to ``batch_messages`` messages in total, or a single larger job; the
+    first job waits up to ``patience`` seconds for others. ``score`` returns the answer to each job
+    of a batch. A job is refused if more than ``max_messages`` would wait or be scored, or if the
+    jobs before it are expected, at the current speed, to take longer than ``max_wait`` seconds.
     """
 
     def __init__(
         self,
-        score: Callable[[Sequence[_Job]], list[Any]],
+        score: Callable[[Sequence[_Job[Answer]]], list[Answer]],
         *,
-        most: int,
+        batch_messages: int,
         patience: float,
-        room: int,
+        max_messages: int,
         max_wait: float,
     ) -> None:
         self.thread = ThreadPoolExecutor(1)
-        #: Messages taken and not yet answered.
+        #: Messages accepted and not yet answered.
         self.messages = 0
-        self.unanswered: set[_Job] = set()
-        self._waiting: deque[_Job] = deque()
+        self.unanswered: set[_Job[Answer]] = set()
+        self._waiting: deque[_Job[Answer]] = deque()
         self._arrived = asyncio.Event()
         self._score = score
-        self._most = most
+        self._batch_messages = batch_messages
         self._patience = patience
-        self._room = room
+        self._max_messages = max_messages
         self._max_wait = max_wait
-        #: Of the last batches, older ones counted less.
+        # Decaying sums over the batches.
         self._scoring_seconds = 0.0
         self._scored_messages = 0.0
 
     def warm(self, score: Callable[[str], object], size: int) -> None:
-        """Take the speed of ``score``, which counts as ``size`` messages, from its second call."""
+        """Measure the speed of ``score``, which counts as ``size`` messages, on its second call."""
         self.thread.submit(score, _SHORT).result()
         started = time.monotonic()
         self.thread.submit(score, _TYPICAL).result()
         self._note_speed(time.monotonic() - started, size)
 
-    async def submit(self, texts: Sequence[str], size: int) -> Any:  # noqa: ANN401
+    async def submit(self, texts: Sequence[str], size: int) -> Answer:
         """Return the answer to ``texts``, which count as ``size`` messages.
 
         Raises:
-            RefusedError: 503 if it would not fit or would wait for too long.
+            RefusedError: 503 if the queue is full or the expected wait too long.
         """
         self._admit(size)
-        job = _Job(texts, size, asyncio.get_running_loop().create_future())
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        job = _Job(texts, size, future)
         self.messages += size
         self.unanswered.add(job)
         self._waiting.append(job)
@@ -100,7 +103,7 @@ class _Lane:
         try:
             return await job.future
         finally:
-            # Also where the client has gone: its place is free at once.
+            # Also when the client has disconnected, to make room at once.
             self.messages -= size
             self.unanswered.discard(job)
             if job in self._waiting:
@@ -110,8 +113,8 @@ class _Lane:
         pace = self._scoring_seconds / self._scored_messages if self._scored_messages else 0.0
         wait = self.messages * pace
         expected = ""
-        if self.messages + size > self._room:
-            expected = f"room for the request in a queue of {self._room} messages"
+        if self.messages + size > self._max_messages:
+            expected = f"room for the request in a queue of {self._max_messages} messages"
         elif wait > self._max_wait:
             expected = f"a wait of at most {self._max_wait:g} s"
         if expected:
@@ -119,19 +122,20 @@ class _Lane:
             raise busy(expected, f"{self.messages} messages before it", seconds)
 
     async def work(self) -> None:
-        """Answer jobs in their order, for ever."""
+        """Answer jobs in order of arrival until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             while not self._waiting:
                 self._arrived.clear()
                 await self._arrived.wait()
-            if sum(job.size for job in self._waiting) < self._most:
+            if sum(job.size for job in self._waiting) < self._batch_messages:
                 waited = time.monotonic() - self._waiting[0].since
                 await asyncio.sleep(max(0.0, self._patience - waited))
             batch = self._take()
             if not batch:
                 continue
             started = time.monotonic()
+            answers: Sequence[Answer | RefusedError]
             try:
                 answers = await loop.run_in_executor(self.thread, self._score, batch)
             except Exception:
@@ -141,123 +145,138 @@ class _Lane:
             for job, answer in zip(batch, answers, strict=True):
                 job.end(answer)
 
+    def refuse_all(self) -> None:
+        """Refuse every unanswered job, because the server stops."""
+        for job in self.unanswered:
+            job.end(_stopping())
+
     def _note_speed(self, seconds: float, messages: int) -> None:
         self._scoring_seconds = _SPEED_MEMORY * self._scoring_seconds + seconds
         self._scored_messages = _SPEED_MEMORY * self._scored_messages + messages
 
-    def _take(self) -> list[_Job]:
-        batch: list[_Job] = []
+    def _take(self) -> list[_Job[Answer]]:
+        batch: list[_Job[Answer]] = []
         size = 0
-        while self._waiting and (not batch or size + self._waiting[0].size <= self._most):
+        while self._waiting and (not batch or size + self._waiting[0].size <= self._batch_messages):
             batch.append(self._waiting.popleft())
             size += batch[-1].size
         return batch
 
 
 class Batcher:
-    """Scores what ``classify`` and ``explain`` are given, each in order of arrival.
+    """Classifies and explains messages, each kind of request in order of arrival.
 
-    An explanation takes as long as many messages, so explanations have a queue, a thread and a
-    model of their own (fp32 on the CPU): neither kind of request waits behind the other or takes
-    its room. All methods but ``warm`` are of one event loop.
+    An explanation takes as long as classifying many messages. Explanations therefore have their own
+    queue, thread and model (fp32 on the CPU): neither kind waits behind the other or fills its
+    queue. All methods except ``warm`` must be called from one event loop.
     """
 
     def __init__(self, classifier: SmsClassifier, section: ServeConfig, metrics: Metrics) -> None:
         self.stopping = False
         self._classifier = classifier
-        path = classifier.artifact.path
+        path = classifier.run.path
         self._exact: SmsClassifier | None = None
-        # An exported form answers without these weights, but has no gradients to explain by.
+        # An exported form can answer without these weights, but explanations need their gradients.
         if (path / WEIGHTS).is_file():
-            # Not in_fp32, which may be the same object: a tokenizer is not made for two threads.
+            # Not in_fp32, which may return the same object: tokenizers are not thread-safe.
             self._exact = SmsClassifier.from_pretrained(
                 path, backend="torch", device="cpu", precision="fp32"
             )
         self._metrics = metrics
         metrics.queued.set_function(lambda: self.messages)
-        lane = functools.partial(
-            _Lane, room=section.queue_messages, max_wait=section.max_wait_seconds
+        self._classifying = _Lane(
+            self._classified,
+            batch_messages=section.batch_messages,
+            patience=section.batch_wait_ms / 1000,
+            max_messages=section.queue_messages,
+            max_wait=section.max_wait_seconds,
         )
-        patience = section.batch_wait_ms / 1000
-        self._scoring = lane(self._classified, most=section.batch_messages, patience=patience)
-        self._explaining = lane(self._explained, most=1, patience=0.0)
-        self._lanes = (self._scoring, self._explaining)
+        self._explaining = _Lane(
+            self._explained,
+            batch_messages=1,
+            patience=0.0,
+            max_messages=section.queue_messages,
+            max_wait=section.max_wait_seconds,
+        )
         self._workers: list[asyncio.Task[None]] = []
 
     @property
     def messages(self) -> int:
-        """How many messages were taken and are not yet answered; an explanation counts as 64."""
-        return sum(lane.messages for lane in self._lanes)
+        """Messages accepted and not yet answered; an explanation counts as 64."""
+        return self._classifying.messages + self._explaining.messages
 
     @property
     def ready(self) -> bool:
-        """Whether messages are taken."""
+        """Whether messages are accepted."""
         alive = bool(self._workers) and not any(worker.done() for worker in self._workers)
         return alive and not self.stopping
 
     def warm(self) -> None:
-        """Score and explain, so that the first request does not pay for what is done once.
+        """Classify and explain a message, so that no request has to wait for initialisation.
 
         Raises:
             UserError: if the model gives no finite scores.
         """
-        self._scoring.warm(lambda text: self._classifier.predict([text]), 1)
-        if self._exact is not None:
-            self._explaining.warm(functools.partial(explain, self._exact), STEPS)
+        self._classifying.warm(lambda text: self._classifier.predict([text]), 1)
+        exact = self._exact
+        if exact is not None:
+            self._explaining.warm(lambda text: explain(exact, text), STEPS)
 
     def start(self) -> None:
-        """Begin to work."""
-        self._workers = [asyncio.create_task(lane.work()) for lane in self._lanes]
+        """Start answering."""
+        self._workers = [
+            asyncio.create_task(work)
+            for work in (self._classifying.work(), self._explaining.work())
+        ]
 
     async def close(self) -> None:
-        """Refuse what is not answered yet, and end."""
+        """Refuse all unanswered requests and stop."""
         self.stopping = True
-        for lane in self._lanes:
-            for job in lane.unanswered:
-                job.end(_stopping())
+        self._classifying.refuse_all()
+        self._explaining.refuse_all()
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
-        for lane in self._lanes:
-            lane.thread.shutdown(wait=False, cancel_futures=True)
+        for thread in (self._classifying.thread, self._explaining.thread):
+            thread.shutdown(wait=False, cancel_futures=True)
 
     async def classify(self, texts: Sequence[str]) -> list[Prediction]:
         """Return the prediction of each text.
 
         Raises:
-            RefusedError: 503 if too many wait or the server stops, 500 if the model fails.
+            RefusedError: 503 if the queue is full or the server is stopping, 500 if the model
+                fails.
         """
-        answers: list[Prediction] = await self._submit(self._scoring, texts, len(texts))
-        return answers
+        self._require_ready()
+        return await self._classifying.submit(texts, len(texts))
 
     async def explain(self, text: str) -> Explanation:
-        """Return what the answer for ``text`` rests on; raises as ``classify`` does.
+        """Return the explanation of the answer for ``text``.
 
         Raises:
-            RefusedError: also 501 if the run folder has no weights to explain by.
+            RefusedError: as ``classify``, and 501 if the run folder has no torch weights.
         """
         if self._exact is None:
-            found = "a run that holds its exported form alone"
-            raise RefusedError(501, f"a run with {WEIGHTS}", found, "serve the whole run folder")
-        answer: Explanation = await self._submit(self._explaining, [text], STEPS)
-        return answer
+            actual = "a run with only its exported form"
+            raise RefusedError(501, f"a run with {WEIGHTS}", actual, "serve the whole run folder")
+        self._require_ready()
+        return await self._explaining.submit([text], STEPS)
 
-    async def _submit(self, lane: _Lane, texts: Sequence[str], size: int) -> Any:  # noqa: ANN401
+    def _require_ready(self) -> None:
         if not self.ready:
             raise _stopping()
-        return await lane.submit(texts, size)
 
-    def _classified(self, batch: Sequence[_Job]) -> list[Any]:
+    def _classified(self, batch: Sequence[_Job[list[Prediction]]]) -> list[list[Prediction]]:
         texts = [text for job in batch for text in job.texts]
         self._metrics.batches.observe(len(texts))
         self._metrics.messages.inc(len(texts))
         answers = iter(self._classifier.predict(texts))
         return [[next(answers) for _ in job.texts] for job in batch]
 
-    def _explained(self, batch: Sequence[_Job]) -> list[Any]:
-        # Without the weights no explanation is taken.
+    def _explained(self, batch: Sequence[_Job[Explanation]]) -> list[Explanation]:
+        # ``explain`` accepts no request without the weights.
         return [explain(self._exact, job.texts[0]) for job in batch if self._exact is not None]
 
 
 def _stopping() -> RefusedError:
-    return busy("a server that takes requests", "a server that is stopping", 1)
+    return busy("a running server", "a server that is stopping", 1)

@@ -1,4 +1,4 @@
-"""What Prometheus reads from the server; nothing in it comes from a message."""
+"""The server's Prometheus metrics; no label contains any part of a message."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 
 class Metrics:
-    """Counters of one server, in a registry of its own."""
+    """Metrics of one server, in their own registry, so that several can run in one process."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -19,7 +19,7 @@ class Metrics:
             "smstune_request_seconds", "Time to the answer.", ["path"], registry=registry
         )
         self.rejected = Counter(
-            "smstune_rejected", "Requests turned away.", ["reason"], registry=registry
+            "smstune_rejected", "Requests refused.", ["reason"], registry=registry
         )
         self.messages = Counter("smstune_messages", "Messages classified.", registry=registry)
         self.batches = Histogram(

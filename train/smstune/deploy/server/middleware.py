@@ -1,4 +1,4 @@
-"""What stands before every route of the server: the key, the limits of a body, the counts."""
+"""ASGI middleware in front of every route: API key, limits on bodies, metrics."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _REASONS = {
     422: "invalid",
     503: "busy or stopping",
 }
-#: Whoever may reach the port may see these: they tell nothing of messages.
-_OPEN = {"/", "/page.css", "/page.js", "/healthz", "/readyz", "/openapi.json"}
+#: Need no key: they contain nothing of any message.
+_PUBLIC_PATHS = {"/", "/page.css", "/page.js", "/healthz", "/readyz", "/openapi.json"}
 
 
 @dataclass(frozen=True)
 class BodyLimits:
-    """Bounds on bodies: bytes of one, bytes of all that are not answered yet, seconds to send."""
+    """Bytes of one body, bytes of all unanswered requests together, seconds to send one body."""
 
     bytes: int
     bytes_in_flight: int
     seconds: float
 
 
-class Door:
-    """ASGI middleware: checks key and framing before the body is read, bounds it, counts.
+class RequestGuard:
+    """Checks key and framing before the body is read, limits bodies, records metrics.
 
-    HEAD is answered as GET is; uvicorn leaves out the body.
+    HEAD is handled like GET; uvicorn omits the body.
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class Door:
         deadline = asyncio.get_running_loop().time() + self._limits.seconds
         status, size, complete = 500, 0, False
 
-        async def noting_status(message: Message) -> None:
+        async def send_noting_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
-        async def bounded() -> Message:
+        async def receive_within_limits() -> Message:
             nonlocal size, complete
             if complete:
                 return await receive()
@@ -80,7 +80,7 @@ class Door:
                     message = await receive()
             except TimeoutError:
                 raise self._too_slow() from None
-            # A body without Content-Length tells its size by growing.
+            # Counted as it arrives: a body may come without Content-Length.
             body = message.get("body", b"")
             size += len(body)
             self._bytes_in_flight += len(body)
@@ -96,10 +96,10 @@ class Door:
         try:
             refusal = self._refusal(scope, Headers(scope=scope))
             answer = refusal.response() if refusal else self.app
-            await answer(scope, bounded, noting_status)
+            await answer(scope, receive_within_limits, send_noting_status)
         finally:
             self._bytes_in_flight -= size
-            # A path that is none of ours may hold anything.
+            # An unknown path may contain anything, even part of a message.
             path = scope["path"] if scope["path"] in self._paths else "other"
             self._metrics.requests.labels(path, str(status)).inc()
             self._metrics.seconds.labels(path).observe(time.perf_counter() - started)
@@ -110,20 +110,21 @@ class Door:
         if "transfer-encoding" in headers and (
             "content-length" in headers or scope["http_version"] == "1.0"
         ):
-            # A proxy before us may see another end of this request (RFC 9112, 6.1): what follows
-            # on this connection may be the body of one and the request of another client.
+            # A proxy in front of us may see the request end elsewhere (RFC 9112, 6.1); what follows
+            # on this connection could then be smuggled in as another client's request.
             return RefusedError(
                 400,
-                "one way to tell the end of the body",
+                "one way to delimit the body",
                 "Transfer-Encoding beside Content-Length or in HTTP/1.0",
                 "send Content-Length alone",
                 CLOSE,
             )
-        if self._key and scope["path"] not in _OPEN and not self._has_key(headers):
-            what = "send it as Authorization: Bearer KEY or X-API-Key: KEY"
-            found = "none or another one"
+        if self._key and scope["path"] not in _PUBLIC_PATHS and not self._has_key(headers):
+            advice = "send it as Authorization: Bearer KEY or X-API-Key: KEY"
             challenge = {"WWW-Authenticate": "Bearer"}
-            return RefusedError(401, "the server's API key", found, what, challenge)
+            return RefusedError(
+                401, "the server's API key", "none or another one", advice, challenge
+            )
         if int(headers.get("content-length", "0")) > self._limits.bytes:
             return self._too_large()
         return None
@@ -134,15 +135,15 @@ class Door:
 
     def _too_slow(self) -> RefusedError:
         expected = f"a whole body within {self._limits.seconds:g} s"
-        return RefusedError(408, expected, "a part of it", "send it faster", CLOSE)
+        return RefusedError(408, expected, "an incomplete one", "send it faster", CLOSE)
 
     def _too_many_bytes(self) -> RefusedError:
         expected = f"at most {self._limits.bytes_in_flight} bytes of requests at a time"
-        # Closed, or clients that hold back the rest of their bodies would fill the connections.
+        # Closed, so that clients that hold back the rest of their bodies do not use up connections.
         return busy(expected, "more", 1, close=True)
 
     def _has_key(self, headers: Headers) -> bool:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         sent = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-        # Headers reach us as latin-1.
+        # Starlette decodes headers as latin-1.
         return hmac.compare_digest(sent.encode("latin-1"), self._key or b"")

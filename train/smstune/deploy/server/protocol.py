@@ -1,9 +1,10 @@
-"""HTTP/1.1 as uvicorn speaks it, but for connections that it would let do harm or leave alone."""
+"""uvicorn's HTTP/1.1 protocol with limits on idle, half-closed and surplus connections."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -12,21 +13,21 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from smstune.deploy.server.responses import RefusedError, busy
 
-#: Seconds for a new connection to send the head of its first request.
+#: Seconds for a new connection to send the headers of its first request.
 _HEAD_SECONDS = 10
-#: Seconds in which a client that was answered early may go on with its body.
+#: Seconds that a client answered early has to finish sending its body.
 _REST_OF_BODY_SECONDS = 10
-#: Seconds after which a client that sends no more is asked whether it still listens, and how often.
+#: Seconds between probes of whether a client that has stopped sending still listens.
 _PROBE_SECONDS = 0.2
 
 
 class Http11(H11Protocol):
     """One connection.
 
-    Beyond ``limit_concurrency`` connections a new one is answered 503 and closed at once: uvicorn
-    alone would keep it and answer 503 to every request of everybody, the health checks included. A
-    connection that asks nothing is closed. A malformed request is answered with a ``Problem``. A
-    client that has closed its sending half is answered, as long as it listens.
+    Beyond ``limit_concurrency`` connections a new one is answered 503 and closed at once. (uvicorn
+    alone would keep it and answer 503 to every request of every client, health checks included.) A
+    connection that sends no request is closed. A malformed request is answered with a ``Problem``.
+    A client that has closed its sending half is still answered.
     """
 
     cycle: RequestResponseCycle | None  # type: ignore[assignment]
@@ -37,10 +38,10 @@ class Http11(H11Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the connection, or refuse it where there are too many."""
+        """Accept the connection, or refuse it if there are too many."""
         super().connection_made(transport)
         if self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency:
-            # At once, so that no other is refused because of this one.
+            # Not counted from here on, so that no other connection is refused because of it.
             self.connections.discard(self)
             self._refuse(busy(f"at most {self.limit_concurrency - 1} connections", "one more", 1))
             return
@@ -52,7 +53,7 @@ class Http11(H11Protocol):
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Return whether to keep the connection: an answer to a whole request is still to come."""
+        """Return whether to keep the connection because a response is still due."""
         cycle = self.cycle
         in_head = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
         in_body = self.conn.their_state is h11.SEND_BODY
@@ -60,15 +61,15 @@ class Http11(H11Protocol):
             self.send_400_response("the connection was closed before the end of the request")
         if self.transport.is_closing() or cycle is None or cycle.response_complete:
             return False
-        # What remains is an answer on its way to a whole request, or to one that was refused early.
+        # A response to a complete request, or to one refused early, is still on its way.
         self._half_closed = True
-        # HTTP/1.0 has no answer that says nothing: such a client is answered, gone or not.
+        # HTTP/1.0 has no 100 Continue to probe with: such a client is answered in any case.
         if self.scope["http_version"] == "1.1":
             self._set_timer(_PROBE_SECONDS, self._probe, cycle)
         return True
 
     def on_response_complete(self) -> None:
-        """Close a connection of which nothing more is to come, and bound what does."""
+        """Close a half-closed connection; give a client that still sends a time limit."""
         super().on_response_complete()
         cycle = self.cycle
         if self.transport.is_closing() or cycle is None or not cycle.response_complete:
@@ -84,7 +85,7 @@ class Http11(H11Protocol):
 
     def _refuse(self, error: RefusedError) -> None:
         if self.cycle is not None:
-            # Where the body was malformed, the application waits for the rest.
+            # If the body was malformed, the application still waits for the rest of it.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
@@ -108,21 +109,21 @@ class Http11(H11Protocol):
             self.transport.close()
 
     def _probe(self, cycle: RequestResponseCycle) -> None:
-        """Find out whether a client that sends no more has gone: only then a write is reset."""
+        """Write to a client that has stopped sending; the connection is reset if it has gone."""
         if not cycle.response_started and not self.transport.is_closing():
             event = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
             self.transport.write(self.conn.send(event) or b"")
             self._set_timer(_PROBE_SECONDS, self._close_if_reset, cycle)
 
     def _close_if_reset(self, cycle: RequestResponseCycle) -> None:
-        # asyncio no longer reads from the socket, so it does not see the reset by itself.
+        # asyncio no longer reads from the socket, so it does not notice the reset.
         peer = self.transport.get_extra_info("socket")
         if peer.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self.transport.abort()
         elif not cycle.response_complete:
             self._set_timer(_PROBE_SECONDS, self._close_if_reset, cycle)
 
-    def _set_timer(self, seconds: float, callback: Any, *arguments: Any) -> None:  # noqa: ANN401
+    def _set_timer(self, seconds: float, callback: Callable[..., None], *arguments: object) -> None:
         self._unset_timer()
         self._timer = self.loop.call_later(seconds, callback, *arguments)
 

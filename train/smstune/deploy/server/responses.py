@@ -1,4 +1,4 @@
-"""Answers of the server to what it does not take: JSON that says what was expected and found."""
+"""Error responses: JSON that says what was expected, what was found, and what to do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLOSE = {"Connection": "close"}
 
 
 class Problem(BaseModel):
-    """Why a request was turned away."""
+    """Why a request was refused."""
 
     expected: str
     found: str
@@ -26,36 +26,37 @@ class Problem(BaseModel):
 
 
 class RefusedError(StarletteHTTPException):
-    """A request that is turned away with a status and a ``Problem``.
+    """A request that is refused with a status and a ``Problem``.
 
-    An ``HTTPException``, as FastAPI makes a 400 of any other that is raised while it reads a body.
+    An ``HTTPException``, because FastAPI turns any other error raised while it reads a body into a
+    400.
     """
 
     def __init__(
         self,
         status: int,
         expected: str,
-        found: str,
+        actual: str,
         what_to_do: str,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(status, expected, headers)
-        self.problem = Problem(expected=expected, found=found, what_to_do=what_to_do)
+        self.problem = Problem(expected=expected, found=actual, what_to_do=what_to_do)
 
     def response(self) -> JSONResponse:
-        """Return the answer."""
+        """Return the HTTP response."""
         return JSONResponse(self.problem.model_dump(), self.status_code, self.headers)
 
 
 def failed() -> RefusedError:
-    """Return the answer where the server is to blame."""
-    return RefusedError(500, "an answer", "an error of the server", "look into the server's log")
+    """Return the error for a failure of the server itself."""
+    return RefusedError(500, "an answer", "an internal error", "see the server's log")
 
 
-def busy(expected: str, found: str, seconds: int, *, close: bool = False) -> RefusedError:
-    """Return the answer to a request that may be sent again in ``seconds``."""
+def busy(expected: str, actual: str, seconds: int, *, close: bool = False) -> RefusedError:
+    """Return the error for a request that can be retried after ``seconds``."""
     headers = {"Retry-After": str(seconds), **(CLOSE if close else {})}
-    return RefusedError(503, expected, found, f"try again in {seconds} s", headers)
+    return RefusedError(503, expected, actual, f"try again in {seconds} s", headers)
 
 
 def add_handlers(app: FastAPI) -> None:
@@ -68,10 +69,10 @@ def add_handlers(app: FastAPI) -> None:
         return _invalid(error).response()
 
     async def by_status(request: Request, error: HTTPException) -> JSONResponse:
-        found = f"{request.method} {request.url.path}: {error.detail}"
-        what = "see /openapi.json for what there is"
+        actual = f"{request.method} {request.url.path}: {error.detail}"
+        advice = "see /openapi.json for the available requests"
         return RefusedError(
-            error.status_code, "a request this server knows", found, what, error.headers
+            error.status_code, "a request this server knows", actual, advice, error.headers
         ).response()
 
     async def unforeseen(request: Request, error: Exception) -> JSONResponse:
@@ -84,30 +85,30 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def _invalid(error: RequestValidationError) -> RefusedError:
-    """Say what the first error is, without the value that pydantic found."""
+    """Return the first error of a body, without the value, which may be part of a message."""
     first = error.errors()[0]
     if first["type"] == "json_invalid":
-        at = f"none at character {first['loc'][-1]}: {first['ctx']['error']}"
-        return RefusedError(422, "a body of JSON", at, "mend the JSON")
-    place = ".".join(str(part) for part in first["loc"])
-    found = f"{type(first.get('input')).__name__} at {place}"
+        error_position = f"invalid JSON at character {first['loc'][-1]}: {first['ctx']['error']}"
+        return RefusedError(422, "a body of JSON", error_position, "fix the JSON")
+    path = ".".join(map(str, first["loc"]))
+    actual = f"{type(first.get('input')).__name__} at {path}"
     if first["type"] == "missing":
-        found = f"no {place}"
+        actual = f"no {path}"
     elif first["type"] in ("extra_forbidden", "value_error"):
-        found = place
-    what = "send a JSON object as /openapi.json has it, with Content-Type: application/json"
-    return RefusedError(422, first["msg"].removeprefix("Value error, "), found, what)
+        actual = path
+    advice = "send a JSON object as /openapi.json has it, with Content-Type: application/json"
+    return RefusedError(422, first["msg"].removeprefix("Value error, "), actual, advice)
 
 
 class WithoutValues(logging.Formatter):
-    """Log lines whose tracebacks leave out the error's own words, which may quote a message."""
+    """Formats tracebacks without the error's text, which may quote a message."""
 
     def formatException(  # noqa: N802
         self,
         ei: tuple[type[BaseException], BaseException, TracebackType | None]
         | tuple[None, None, None],
     ) -> str:
-        """Return where the error was raised, and its type."""
-        kind, _, where = ei
+        """Return the stack and the type of the error."""
+        kind, _, stack = ei
         name = kind.__name__ if kind else "no error"
-        return "".join([*traceback.format_tb(where), name])
+        return "".join([*traceback.format_tb(stack), name])

@@ -1,4 +1,4 @@
-"""A run behind an address: where it listens, how it starts and how it stops."""
+"""Serves a run over HTTP: binding the port, starting, stopping."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from smstune.deploy.server.responses import WithoutValues
 from smstune.errors import UserError
 from smstune.inference.classifier import SmsClassifier
 
-#: Seconds for the last answers to leave, once nothing is scored any more.
+#: Seconds to send the last answers after the last message was scored.
 _LAST_ANSWERS = 2
-#: Connections that may wait for the model to be loaded, and after that to be accepted.
+#: Connections that may wait to be accepted, at first until the model is loaded.
 _BACKLOG = 2048
-#: Largest head of a request in bytes.
+#: Largest request line and headers, in bytes.
 _MAX_HEAD_BYTES = 16_384
 #: Seconds that an idle connection is kept for the next request.
 _KEEP_ALIVE_SECONDS = 5
@@ -35,26 +35,25 @@ def bind(host: str, port: int, key: str | None) -> socket.socket:
     """Return a socket that listens on ``host`` and ``port`` (0: any that is free).
 
     Raises:
-        UserError: if others could reach it and there is no ``key``, or it cannot be had.
+        UserError: if other machines could reach it without a ``key``, or it cannot be bound.
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, address = found[0]
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = addresses[0]
         if not key and not ipaddress.ip_address(address[0]).is_loopback:
             raise UserError(
-                f"expected an API key to listen on {host}, where others can reach it, found none: "
-                "set the environment variable SMSTUNE_API_KEY, or leave out --host"
+                f"other machines can reach {host}, so the server needs an API key: set the "
+                "environment variable SMSTUNE_API_KEY, or omit --host"
             )
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # getaddrinfo takes any number for a port.
+        # getaddrinfo wraps a port that is too large; bind refuses it.
         listener.bind((address[0], port, *address[2:]))
         # Before the model is loaded: two sockets may be bound to a port, but only one listens.
         listener.listen(_BACKLOG)
     except (OSError, OverflowError) as error:
         raise UserError(
-            f"expected an address to listen on, found {host} port {port}: {error}: "
-            "choose another by --host and --port"
+            f"cannot listen on {host} port {port}: {error}: choose another with --host and --port"
         ) from error
     return listener
 
@@ -67,10 +66,10 @@ def serve(
     key: str | None,
     announce: Callable[[str], None],
 ) -> None:
-    """Serve until SIGTERM, SIGHUP or Ctrl-C; ``announce`` gets the address once all is ready.
+    """Serve until SIGTERM, SIGHUP or Ctrl-C; ``announce`` is called with the address once ready.
 
-    Then nothing new is taken, and what was is answered, for ``stop_seconds`` at most; a second
-    Ctrl-C ends at once.
+    After the signal new requests are refused, and the accepted ones are answered, for at most
+    ``stop_seconds``; a second Ctrl-C ends at once.
 
     Raises:
         UserError: if the model gives no finite scores.
@@ -80,36 +79,36 @@ def serve(
     metrics = Metrics()
     batcher = Batcher(classifier, section, metrics)
     batcher.warm()
-    app = create_app(batcher, metrics, section, name=classifier.artifact.path.name, key=key)
+    app = create_app(batcher, metrics, section, name=classifier.run.path.name, key=key)
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         server_header=False,
-        # What a client sends writes no line of the log.
+        # Nothing that a client sends is logged.
         log_level="error",
         http=Http11,
-        # uvicorn refuses from this number on.
+        # uvicorn refuses the connection that reaches this number.
         limit_concurrency=section.max_connections + 1,
         h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_LAST_ANSWERS,
         backlog=_BACKLOG,
-        # Others are taken up by themselves where they are installed.
+        # uvicorn would otherwise use other implementations wherever they are installed.
         ws="none",
         loop="asyncio",
     )
     server = _Server(config, batcher, section.stop_seconds, announce)
-    # uvicorn takes the first two, and raises them once more when it has stopped: no failure.
+    # uvicorn handles the first two, but raises them again after it stopped, as if it had failed.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # nohup has its process ignore SIGHUP: it is to outlive its terminal.
+        # Under nohup, SIGHUP is ignored and must stay so.
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     server.run([listener])
 
 
 class _Server(uvicorn.Server):
-    """Goes on listening while it finishes, so that who asks is told that it stops."""
+    """Keeps listening while it drains, so that new requests get 503, not a refused connection."""
 
     def __init__(
         self,

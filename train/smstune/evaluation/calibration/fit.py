@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
@@ -11,8 +10,9 @@ from scipy.special import log_softmax
 
 from smstune.arrays import Floats, Ints
 from smstune.config.schema import EvaluationConfig
-from smstune.evaluation.calibration.operating_points import Scored, choose_operating_point
-from smstune.evaluation.labelled import Labelled, load_prepared
+from smstune.evaluation.calibration.operating_points import choose_operating_point
+from smstune.evaluation.evaluated import LabelledSet, with_answers
+from smstune.evaluation.labelled import load_prepared
 from smstune.evaluation.scores.costs import cost_matrix
 from smstune.evaluation.scores.metrics import (
     check_probabilities,
@@ -21,7 +21,7 @@ from smstune.evaluation.scores.metrics import (
 )
 from smstune.evaluation.scores.ranking import measured_groups
 from smstune.inference.classifier import SmsClassifier
-from smstune.inference.decision import Calibration, biased_labels
+from smstune.inference.decision import Calibration, Fit, FitScores, biased_labels
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import Manifest, store_calibration
 
@@ -42,8 +42,8 @@ def calibrate_run(classifier: SmsClassifier, section: EvaluationConfig) -> Manif
     Raises:
         UserError: as ``fit_run``.
     """
-    artifact = classifier.artifact
-    return store_calibration(artifact.path, artifact.manifest, fit_run(classifier, section))
+    run = classifier.run
+    return store_calibration(run.path, run.manifest, fit_run(classifier, section))
 
 
 def fit_run(classifier: SmsClassifier, section: EvaluationConfig) -> Calibration:
@@ -56,12 +56,17 @@ def fit_run(classifier: SmsClassifier, section: EvaluationConfig) -> Calibration
         UserError: if the run, its data or the section do not fit, or the scores are not finite.
     """
     check_section(section, classifier.labels)
-    manifest = classifier.artifact.manifest
+    manifest = classifier.run.manifest
     validation = load_prepared(manifest, classifier.labels, "validation")
     logits, linear = classifier.parts(validation.texts)
-    joined = linear if classifier.artifact.linear is not None else None
-    compared = manifest.calibration.checkpoints_compared
-    calibration = fit_calibration(logits, validation, classifier.labels, section, compared, joined)
+    calibration = fit_calibration(
+        logits,
+        validation,
+        classifier.labels,
+        section,
+        checkpoints_compared=manifest.calibration.checkpoints_compared,
+        linear=linear if classifier.run.linear is not None else None,
+    )
     for point in calibration.operating_points:
         if point.reason is not None:
             logger.warning("warning: operating point %s: %s", point.name, point.reason)
@@ -82,9 +87,10 @@ def check_section(section: EvaluationConfig, labels: LabelMap) -> None:
 
 def fit_calibration(
     logits: Floats,
-    validation: Labelled,
+    validation: LabelledSet,
     labels: LabelMap,
     section: EvaluationConfig,
+    *,
     checkpoints_compared: int = 1,
     linear: Floats | None = None,
 ) -> Calibration:
@@ -103,24 +109,30 @@ def fit_calibration(
         joined = logits + weight * linear
     after = np.exp(log_softmax(joined / temperature, 1))
     bias = fit_label_bias(after, truth) if section.label_bias else []
-    points = []
-    for name, point in section.operating_points.items():
-        ids = labels.ids_of(point.labels, f"evaluation.operating_points.{name}")
-        scored = Scored(after[:, ids].sum(axis=1), np.isin(truth, ids), validation.groups)
-        points.append(choose_operating_point(name, point, scored, checkpoints_compared))
+    evaluated = with_answers(validation, after, biased_labels(after, bias))
+    points = [
+        choose_operating_point(
+            name,
+            point,
+            evaluated,
+            labels.ids_of(point.labels, f"evaluation.operating_points.{name}"),
+            checkpoints_compared,
+        )
+        for name, point in section.operating_points.items()
+    ]
     return Calibration(
         temperature=temperature,
         linear_weight=weight,
         label_bias=bias,
         operating_points=points,
         checkpoints_compared=checkpoints_compared,
-        fitted_on={
-            "split": validation.name,
-            "messages": len(truth),
-            "campaigns": len(np.unique(validation.groups)),
-            "before": _fit_facts(before, truth, []),
-            "after": _fit_facts(after, truth, bias),
-        },
+        fitted_on=Fit(
+            split=validation.name,
+            messages=len(truth),
+            campaigns=validation.campaigns,
+            before=_fit_scores(before, truth, []),
+            after=_fit_scores(after, truth, bias),
+        ),
     )
 
 
@@ -179,11 +191,11 @@ def fit_label_bias(probabilities: Floats, truth: Ints) -> list[float]:
     return bias
 
 
-def _fit_facts(probabilities: Floats, truth: Ints, bias: list[float]) -> dict[str, Any]:
+def _fit_scores(probabilities: Floats, truth: Ints, bias: list[float]) -> FitScores:
     rows = np.arange(len(truth))
-    predicted = biased_labels(probabilities, bias)
-    return {
-        "nll": float(-np.log(probabilities[rows, truth].clip(1e-12)).mean()),
-        "ece": expected_calibration_error(probabilities[rows, predicted], predicted == truth),
-        "macro_f1": headline(truth, predicted)["macro_f1"],
-    }
+    answers = biased_labels(probabilities, bias)
+    return FitScores(
+        nll=float(-np.log(probabilities[rows, truth].clip(1e-12)).mean()),
+        ece=expected_calibration_error(probabilities[rows, answers], answers == truth),
+        macro_f1=headline(truth, answers)["macro_f1"],
+    )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,19 +13,17 @@ from scipy.stats import beta
 
 from smstune.arrays import Flags, Floats, Ints
 from smstune.config.schema import OperatingPointConfig
-from smstune.evaluation.labelled import Labelled
-from smstune.inference.classifier import SmsClassifier
-from smstune.inference.decision import OperatingPoint, point_scores
+from smstune.evaluation.evaluated import EvaluatedSet
+from smstune.inference.decision import OperatingPoint, PointCounts, PointScores
+from smstune.inference.labels import LabelMap
 
 _THRESHOLDS = 20
 
 
-class Scored(NamedTuple):
-    """Scores of the messages of a set for one point, which of them it guards, their campaigns."""
+class ObservedPoint(OperatingPoint):
+    """A point and what it does to another set than the one that chose it."""
 
-    scores: Floats
-    guarded: Flags
-    groups: Ints
+    observed: PointScores | PointCounts
 
 
 def upper_bound(count: NDArray[Any] | int, total: NDArray[Any] | int, confidence: float) -> Floats:
@@ -39,11 +39,16 @@ def needed(rate: float, confidence: float) -> int:
 
 
 def choose_operating_point(
-    name: str, section: OperatingPointConfig, scored: Scored, checkpoints_compared: int
+    name: str,
+    section: OperatingPointConfig,
+    evaluated: EvaluatedSet,
+    label_ids: Sequence[int],
+    checkpoints_compared: int,
 ) -> OperatingPoint:
     """Return the point whose threshold stops the most while its bound keeps the budget.
 
-    Where none does, the threshold is ``None`` and the reason says what is missing.
+    It guards the labels of ``label_ids``. Where no threshold keeps the budget, the threshold is
+    ``None`` and the reason says what is missing.
 
     The same set chose the best of ``checkpoints_compared``. The best looks better there than it is,
     so the bound is as sure as if one had been fitted for each of them (Bonferroni's inequality):
@@ -56,7 +61,9 @@ def choose_operating_point(
         "min_precision": _by_precision,
         "cost_ratio": _by_cost,
     }[kind]
-    threshold, reason = search(_Units.of(scored), budget, confidence)
+    scores = evaluated.score_of(label_ids)
+    campaigns = _CampaignScores.of(evaluated, label_ids)
+    threshold, reason = search(campaigns, budget, confidence)
     if reason is not None and checkpoints_compared > 1:
         reason += (
             f"; {section.confidence:g} was asked for, and the choice among {checkpoints_compared} "
@@ -68,86 +75,99 @@ def choose_operating_point(
         budget=section.budget,
         confidence=section.confidence,
         threshold=threshold,
-        review_from=_review_from(scored.scores, threshold, section.review_share),
+        review_from=_review_from(scores, threshold, section.review_share),
         reason=reason,
     )
-    return point.model_copy(update={"validation": measure_point(point, scored, confidence)})
+    validation = measure_point(point, evaluated, label_ids, confidence)
+    return point.model_copy(update={"validation": validation})
 
 
-def measure_point(point: OperatingPoint, scored: Scored, confidence: float) -> dict[str, Any]:
-    """Return what a point does to a set: counts and shares of campaigns and of messages.
+def measure_point(
+    point: OperatingPoint, evaluated: EvaluatedSet, label_ids: Sequence[int], confidence: float
+) -> PointScores | PointCounts:
+    """Return what a point that guards ``label_ids`` does to a set.
 
-    ``false_positive_bound`` is the upper bound of ``false_positive_rate`` at ``confidence``.
-    ``recall_with_review`` is the share of guarded messages stopped if people are right about all
-    that they look at; ``review_guarded`` the share of guarded messages among those.
+    Scores where it has a threshold, their bounds at ``confidence``; counts alone where not.
     """
-    units = _Units.of(scored)
-    facts: dict[str, Any] = {
-        "messages": len(scored.scores),
-        "guarded_messages": int(scored.guarded.sum()),
-        "other_campaigns": len(units.rest),
-        "guarded_campaigns": len(units.guarded),
-    }
+    scores, guarded = evaluated.score_of(label_ids), evaluated.is_of(label_ids)
+    campaigns = _CampaignScores.of(evaluated, label_ids)
+    counts = PointCounts(
+        messages=len(scores),
+        guarded_messages=int(guarded.sum()),
+        other_campaigns=len(campaigns.other),
+        guarded_campaigns=len(campaigns.guarded),
+    )
     if point.threshold is None:
-        return facts
-    stopped = scored.scores >= point.threshold
+        return counts
+    stopped = scores >= point.threshold
     low = point.threshold if point.review_from is None else point.review_from
-    review = (scored.scores >= low) & ~stopped
-    hit = int((units.rest >= point.threshold).sum())
-    n_guarded, n_rest = int(scored.guarded.sum()), int((~scored.guarded).sum())
-    return {
-        **facts,
-        "hit_campaigns": hit,
-        "false_positive_rate": _share(hit, len(units.rest)),
-        "false_positive_bound": (
-            float(upper_bound(hit, len(units.rest), confidence)) if len(units.rest) else None
-        ),
-        "message_false_positive_rate": _share((stopped & ~scored.guarded).sum(), n_rest),
-        "precision": _share((stopped & scored.guarded).sum(), stopped.sum()),
-        "recall": _share((stopped & scored.guarded).sum(), n_guarded),
-        "stopped_share": _share(stopped.sum(), len(stopped)),
-        "review_share": _share(review.sum(), len(review)),
-        "review_guarded": _share((review & scored.guarded).sum(), review.sum()),
-        "recall_with_review": _share(((stopped | review) & scored.guarded).sum(), n_guarded),
-    }
+    review = (scores >= low) & ~stopped
+    n_hit, n_other = int((campaigns.other >= point.threshold).sum()), len(campaigns.other)
+    n_guarded = counts.guarded_messages
+    return PointScores(
+        messages=counts.messages,
+        guarded_messages=n_guarded,
+        other_campaigns=n_other,
+        guarded_campaigns=counts.guarded_campaigns,
+        hit_campaigns=n_hit,
+        false_positive_rate=_share(n_hit, n_other),
+        false_positive_bound=float(upper_bound(n_hit, n_other, confidence)) if n_other else None,
+        message_false_positive_rate=_share((stopped & ~guarded).sum(), (~guarded).sum()),
+        precision=_share((stopped & guarded).sum(), stopped.sum()),
+        recall=_share((stopped & guarded).sum(), n_guarded),
+        stopped_share=_share(stopped.sum(), len(stopped)),
+        review_share=_share(review.sum(), len(review)),
+        review_guarded=_share((review & guarded).sum(), review.sum()),
+        recall_with_review=_share(((stopped | review) & guarded).sum(), n_guarded),
+    )
 
 
-class _Units(NamedTuple):
-    """The deciding score of each campaign: the highest of the rest, the lowest of the guarded."""
+@dataclass(frozen=True)
+class _CampaignScores:
+    """The score that decides for each campaign, from the highest down.
 
-    rest: Floats
+    That is the highest of the messages of an ``other`` one, the lowest of those of a guarded one.
+    """
+
+    other: Floats
     guarded: Floats
 
     @classmethod
-    def of(cls, scored: Scored) -> _Units:
-        parts = []
-        for flag, extreme in ((False, np.maximum), (True, np.minimum)):
-            at = scored.guarded == flag
-            _, group = np.unique(scored.groups[at], return_inverse=True)
-            worst = np.full(int(group.max(initial=-1)) + 1, -np.inf if not flag else np.inf)
-            extreme.at(worst, group, scored.scores[at])
-            parts.append(np.sort(worst)[::-1])
-        return cls(*parts)
+    def of(cls, evaluated: EvaluatedSet, label_ids: Sequence[int]) -> _CampaignScores:
+        scores, guarded = evaluated.score_of(label_ids), evaluated.is_of(label_ids)
+
+        def deciding(messages: Flags, extreme: np.ufunc, start: float) -> Floats:
+            _, group = np.unique(evaluated.groups[messages], return_inverse=True)
+            decided = np.full(int(group.max(initial=-1)) + 1, start)
+            extreme.at(decided, group, scores[messages])
+            return np.sort(decided)[::-1]
+
+        return cls(
+            other=deciding(~guarded, np.maximum, -np.inf),
+            guarded=deciding(guarded, np.minimum, np.inf),
+        )
 
     def thresholds(self, fewest: int) -> Floats:
         """Return up to 20 thresholds, the strictest stopping ``fewest`` campaigns or more."""
-        every = np.sort(np.concatenate([self.rest, self.guarded]))[::-1]
-        counts = np.unique(np.geomspace(fewest, len(every), _THRESHOLDS).astype(int))
-        return np.unique(every[counts - 1])[::-1]
+        scores = np.sort(np.concatenate([self.other, self.guarded]))[::-1]
+        counts = np.unique(np.geomspace(fewest, len(scores), _THRESHOLDS).astype(int))
+        return np.unique(scores[counts - 1])[::-1]
 
     def reached(self, thresholds: Floats) -> tuple[Ints, Ints]:
-        """Return how many campaigns of the rest and of the guarded each threshold stops."""
-        return tuple(  # type: ignore[return-value]
-            len(part) - np.searchsorted(part[::-1], thresholds)
-            for part in (self.rest, self.guarded)
-        )
+        """Return how many other and how many guarded campaigns each threshold stops."""
+        n_other = len(self.other) - np.searchsorted(self.other[::-1], thresholds)
+        n_guarded = len(self.guarded) - np.searchsorted(self.guarded[::-1], thresholds)
+        return n_other, n_guarded
 
 
-Found = tuple[float | None, str | None]
+#: A threshold, or the reason why there is none.
+ThresholdOrReason = tuple[float | None, str | None]
 
 
-def _by_false_positives(units: _Units, rate: float, confidence: float) -> Found:
-    n = len(units.rest)
+def _by_false_positives(
+    campaigns: _CampaignScores, rate: float, confidence: float
+) -> ThresholdOrReason:
+    n = len(campaigns.other)
     allowed = int((upper_bound(np.arange(n + 1), n, confidence) <= rate).sum()) - 1 if n else -1
     if allowed < 0:
         return None, (
@@ -155,7 +175,7 @@ def _by_false_positives(units: _Units, rate: float, confidence: float) -> Found:
             f"{confidence:.4g} takes {needed(rate, confidence):,} campaigns of the other labels "
             f"without one hit, found {n:,}"
         )
-    above = units.guarded[units.guarded > units.rest[allowed]]
+    above = campaigns.guarded[campaigns.guarded > campaigns.other[allowed]]
     if not len(above):
         return None, (
             f"the budget allows {allowed:,} campaigns of the other labels to be hit, and more of "
@@ -164,34 +184,36 @@ def _by_false_positives(units: _Units, rate: float, confidence: float) -> Found:
     return float(above[-1]), None
 
 
-def _by_precision(units: _Units, precision: float, confidence: float) -> Found:
+def _by_precision(
+    campaigns: _CampaignScores, precision: float, confidence: float
+) -> ThresholdOrReason:
     strict = 1 - (1 - confidence) / _THRESHOLDS
-    fewest, n = needed(1 - precision, strict), len(units.rest) + len(units.guarded)
+    fewest, n = needed(1 - precision, strict), len(campaigns.other) + len(campaigns.guarded)
     if n < fewest:
         return None, (
             f"the validation split is too small: a precision of {precision:g} at confidence "
             f"{confidence:.4g} takes {fewest:,} stopped campaigns without a mistake, found "
             f"{n:,} in all"
         )
-    thresholds = units.thresholds(fewest)
-    wrong, right = units.reached(thresholds)
-    kept = upper_bound(wrong, wrong + right, strict) <= 1 - precision
-    if not kept.any():
+    thresholds = campaigns.thresholds(fewest)
+    wrong, right = campaigns.reached(thresholds)
+    is_kept = upper_bound(wrong, wrong + right, strict) <= 1 - precision
+    if not is_kept.any():
         return None, (
             f"too many mistakes among the {fewest:,} highest scores and beyond: no threshold keeps "
             f"a precision of {precision:g} at confidence {confidence:.4g}"
         )
-    return float(thresholds[kept][-1]), None
+    return float(thresholds[is_kept][-1]), None
 
 
-def _by_cost(units: _Units, ratio: float, confidence: float) -> Found:
+def _by_cost(campaigns: _CampaignScores, ratio: float, confidence: float) -> ThresholdOrReason:
     strict = 1 - (1 - confidence) / (2 * _THRESHOLDS)
-    n_rest, n_guarded = len(units.rest), len(units.guarded)
-    if not n_rest or not n_guarded:
+    n_other, n_guarded = len(campaigns.other), len(campaigns.guarded)
+    if not n_other or not n_guarded:
         return None, "the validation split has campaigns of one kind only: no cost can be weighed"
-    thresholds = units.thresholds(1)
-    hit, stopped = units.reached(thresholds)
-    cost = ratio * n_rest * upper_bound(hit, n_rest, strict)
+    thresholds = campaigns.thresholds(1)
+    hit, stopped = campaigns.reached(thresholds)
+    cost = ratio * n_other * upper_bound(hit, n_other, strict)
     cost += n_guarded * upper_bound(n_guarded - stopped, n_guarded, strict)
     best = int(cost.argmin())
     if cost[best] >= n_guarded:
@@ -212,19 +234,17 @@ def _review_from(scores: Floats, threshold: float | None, share: float) -> float
     return float(fitting[-1]) if len(fitting) else None
 
 
-def _share(part: float, whole: float) -> float | None:
-    return float(part / whole) if whole else None
+def _share(count: float, total: float) -> float | None:
+    return float(count / total) if total else None
 
 
 def observed_points(
-    probabilities: NDArray[np.float64], labelled: Labelled, classifier: SmsClassifier
-) -> list[dict[str, Any]]:
-    """Return each point as the manifest has it, and under ``observed`` what ``labelled`` shows."""
-    rows = []
-    for point in classifier.artifact.manifest.calibration.operating_points:
-        guarded = np.isin(labelled.truth, classifier.labels.ids_of(point.labels, point.name))
-        scores = point_scores(probabilities, point, classifier.labels)
-        scored = Scored(scores, guarded, labelled.groups)
-        observed = measure_point(point, scored, point.confidence)
-        rows.append({**point.model_dump(), "observed": observed})
-    return rows
+    evaluated: EvaluatedSet, points: Sequence[OperatingPoint], labels: LabelMap
+) -> list[ObservedPoint]:
+    """Return each point together with what it does to a set that took no part in choosing it."""
+    observed = []
+    for point in points:
+        label_ids = labels.ids_of(point.labels, point.name)
+        facts = measure_point(point, evaluated, label_ids, point.confidence)
+        observed.append(ObservedPoint(**dict(point), observed=facts))
+    return observed

@@ -2,163 +2,218 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
-from rich.table import Table
 
 from smstune.arrays import Floats
 from smstune.errors import UserError
 from smstune.evaluation.comparison.significance import holm, mcnemar
-from smstune.evaluation.labelled import Judged
+from smstune.evaluation.evaluated import EvaluatedSet, load_predictions
 from smstune.evaluation.scores.bootstrap import ScorePath, bootstrap_scores, interval
-from smstune.evaluation.scores.metrics import compute_metrics
+from smstune.evaluation.scores.metrics import compute_scores
+from smstune.evaluation.scores.results import Bounds
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import load_manifest
-from smstune.reporting.format import show
+from smstune.reporting.document import Table
+from smstune.results import Result
 
 _LEVEL = 0.05
 #: A score of each seed; ``None`` where a seed has none.
-Scores = list[float | None]
+SeedScores = list[float | None]
 NO_DIFFERENCE = "no difference shown"
 
 
-class Side(NamedTuple):
-    """One side of a comparison: the runs of a recipe, which differ in their seed alone."""
+class Difference(Result):
+    """A score of a run beside that of the reference, and whether they differ by more than chance.
+
+    ``ci`` is the 95 % interval of the difference, ``p`` the p value of no difference; ``reason``
+    says why there is none.
+    """
+
+    reference: str
+    run: str
+    score: str
+    reference_value: float | None
+    value: float | None
+    difference: float | None
+    ci: Bounds | None
+    p: float | None
+    reason: str | None = None
+    p_holm: float | None
+    verdict: str
+
+
+class Differences(Result):
+    """Differences of overall scores and of each label's F1; p values are corrected in each."""
+
+    overall: list[Difference]
+    per_label: list[Difference]
+
+
+class Comparison(Differences):
+    """Runs compared with the first of them on the evaluation ``name``.
+
+    ``seeds`` is the number of seeds of each run, by its name.
+    """
 
     name: str
-    seeds: list[Judged]
+    n: int
+    campaigns: int
+    draws: int
+    seeds: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Untested:
+    """A difference before its p value is corrected."""
+
+    score: str
+    reference_value: float | None
+    value: float | None
+    difference: float | None = None
+    ci: Bounds | None = None
+    p: float | None = None
+    reason: str | None = None
 
 
 def compare_runs(
     runs: Sequence[str], *, name: str = "test", draws: int = 5000, seed: int = 0
-) -> dict[str, Any]:
+) -> Comparison:
     """Compare each run with the first on the rows of ``RUN/eval/<name>/predictions.parquet``.
 
-    ``A,B,C`` are runs of one recipe, whose scores are averaged; see ``compare_sides``.
+    ``A,B,C`` are runs of one recipe, whose scores are averaged; see ``compare_sets``.
 
     Raises:
         UserError: if a run was not evaluated, or the data or labels of two differ.
     """
-    sides, labels = _load_sides(runs, name)
-    first = sides[0].seeds[0]
-    return {
-        "name": name,
-        "n": len(first.truth),
-        "campaigns": len(np.unique(first.groups)),
-        "draws": draws,
-        "seeds": {side.name: len(side.seeds) for side in sides},
-        **compare_sides(sides, labels, draws=draws, seed=seed),
-    }
+    sets_by_run, labels = _load_sets(runs, name)
+    first = next(iter(sets_by_run.values()))[0]
+    differences = compare_sets(sets_by_run, labels, draws=draws, seed=seed)
+    return Comparison(
+        name=name,
+        n=len(first.truth),
+        campaigns=first.campaigns,
+        draws=draws,
+        seeds={run: len(sets) for run, sets in sets_by_run.items()},
+        overall=differences.overall,
+        per_label=differences.per_label,
+    )
 
 
-def compare_sides(
-    sides: Sequence[Side], labels: LabelMap, *, draws: int = 5000, seed: int = 0
-) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows ``overall`` and ``per_label`` that compare each side with the first.
+def compare_sets(
+    sets_by_run: Mapping[str, Sequence[EvaluatedSet]],
+    labels: LabelMap,
+    *,
+    draws: int = 5000,
+    seed: int = 0,
+) -> Differences:
+    """Compare each run with the first; a run of several seeds has an evaluated set a seed.
 
     Macro-F1 and each label's F1 by a paired bootstrap over campaigns, to which the spread between
-    the seeds of a side is added: a recipe of several seeds stands for all of its seeds, a single
-    run for itself. Where both sides are single runs also accuracy by McNemar's test over campaigns
+    the seeds of a run is added: a recipe of several seeds stands for all of its seeds, a single
+    run for itself. Where both are single runs also accuracy by McNemar's test over campaigns
     (exact: which run has more of a campaign right), which knows no spread between seeds. p values
     are corrected by Holm (1979), overall scores and labels apart; above 0.05 the verdict is
     ``NO_DIFFERENCE``.
     """
-    drawn = [_mean_draws(side, labels, draws, seed) for side in sides]
-    values = [_values_by_seed(side, labels) for side in sides]
+    drawn = {run: _mean_draws(sets, labels, draws, seed) for run, sets in sets_by_run.items()}
+    values = {run: _values_by_seed(sets, labels) for run, sets in sets_by_run.items()}
     rng = np.random.default_rng(seed)
-    overall: list[dict[str, Any]] = []
-    per_label: list[dict[str, Any]] = []
-    for at in range(1, len(sides)):
-        if len(sides[0].seeds) == len(sides[at].seeds) == 1:
-            overall.append(_mcnemar_row(sides[0], sides[at]))
-        for path in drawn[0]:
-            row = {"reference": sides[0].name, "run": sides[at].name, "score": ".".join(path)}
-            by_seed = values[0][path], values[at][path]
-            differences = drawn[at][path] - drawn[0][path]
-            row |= _difference(differences + _seed_errors(by_seed, rng, draws), *by_seed)
-            (per_label if path[0] == "per_label" else overall).append(row)
-    for family in (overall, per_label):
-        _correct(family)
-    return {"overall": overall, "per_label": per_label}
+    reference, *runs = sets_by_run
+    overall: list[tuple[str, _Untested]] = []
+    per_label: list[tuple[str, _Untested]] = []
+    for run in runs:
+        if len(sets_by_run[reference]) == len(sets_by_run[run]) == 1:
+            overall.append((run, _mcnemar(sets_by_run[reference][0], sets_by_run[run][0])))
+        for path in drawn[reference]:
+            by_seed = values[reference][path], values[run][path]
+            differences = drawn[run][path] - drawn[reference][path]
+            differences = differences + _seed_errors(by_seed, rng, draws)
+            untested = _difference(".".join(path), differences, *by_seed)
+            (per_label if path[0] == "per_label" else overall).append((run, untested))
+    return Differences(overall=_tested(reference, overall), per_label=_tested(reference, per_label))
 
 
-def comparison_table(found: dict[str, Any]) -> Table:
-    """Return the terminal table of a comparison."""
-    seeds = ", ".join(f"{name} ({count})" for name, count in found["seeds"].items())
-    grid = Table(
-        title=f"{found['name']}: {found['n']:,} messages, {found['campaigns']:,} campaigns; runs "
-        f"(seeds): {seeds}",
-        title_justify="left",
+def comparison_table(comparison: Comparison) -> Table:
+    """Return the comparison as a table, overall scores first."""
+    head = ["run", "score", "reference", "run's", "difference", "95 %", "p, Holm", "verdict"]
+    rows = [
+        [
+            row.run,
+            row.score,
+            row.reference_value,
+            row.value,
+            row.difference,
+            "–" if row.ci is None else f"{row.ci[0]:+.3f} to {row.ci[1]:+.3f}",
+            row.p_holm,
+            row.verdict,
+        ]
+        for row in [*comparison.overall, *comparison.per_label]
+    ]
+    return Table(head, rows, text_columns=["score", "verdict"])
+
+
+def comparison_title(comparison: Comparison) -> str:
+    """Return what was compared, on how many messages."""
+    seeds = ", ".join(f"{run} ({count})" for run, count in comparison.seeds.items())
+    return (
+        f"{comparison.name}: {comparison.n:,} messages, {comparison.campaigns:,} campaigns; runs "
+        f"(seeds): {seeds}"
     )
-    for head in ("run", "score", "reference", "run's", "difference", "95 %", "p, Holm", "verdict"):
-        grid.add_column(head)
-    for family in (found["overall"], found["per_label"]):
-        for row in family:
-            bounds = row["ci"]
-            grid.add_row(
-                row["run"],
-                row["score"],
-                show(row["reference_value"]),
-                show(row["value"]),
-                show(row["difference"]),
-                "–" if bounds is None else f"{bounds[0]:+.3f} to {bounds[1]:+.3f}",
-                show(row["p_holm"]),
-                row["verdict"],
-            )
-        grid.add_section()
-    return grid
 
 
-def _mcnemar_row(reference: Side, side: Side) -> dict[str, Any]:
-    answers = [one.seeds[0] for one in (reference, side)]
-    right, other = (np.asarray(one.predicted == one.truth, dtype=float) for one in answers)
-    only_reference, only_run, p = mcnemar(right, other, answers[0].groups)
-    return {
-        "reference": reference.name,
-        "run": side.name,
-        "score": "campaigns (McNemar)",
-        "reference_value": only_reference,
-        "value": only_run,
-        "difference": only_run - only_reference,
-        "ci": None,
-        "p": p,
-    }
+def _mcnemar(reference: EvaluatedSet, run: EvaluatedSet) -> _Untested:
+    only_reference, only_run, p = mcnemar(
+        reference.right.astype(float), run.right.astype(float), reference.groups
+    )
+    return _Untested(
+        score="campaigns (McNemar)",
+        reference_value=only_reference,
+        value=only_run,
+        difference=only_run - only_reference,
+        p=p,
+    )
 
 
-def _difference(differences: Floats, reference_by_seed: Scores, by_seed: Scores) -> dict[str, Any]:
+def _difference(
+    score: str, differences: Floats, reference_by_seed: SeedScores, by_seed: SeedScores
+) -> _Untested:
     """Return the difference of the means, its interval, and the p value of no difference."""
     differences = differences[np.isfinite(differences)]
     reference_value, value = _mean(reference_by_seed), _mean(by_seed)
-    row: dict[str, Any] = {"reference_value": reference_value, "value": value}
     if reference_value is None or value is None or not len(differences):
-        return {**row, "difference": None, "ci": None, "p": None, "reason": "no message of it"}
+        return _Untested(score, reference_value, value, reason="no message of it")
     below, above = (differences <= 0).sum(), (differences >= 0).sum()
-    p = min(1.0, 2 * (min(below, above) + 1) / (len(differences) + 1))
-    return {
-        **row,
-        "difference": value - reference_value,
-        "ci": interval(differences),
-        "p": float(p),
-    }
+    return _Untested(
+        score,
+        reference_value,
+        value,
+        difference=value - reference_value,
+        ci=interval(differences),
+        p=float(min(1.0, 2 * (min(below, above) + 1) / (len(differences) + 1))),
+    )
 
 
-def _correct(rows: list[dict[str, Any]]) -> None:
-    """Add Holm's p values and the verdicts; rows without a p value stay out of the count."""
-    tested = [row for row in rows if row["p"] is not None]
-    for row, p in zip(tested, holm([row["p"] for row in tested]), strict=True):
-        row["p_holm"] = p
-        better = "better" if row["difference"] > 0 else "worse"
-        row["verdict"] = better if p < _LEVEL and row["difference"] else NO_DIFFERENCE
-    for row in rows:
-        row.setdefault("p_holm", None)
-        row.setdefault("verdict", NO_DIFFERENCE)
+def _tested(reference: str, untested: Sequence[tuple[str, _Untested]]) -> list[Difference]:
+    """Return the differences with Holm's p values and verdicts; those without p do not count."""
+    corrected = iter(holm([row.p for _, row in untested if row.p is not None]))
+    tested = []
+    for run, row in untested:
+        p_holm = None if row.p is None else next(corrected)
+        verdict = NO_DIFFERENCE
+        if p_holm is not None and p_holm < _LEVEL and row.difference:
+            verdict = "better" if row.difference > 0 else "worse"
+        values = asdict(row)
+        if row.reason is None:
+            del values["reason"]
+        tested.append(
+            Difference(reference=reference, run=run, **values, p_holm=p_holm, verdict=verdict)
+        )
+    return tested
 
 
 def _compared(labels: LabelMap) -> list[ScorePath]:
@@ -170,17 +225,19 @@ def _compared(labels: LabelMap) -> list[ScorePath]:
     ]
 
 
-def _mean_draws(side: Side, labels: LabelMap, draws: int, seed: int) -> dict[ScorePath, Floats]:
-    scores = [bootstrap_scores(run, labels, draws=draws, seed=seed) for run in side.seeds]
-    return {path: np.mean([drawn[path] for drawn in scores], axis=0) for path in _compared(labels)}
+def _mean_draws(
+    sets: Sequence[EvaluatedSet], labels: LabelMap, draws: int, seed: int
+) -> dict[ScorePath, Floats]:
+    by_seed = [bootstrap_scores(evaluated, labels, draws=draws, seed=seed) for evaluated in sets]
+    return {path: np.mean([drawn[path] for drawn in by_seed], axis=0) for path in _compared(labels)}
 
 
-def _mean(by_seed: Scores) -> float | None:
+def _mean(by_seed: SeedScores) -> float | None:
     measured = [value for value in by_seed if value is not None]
     return float(np.mean(measured)) if len(measured) == len(by_seed) else None
 
 
-def _seed_errors(by_seed: Sequence[Scores], rng: np.random.Generator, draws: int) -> Floats:
+def _seed_errors(by_seed: Sequence[SeedScores], rng: np.random.Generator, draws: int) -> Floats:
     """Return draws of the error that a difference of means over so few seeds has.
 
     That is Student's t with the variance pooled over the sides ("The probable error of a mean",
@@ -198,65 +255,69 @@ def _seed_errors(by_seed: Sequence[Scores], rng: np.random.Generator, draws: int
     return rng.standard_t(freedom, size=draws) * error
 
 
-def _values_by_seed(side: Side, labels: LabelMap) -> dict[ScorePath, Scores]:
-    metrics: list[Any] = [
-        compute_metrics(np.eye(len(labels.names))[run.predicted], run.truth, labels)
-        for run in side.seeds
+def _values_by_seed(sets: Sequence[EvaluatedSet], labels: LabelMap) -> dict[ScorePath, SeedScores]:
+    scores = [
+        compute_scores(np.eye(len(labels.names))[evaluated.answers], evaluated.truth, labels)
+        for evaluated in sets
     ]
-    return {
-        path: [functools.reduce(operator.getitem, path, scores) for scores in metrics]
-        for path in _compared(labels)
-    }
+    values: dict[ScorePath, SeedScores] = {("macro_f1",): [row.macro_f1 for row in scores]}
+    if labels.parent_names:
+        values["coarse", "macro_f1"] = [
+            row.coarse.macro_f1 if row.coarse else None for row in scores
+        ]
+    for label in labels.names:
+        values["per_label", label, "f1"] = [row.per_label[label].f1 for row in scores]
+    return values
 
 
-def _load_sides(runs: Sequence[str], name: str) -> tuple[list[Side], LabelMap]:
+def _load_sets(runs: Sequence[str], name: str) -> tuple[dict[str, list[EvaluatedSet]], LabelMap]:
     if len(runs) < 2:
         raise UserError(f"expected two runs or more to compare, found {len(runs)}")
-    folders = {
-        text: [Path(text)] if Path(text).is_dir() else [Path(part) for part in text.split(",")]
+    folders_by_run = {
+        text: [Path(text)] if Path(text).is_dir() else [Path(folder) for folder in text.split(",")]
         for text in runs
     }
-    if len(folders) < len(runs):
+    if len(folders_by_run) < len(runs):
         raise UserError("expected different runs to compare, found one twice")
-    first = folders[runs[0]][0]
+    first = folders_by_run[runs[0]][0]
     manifest = load_manifest(first)
     labels = LabelMap.from_names(manifest.labels, manifest.parents)
-    rows = _rows(first, name)
-    sides = [
-        Side(text, [_load(folder, name, first, rows, labels) for folder in parts])
-        for text, parts in folders.items()
-    ]
-    return sides, labels
+    reference = _load(first, name, labels, first)
+    sets_by_run = {
+        run: [_load(folder, name, labels, first) for folder in folders]
+        for run, folders in folders_by_run.items()
+    }
+    for run, sets in sets_by_run.items():
+        for folder, evaluated in zip(folders_by_run[run], sets, strict=True):
+            _require_same_messages(evaluated, reference, folder, first)
+    return sets_by_run, labels
 
 
-def _rows(run: Path, name: str) -> Any:  # noqa: ANN401
-    file = run / "eval" / name / "predictions.parquet"
-    if not file.is_file():
-        raise UserError(
-            f"expected the answers of {run} at {file}, found none: run `smstune eval {run}` first"
-        )
-    return pq.read_table(file)
-
-
-def _load(run: Path, name: str, first: Path, reference: Any, labels: LabelMap) -> Judged:  # noqa: ANN401
-    manifest, table = load_manifest(run), _rows(run, name)
+def _load(run: Path, name: str, labels: LabelMap, first: Path) -> EvaluatedSet:
+    manifest = load_manifest(run)
     if manifest.labels != list(labels.names):
         raise UserError(
             f"expected the labels of {first} in {run}, found {', '.join(manifest.labels)}: only "
             "runs with the same labels can be compared"
         )
-    same = len(table) == len(reference) and all(
-        table[column].equals(reference[column]) for column in ("text", "label", "group")
+    path = run / "eval" / name / "predictions.parquet"
+    if not path.is_file():
+        raise UserError(
+            f"expected the answers of {run} at {path}, found none: run `smstune eval {run}` first"
+        )
+    return load_predictions(path, labels)
+
+
+def _require_same_messages(
+    evaluated: EvaluatedSet, reference: EvaluatedSet, run: Path, first: Path
+) -> None:
+    same = (
+        evaluated.texts == reference.texts
+        and np.array_equal(evaluated.truth, reference.truth)
+        and np.array_equal(evaluated.groups, reference.groups)
     )
     if not same:
         raise UserError(
             f"expected the messages and labels that {first} was evaluated on, found others in "
-            f"{run}/eval/{name}: evaluate both on the same data"
+            f"{run}/eval/{evaluated.name}: evaluate both on the same data"
         )
-    ids = labels.label2id
-    predicted, truth = (
-        np.array([ids[label] for label in table[column].to_pylist()])
-        for column in ("predicted", "label")
-    )
-    scores = np.array(table["scores"].to_pylist())
-    return Judged(scores, predicted, truth, table["group"].to_numpy())

@@ -15,9 +15,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
     order = np.argsort(p_values, kind="stable")
     factors = np.arange(len(order), 0, -1)
     adjusted = np.maximum.accumulate(np.asarray(p_values)[order] * factors).clip(max=1)
-    found = np.empty(len(order))
-    found[order] = adjusted
-    return [float(value) for value in found]
+    in_order_given = np.empty(len(order))
+    in_order_given[order] = adjusted
+    corrected: list[float] = in_order_given.tolist()
+    return corrected
 
 
 def mcnemar(right: Floats, other: Floats, groups: Ints) -> tuple[int, int, float]:

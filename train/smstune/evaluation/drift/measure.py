@@ -1,28 +1,45 @@
-"""Has the traffic moved away from what a run was trained and judged on? Labels are not needed."""
+"""How new messages, labelled or not, differ from those that a run was evaluated on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest, fisher_exact
 
-from smstune.arrays import Floats, Ints
+from smstune.arrays import Ints
 from smstune.campaigns.grouping import near_matches
 from smstune.config.schema import EvaluationConfig
 from smstune.evaluation.comparison.significance import holm
-from smstune.evaluation.drift.report import render_drift
+from smstune.evaluation.drift.report import drift_report
+from smstune.evaluation.drift.results import (
+    Confidence,
+    Drift,
+    LabelShift,
+    Month,
+    NewMessages,
+    Quantiles,
+    ReferenceMessages,
+    Stability,
+    Unknown,
+    UnknownTokens,
+    Unseen,
+)
 from smstune.evaluation.drift.stability import ANSWER, stability_rows
-from smstune.evaluation.labelled import Fresh, Judged, load_fresh, load_prepared
+from smstune.evaluation.evaluated import EvaluatedSet, evaluate_set
+from smstune.evaluation.labelled import load_new, load_prepared
 from smstune.evaluation.scores.bootstrap import bootstrap_scores, intervals
 from smstune.evaluation.scores.metrics import headline
+from smstune.evaluation.scores.results import Bounds, Intervals
 from smstune.files import file_written_whole, write_json
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.labels import LabelMap
 from smstune.inference.tokenization import tokenize
+from smstune.reporting.html import render_html
 from smstune.tables.columns import Columns
 from smstune.text.pii.mask import mask_pii
 from smstune.text.pii.placeholders import PLACEHOLDERS
@@ -30,33 +47,14 @@ from smstune.text.pii.placeholders import PLACEHOLDERS
 _LEVEL = 0.05
 
 
-class Side(NamedTuple):
-    """Distinct messages as the model reads them, their campaigns, and what the run answers."""
-
-    texts: list[str]
-    groups: Ints
-    probabilities: Floats
-    predicted: Ints
-
-    @property
-    def confidence(self) -> Floats:
-        """The probability of each answer."""
-        return np.take_along_axis(self.probabilities, self.predicted[:, None], 1)[:, 0]
-
-    @property
-    def campaigns(self) -> int:
-        """How many campaigns there are."""
-        return len(np.unique(self.groups))
-
-
 def measure_drift(
     classifier: SmsClassifier,
     section: EvaluationConfig,
-    new: str,
+    path: str,
     *,
     columns: Columns = Columns(),
 ) -> Path:
-    """Hold messages of ``[SOURCE:]PATH``, labelled or not, against the split of ``section``.
+    """Compare messages of ``[SOURCE:]PATH``, labelled or not, with the split of ``section``.
 
     Writes ``drift.json`` and ``drift.html`` into ``RUN/eval/<file stem>/`` and returns the path of
     the first.
@@ -64,162 +62,179 @@ def measure_drift(
     Raises:
         UserError: if the run, its data or the messages do not fit.
     """
-    run = classifier.artifact.path
-    manifest, labels = classifier.artifact.manifest, classifier.labels
+    run = classifier.run.path
+    manifest, labels = classifier.run.manifest, classifier.labels
     split = load_prepared(manifest, labels, section.split)
     train = load_prepared(manifest, labels, "train")
-    fresh = load_fresh(new, labels, classifier.preprocess, columns)
-    reference = _answered(classifier, split.texts, split.groups)
-    side = _answered(classifier, fresh.texts, fresh.groups)
-    drift = {
-        "run": str(run),
-        "reference": {"split": split.name, **_counts(reference)},
-        "new": {"name": fresh.name, "path": new, **fresh.counts, **_counts(side)},
-        "labels": label_shift(reference, side, labels),
-        "confidence": {"reference": _confidence(reference), "new": _confidence(side)},
-        **_tokens_and_psi(classifier, reference, side),
-        "no_known_campaign": {
-            "reference": _unseen(reference, train.texts),
-            "new": _unseen(side, train.texts),
-        },
-        "months": by_month(fresh, side, labels, draws=section.bootstrap_samples),
-    }
-    folder = run / "eval" / fresh.name
-    with file_written_whole(folder / "drift.html") as path:
-        path.write_text(render_drift(drift), "utf-8")
-    write_json(folder / "drift.json", drift)
+    messages, counts = load_new(path, labels, classifier.preprocess, columns)
+    reference = evaluate_set(classifier, split)
+    new = evaluate_set(classifier, messages)
+    unknown, stability = _unknown_and_stability(classifier, reference, new)
+    drift = Drift(
+        run=str(run),
+        reference=ReferenceMessages(
+            split=split.name, distinct=len(reference.texts), campaigns=reference.campaigns
+        ),
+        new=NewMessages(
+            name=new.name,
+            path=path,
+            **asdict(counts),
+            distinct=len(new.texts),
+            campaigns=new.campaigns,
+        ),
+        labels=label_shift(reference, new, labels),
+        confidence=Confidence(reference=_quantiles(reference), new=_quantiles(new)),
+        unknown_tokens=unknown,
+        psi=stability,
+        no_known_campaign=Unseen(
+            reference=_unseen_share(reference, train.texts), new=_unseen_share(new, train.texts)
+        ),
+        months=by_month(new, labels, draws=section.bootstrap_samples),
+    )
+    folder = run / "eval" / new.name
+    with file_written_whole(folder / "drift.html") as file:
+        file.write_text(render_html(drift_report(drift)), "utf-8")
+    write_json(folder / "drift.json", drift.to_json())
     return folder / "drift.json"
 
 
-def label_shift(reference: Side, new: Side, labels: LabelMap) -> list[dict[str, Any]]:
-    """Return each label's share of the answers on both sides, and whether it shifted.
+def label_shift(reference: EvaluatedSet, new: EvaluatedSet, labels: LabelMap) -> list[LabelShift]:
+    """Return for each label whether its share of the answers shifted.
 
-    ``reference`` and ``new`` are shares of messages; the rest counts campaigns, each under its most
-    frequent answer, since copies are not independent: ``campaigns`` of the label on either side,
-    the ``difference`` of the shares with its 95 % interval (Newcombe, "Interval estimation for the
-    difference between independent proportions", 1998, method 10), and Fisher's exact ``p``,
-    corrected over the labels by Holm.
+    The interval is Newcombe's ("Interval estimation for the difference between independent
+    proportions", 1998, method 10); p values are corrected over the labels by Holm.
     """
     sides = (reference, new)
-    of_campaign = [_campaign_answers(side, len(labels.names)) for side in sides]
-    rows: list[dict[str, Any]] = []
-    for at, label in enumerate(labels.names):
-        hits = [int((answers == at).sum()) for answers in of_campaign]
-        (old, before), (young, after) = zip(hits, map(len, of_campaign), strict=True)
-        shares = [float((side.predicted == at).mean()) for side in sides]
-        rows.append(
-            {
-                "label": label,
-                "reference": shares[0],
-                "new": shares[1],
-                "campaigns": [old, young],
-                "difference": young / after - old / before,
-                "ci": difference_interval((old, before), (young, after)),
-                "p": float(fisher_exact([[old, before - old], [young, after - young]]).pvalue),
-            }
+    answers_by_side = [_campaign_answers(side, len(labels.names)) for side in sides]
+    before, after = (len(answers) for answers in answers_by_side)
+    counts = [
+        tuple(int((answers == label_id).sum()) for answers in answers_by_side)
+        for label_id in range(len(labels.names))
+    ]
+    p_values = [
+        float(fisher_exact([[old, before - old], [young, after - young]]).pvalue)
+        for old, young in counts
+    ]
+    return [
+        LabelShift(
+            label=label,
+            reference=float((reference.answers == label_id).mean()),
+            new=float((new.answers == label_id).mean()),
+            campaigns=(old, young),
+            difference=young / after - old / before,
+            ci=difference_interval((old, before), (young, after)),
+            p=p,
+            p_holm=p_holm,
+            shifted=p_holm < _LEVEL,
         )
-    for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
-        row["p_holm"], row["shifted"] = p, p < _LEVEL
-    return rows
+        for label_id, (label, (old, young), p, p_holm) in enumerate(
+            zip(labels.names, counts, p_values, holm(p_values), strict=True)
+        )
+    ]
 
 
-def difference_interval(first: tuple[int, int], second: tuple[int, int]) -> list[float]:
+def difference_interval(first: tuple[int, int], second: tuple[int, int]) -> Bounds:
     """Return Newcombe's 95 % interval of the second share less the first, each (hits, of)."""
     (p, (p_low, p_high)), (q, (q_low, q_high)) = (
-        (hits / of, binomtest(hits, of).proportion_ci(method="wilson"))
-        for hits, of in (first, second)
+        (hits / total, binomtest(hits, total).proportion_ci(method="wilson"))
+        for hits, total in (first, second)
     )
     low, high = np.hypot(q - q_low, p_high - p), np.hypot(q_high - q, p - p_low)
-    return [float(q - p - low), float(q - p + high)]
+    return float(q - p - low), float(q - p + high)
 
 
-def by_month(fresh: Fresh, side: Side, labels: LabelMap, *, draws: int) -> list[dict[str, Any]]:
-    """Return each month's messages, mean confidence and, where labelled, scores with intervals.
-
-    ``labelled`` counts the messages with a label of the run; ``accuracy``, ``macro_f1`` and their
-    95 % intervals over campaigns are of those, ``None`` without one.
-    """
-    rows = []
-    for month in sorted(set(fresh.months) - {""}):
-        inside = np.array(fresh.months) == month
-        known = inside & (fresh.labels >= 0)
-        row: dict[str, Any] = {
-            "month": month,
-            "messages": int(inside.sum()),
-            "campaigns": len(np.unique(side.groups[inside])),
-            "confidence": float(side.confidence[inside].mean()),
-            "labelled": int(known.sum()),
-            **dict.fromkeys(("accuracy", "accuracy_ci", "macro_f1", "macro_f1_ci")),
-        }
-        if known.any():
-            parts = (side.probabilities, side.predicted, fresh.labels, side.groups)
-            judged = Judged(*(part[known] for part in parts))
-            scores = headline(judged.truth, judged.predicted)
-            bounds = _bounds(judged, labels, draws)
-            for name in ("accuracy", "macro_f1"):
-                row[name], row[f"{name}_ci"] = scores[name], bounds.get(name)
-        rows.append(row)
-    return rows
+def by_month(new: EvaluatedSet, labels: LabelMap, *, draws: int) -> list[Month]:
+    """Return what each month of a set looks like; nothing where its messages have no time."""
+    month_of_message = np.array(new.columns.get("month", []))
+    return [
+        _month(month, new.where(month_of_message == month), labels, draws)
+        for month in sorted(set(month_of_message.tolist()) - {""})
+    ]
 
 
-def _bounds(judged: Judged, labels: LabelMap, draws: int) -> dict[str, Any]:
-    if not draws:
-        return {}
-    return intervals(bootstrap_scores(judged, labels, draws=draws), judged, labels)
+def _month(name: str, messages: EvaluatedSet, labels: LabelMap, draws: int) -> Month:
+    labelled = messages.where(messages.truth >= 0)
+    scores: dict[str, float] = {}
+    bounds = Intervals()
+    if len(labelled.truth):
+        scores = headline(labelled.truth, labelled.answers)
+        if draws:
+            bounds = intervals(bootstrap_scores(labelled, labels, draws=draws), labelled, labels)
+    return Month(
+        month=name,
+        messages=len(messages.texts),
+        campaigns=messages.campaigns,
+        confidence=float(messages.confidence.mean()),
+        labelled=len(labelled.texts),
+        accuracy=scores.get("accuracy"),
+        accuracy_ci=bounds.accuracy,
+        macro_f1=scores.get("macro_f1"),
+        macro_f1_ci=bounds.macro_f1,
+    )
 
 
-def _answered(classifier: SmsClassifier, texts: list[str], groups: Ints) -> Side:
-    probabilities = classifier.predict_proba(texts, preprocessed=True)
-    return Side(texts, groups, probabilities, classifier.answers(probabilities))
-
-
-def _counts(side: Side) -> dict[str, int]:
-    return {"distinct": len(side.texts), "campaigns": side.campaigns}
-
-
-def _campaign_answers(side: Side, size: int) -> Ints:
-    _, group = np.unique(side.groups, return_inverse=True)
-    votes = np.zeros((side.campaigns, size), dtype=np.int64)
-    np.add.at(votes, (group, side.predicted), 1)
+def _campaign_answers(evaluated: EvaluatedSet, size: int) -> Ints:
+    """Return the most frequent answer of each campaign."""
+    _, group = np.unique(evaluated.groups, return_inverse=True)
+    votes = np.zeros((evaluated.campaigns, size), dtype=np.int64)
+    np.add.at(votes, (group, evaluated.answers), 1)
     answers: Ints = votes.argmax(axis=1)
     return answers
 
 
-def _confidence(side: Side) -> dict[str, float]:
-    low, quarter, median = np.quantile(side.confidence, [0.05, 0.25, 0.5]).tolist()
-    return {"mean": float(side.confidence.mean()), "5 %": low, "25 %": quarter, "median": median}
-
-
-def _unseen(side: Side, train: Sequence[str]) -> float:
-    return float((near_matches(side.texts, train) < 0).mean())
-
-
-def _tokens_and_psi(classifier: SmsClassifier, reference: Side, new: Side) -> dict[str, Any]:
-    tokenizer, length = classifier.artifact.tokenizer, classifier.artifact.manifest.max_length
-    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
-    unknown, features = {}, []
-    for name, side in (("reference", reference), ("new", new)):
-        ids = tokenize(side.texts, tokenizer, length)
-        lacking = np.array([row.count(tokenizer.unk_token_id) for row in ids])
-        tokens = sum(one not in special for row in ids for one in row)
-        unknown[name] = {
-            "rate": float(lacking.sum() / tokens) if tokens else 0.0,
-            "tokens": tokens,
-            "messages": int((lacking > 0).sum()),
+def _quantiles(evaluated: EvaluatedSet) -> Quantiles:
+    low, quarter, median = np.quantile(evaluated.confidence, [0.05, 0.25, 0.5]).tolist()
+    return Quantiles.model_validate(
+        {
+            "mean": float(evaluated.confidence.mean()),
+            "5 %": low,
+            "25 %": quarter,
+            "median": median,
         }
-        features.append({**_features(side), "an unknown token": lacking > 0})
+    )
+
+
+def _unseen_share(evaluated: EvaluatedSet, train: Sequence[str]) -> float:
+    return float((near_matches(evaluated.texts, train) < 0).mean())
+
+
+def _unknown_and_stability(
+    classifier: SmsClassifier, reference: EvaluatedSet, new: EvaluatedSet
+) -> tuple[Unknown, list[Stability]]:
+    old_counts, young_counts = (_n_unknown(classifier, side) for side in (reference, new))
+    features = [
+        {**_features(side), "an unknown token": n_unknown > 0}
+        for side, (n_unknown, _) in ((reference, old_counts), (new, young_counts))
+    ]
     campaigns = (reference.campaigns, new.campaigns)
-    rows = stability_rows(features, campaigns, classifier.labels.names)
-    return {"unknown_tokens": unknown, "psi": rows}
+    unknown = Unknown(reference=_unknown_tokens(*old_counts), new=_unknown_tokens(*young_counts))
+    return unknown, stability_rows(features, campaigns, classifier.labels.names)
 
 
-def _features(side: Side) -> dict[str, NDArray[Any]]:
-    masked = [mask_pii(text) for text in side.texts]
-    found = {name: np.array([text.count(name) for text in masked]) for name in PLACEHOLDERS}
+def _n_unknown(classifier: SmsClassifier, evaluated: EvaluatedSet) -> tuple[Ints, int]:
+    """Return the number of unknown tokens in each message, and of all tokens in all of them."""
+    tokenizer = classifier.run.tokenizer
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    ids = tokenize(evaluated.texts, tokenizer, classifier.run.manifest.max_length)
+    n_unknown = np.array([row.count(tokenizer.unk_token_id) for row in ids])
+    return n_unknown, sum(token_id not in special for row in ids for token_id in row)
+
+
+def _unknown_tokens(n_unknown: Ints, n_tokens: int) -> UnknownTokens:
+    return UnknownTokens(
+        rate=float(n_unknown.sum() / n_tokens) if n_tokens else 0.0,
+        tokens=n_tokens,
+        messages=int((n_unknown > 0).sum()),
+    )
+
+
+def _features(evaluated: EvaluatedSet) -> dict[str, NDArray[Any]]:
+    masked = [mask_pii(text) for text in evaluated.texts]
+    counts = {name: np.array([text.count(name) for text in masked]) for name in PLACEHOLDERS}
     return {
-        ANSWER: side.predicted,
-        "confidence": side.confidence,
-        "characters": np.array([len(text) for text in side.texts]),
-        "placeholders": np.sum(list(found.values()), axis=0),
-        **{name: counts > 0 for name, counts in found.items()},
+        ANSWER: evaluated.answers,
+        "confidence": evaluated.confidence,
+        "characters": np.array([len(text) for text in evaluated.texts]),
+        "placeholders": np.sum(list(counts.values()), axis=0),
+        **{name: n_in_message > 0 for name, n_in_message in counts.items()},
     }

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smstune.arrays import Floats
+from smstune.evaluation.drift.results import Stability, StabilityBin
 
 #: The rules of thumb of credit scoring (Siddiqi, "Credit Risk Scorecards", 2006).
 SOME_SHIFT, SHIFT = 0.1, 0.25
@@ -24,35 +25,40 @@ def stability_rows(
     features: Sequence[Mapping[str, NDArray[Any]]],
     campaigns: tuple[int, int],
     labels: Sequence[str],
-) -> list[dict[str, Any]]:
-    """Return ``feature, psi, chance, reading, bins`` of what varies, the largest first.
+) -> list[Stability]:
+    """Return the stability of each feature that varies, the largest index first.
 
     ``features`` are those of the reference and of the new messages, by name; the ids of answered
     ``labels`` are a bin each, anything else is put into deciles of the reference.
     """
-    pairs = {name: [one[name].astype(np.float64) for one in features] for name in features[0]}
+    reference, new = features
+    pairs = {
+        name: (reference[name].astype(np.float64), new[name].astype(np.float64))
+        for name in reference
+    }
     varying = {name: pair for name, pair in pairs.items() if np.ptp(np.concatenate(pair)) > 0}
     rows = []
     for name, (old, young) in varying.items():
-        answers = name == ANSWER
-        edges = np.arange(len(labels) - 1) if answers else _edges(old)
-        tops = list(labels) if answers else [*edges.tolist(), None]
+        is_answer = name == ANSWER
+        edges = np.arange(len(labels) - 1) if is_answer else _edges(old)
+        tops = list(labels) if is_answer else [*edges.tolist(), None]
         counts = [
             np.bincount(np.searchsorted(edges, values), minlength=len(tops))
             for values in (old, young)
         ]
         bins = [
-            {"up_to": top, "reference": int(before), "new": int(after)}
-            for top, before, after in zip(tops, *counts, strict=True)
-            if before or after
+            StabilityBin(up_to=top, reference=int(n_old), new=int(n_young))
+            for top, n_old, n_young in zip(tops, *counts, strict=True)
+            if n_old or n_young
         ]
-        table = np.array([[one["reference"], one["new"]] for one in bins])
+        table = np.array([[row.reference, row.new] for row in bins])
         psi = float(stability(*table.T))
         # Several features are looked at together: Bonferroni.
         chance = chance_level(table.sum(axis=1), campaigns, _LEVEL / len(varying))
-        found = {"psi": psi, "chance": chance, "reading": reading(psi, chance), "bins": bins}
-        rows.append({"feature": name, **found})
-    return sorted(rows, key=lambda row: -row["psi"])
+        rows.append(
+            Stability(feature=name, psi=psi, chance=chance, reading=reading(psi, chance), bins=bins)
+        )
+    return sorted(rows, key=lambda row: -row.psi)
 
 
 def stability(reference: ArrayLike, new: ArrayLike) -> Floats:

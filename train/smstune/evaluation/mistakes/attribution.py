@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from smstune.arrays import Floats
-from smstune.evaluation.labelled import Judged, Labelled
+from smstune.evaluation.evaluated import EvaluatedSet
 from smstune.evaluation.mistakes.mistakes import error_order
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.tokenization import PaddingCollator, token_spans
+from smstune.results import Result
 from smstune.text.pii.find import find_pii
 
 if TYPE_CHECKING:
@@ -26,14 +28,34 @@ _AT_ONCE = 16
 _SEED = 0
 
 
-class Piece(NamedTuple):
+@dataclass(frozen=True)
+class Piece:
     """A part of a message and its attribution; ``None`` where no token that was read covers it."""
 
     text: str
     score: float | None
 
 
-class Explanation(NamedTuple):
+class ExplainedAnswer(Result):
+    """The explanation of an answer of an evaluation, as ``metrics.json`` holds it.
+
+    ``kind`` is ``mistake`` or ``uncertain hit``, ``label`` the answer that is explained; the other
+    fields are those of ``Explanation`` and the two areas of ``deletion_areas``.
+    """
+
+    kind: str
+    true_label: str
+    label: str
+    probability: float
+    log_odds: float
+    baseline: float
+    deletion_area: float
+    random_area: float
+    pieces: list[tuple[str, float | None]]
+
+
+@dataclass(frozen=True)
+class Explanation:
     """What the answer ``label`` rests on.
 
     The pieces make up the message as the model reads it, personal information masked. Their scores
@@ -57,7 +79,7 @@ def in_fp32(classifier: SmsClassifier) -> SmsClassifier:
     exact = classifier.precision == "fp32" and classifier.device.type == "cpu"
     if exact and classifier.backend.name == "torch":
         return classifier
-    path = classifier.artifact.path
+    path = classifier.run.path
     return SmsClassifier.from_pretrained(path, backend="torch", device="cpu", precision="fp32")
 
 
@@ -70,7 +92,7 @@ def explain(classifier: SmsClassifier, text: str, label: str | None = None) -> E
     flat but for a step that 64 points miss: its scores missed their sum by 5 %, these by 0.1 %.
     A linear model's scores go the same straight way, from those of an empty message, and what they
     add is shared out over the characters of the n-grams that it comes from.
-    In fp32 on the CPU: who explains often gives a classifier that is (``in_fp32``).
+    In fp32 on the CPU: to explain many messages, give a classifier that is (``in_fp32``).
 
     Raises:
         UserError: if the run has no such label.
@@ -84,18 +106,18 @@ def explain(classifier: SmsClassifier, text: str, label: str | None = None) -> E
     if label is None:
         label = exact.labels.names[exact.answers(exact.predict_proba(clean, preprocessed=True))[0]]
     (target,) = exact.labels.ids_of([label], "explain")
-    artifact = exact.artifact
-    ids, spans = token_spans(clean[0], artifact.tokenizer, artifact.manifest.max_length)
+    run = exact.run
+    ids, spans = token_spans(clean[0], run.tokenizer, run.manifest.max_length)
     blank = [
-        artifact.tokenizer.pad_token_id if start < end else one
-        for one, (start, end) in zip(ids, spans, strict=True)
+        run.tokenizer.pad_token_id if start < end else token_id
+        for token_id, (start, end) in zip(ids, spans, strict=True)
     ]
     model: Any = exact.model
     with torch.no_grad():
-        given, base = model.get_input_embeddings()(torch.tensor([ids, blank])).split(1)
+        message, base = model.get_input_embeddings()(torch.tensor([ids, blank])).split(1)
     linear = _linear_logits(exact, [clean[0], ""])
-    given_linear, base_linear = linear[:1], linear[1:]
-    temperature = artifact.manifest.calibration.temperature
+    message_linear, base_linear = linear[:1], linear[1:]
+    temperature = run.manifest.calibration.temperature
 
     def log_odds(embeddings: torch.Tensor, joined: torch.Tensor) -> torch.Tensor:
         logits = (model(inputs_embeds=embeddings).logits + joined) / temperature
@@ -104,19 +126,19 @@ def explain(classifier: SmsClassifier, text: str, label: str | None = None) -> E
         return odds
 
     slopes, linear_slopes = IntegratedGradients(log_odds, multiply_by_inputs=False).attribute(
-        (given, given_linear),
+        (message, message_linear),
         (base, base_linear),
         n_steps=STEPS,
         internal_batch_size=_AT_ONCE,
     )
-    scores = (slopes * (given - base)).sum(-1)[0].detach().double().numpy()
+    scores = (slopes * (message - base)).sum(-1)[0].detach().double().numpy()
     with torch.no_grad():
-        at_end = float(log_odds(given, given_linear))
+        at_end = float(log_odds(message, message_linear))
         at_start = float(log_odds(base, base_linear))
     characters = None
-    if artifact.linear is not None:
-        direction = artifact.manifest.calibration.linear_weight * linear_slopes[0].double().numpy()
-        characters = artifact.linear.character_scores(clean[0], direction)
+    if run.linear is not None:
+        direction = run.manifest.calibration.linear_weight * linear_slopes[0].double().numpy()
+        characters = run.linear.character_scores(clean[0], direction)
     pieces = _pieces(clean[0], spans, scores, characters)
     if characters is not None:
         scores += [characters[start:end].sum() for start, end in spans]
@@ -133,115 +155,123 @@ def deletion_areas(classifier: SmsClassifier, explanation: Explanation) -> tuple
     Saenko, "RISE", BMVC 2018. Both are the probability itself where there is no token.
     """
     exact = in_fp32(classifier)
-    tokenizer = exact.artifact.tokenizer
+    tokenizer = exact.run.tokenizer
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
-    places = np.array([at for at, one in enumerate(explanation.token_ids) if one not in special])
-    if not len(places):
+    positions = np.array(
+        [
+            position
+            for position, token_id in enumerate(explanation.token_ids)
+            if token_id not in special
+        ]
+    )
+    if not len(positions):
         return explanation.probability, explanation.probability
     rng = np.random.default_rng(_SEED)
-    orders = [places[np.argsort(-explanation.token_scores[places], kind="stable")]]
-    orders += [rng.permutation(places) for _ in range(_ORDERS)]
-    points = min(len(places), _POINTS)
-    cuts = np.linspace(0, len(places), points + 1).round().astype(int)
-    taken = [order[:cut] for cut in cuts for order in orders]
-    rows = [np.delete(explanation.token_ids, gone).tolist() for gone in taken]
+    orders = [positions[np.argsort(-explanation.token_scores[positions], kind="stable")]]
+    orders += [rng.permutation(positions) for _ in range(_ORDERS)]
+    points = min(len(positions), _POINTS)
+    cuts = np.linspace(0, len(positions), points + 1).round().astype(int)
+    deleted = [order[:cut] for cut in cuts for order in orders]
+    rows = [np.delete(explanation.token_ids, tokens).tolist() for tokens in deleted]
     clean = explanation.text
-    _, spans = token_spans(clean, tokenizer, exact.artifact.manifest.max_length)
-    texts = [_without(clean, [spans[at] for at in gone.tolist()]) for gone in taken]
+    _, spans = token_spans(clean, tokenizer, exact.run.manifest.max_length)
+    texts = [_without(clean, [spans[token] for token in tokens.tolist()]) for tokens in deleted]
     target = exact.labels.label2id[explanation.label]
     curves = _probabilities(exact, rows, texts)[:, target].reshape(len(cuts), len(orders))
-    by_score, *at_random = (float(np.trapezoid(curve, cuts / len(places))) for curve in curves.T)
+    by_score, *at_random = (float(np.trapezoid(curve, cuts / len(positions))) for curve in curves.T)
     return by_score, float(np.mean(at_random))
 
 
 def explain_errors(
-    classifier: SmsClassifier, labelled: Labelled, judged: Judged, most: int
-) -> list[dict[str, Any]]:
+    classifier: SmsClassifier, evaluated: EvaluatedSet, most: int
+) -> list[ExplainedAnswer]:
     """Return explanations of the ``most`` most confident mistakes and as many least certain hits.
 
-    Copies of a message are explained once. Each has ``kind``, the ``true_label``, the answered
-    ``label`` that is explained, its ``probability``, ``log_odds``, ``baseline``, the ``pieces``
-    with their scores, and ``deletion_area`` beside ``random_area``.
+    Copies of a message are explained once.
     """
     exact, names = in_fp32(classifier), classifier.labels.names
-    wrong, hits = error_order(judged)
-    rows = []
-    for kind, order in (("mistake", wrong), ("uncertain hit", hits)):
-        first: dict[str, int] = {}
-        for at in order.tolist():
-            first.setdefault(labelled.texts[at], at)
-        for at in list(first.values())[:most]:
-            found = explain(exact, labelled.texts[at], names[judged.predicted[at]])
-            by_score, at_random = deletion_areas(exact, found)
-            rows.append(
-                {
-                    "kind": kind,
-                    "true_label": names[judged.truth[at]],
-                    "label": found.label,
-                    "probability": found.probability,
-                    "log_odds": found.log_odds,
-                    "baseline": found.baseline,
-                    "deletion_area": by_score,
-                    "random_area": at_random,
-                    "pieces": [list(piece) for piece in found.pieces],
-                }
+    mistakes, hits = error_order(evaluated)
+    explained = []
+    for kind, order in (("mistake", mistakes), ("uncertain hit", hits)):
+        first_rows: dict[str, int] = {}
+        for row in order.tolist():
+            first_rows.setdefault(evaluated.texts[row], row)
+        for row in list(first_rows.values())[:most]:
+            explanation = explain(exact, evaluated.texts[row], names[evaluated.answers[row]])
+            by_score, at_random = deletion_areas(exact, explanation)
+            explained.append(
+                ExplainedAnswer(
+                    kind=kind,
+                    true_label=names[evaluated.truth[row]],
+                    label=explanation.label,
+                    probability=explanation.probability,
+                    log_odds=explanation.log_odds,
+                    baseline=explanation.baseline,
+                    deletion_area=by_score,
+                    random_area=at_random,
+                    pieces=[(piece.text, piece.score) for piece in explanation.pieces],
+                )
             )
-    return rows
+    return explained
 
 
 def _probabilities(
     classifier: SmsClassifier, rows: Sequence[Sequence[int]], texts: Sequence[str]
 ) -> Floats:
-    """Return the answers to tokens, as the encoder reads them, and ``texts``, as the other does."""
+    """Return the probabilities for rows of token ids and the texts that the linear model reads."""
     import torch
 
-    collate = PaddingCollator(classifier.artifact.tokenizer, "cpu")
-    temperature = classifier.artifact.manifest.calibration.temperature
-    parts = []
+    collate = PaddingCollator(classifier.run.tokenizer, "cpu")
+    temperature = classifier.run.manifest.calibration.temperature
+    batches = []
     for start in range(0, len(rows), _AT_ONCE):
         batch = collate([{"input_ids": row} for row in rows[start : start + _AT_ONCE]])
         linear = _linear_logits(classifier, texts[start : start + _AT_ONCE])
         with torch.inference_mode():
             logits = classifier.model(**batch).logits + linear
-            parts.append(torch.softmax(logits / temperature, -1).double().numpy())
-    return np.concatenate(parts)
+            batches.append(torch.softmax(logits / temperature, -1).double().numpy())
+    return np.concatenate(batches)
 
 
 def _linear_logits(classifier: SmsClassifier, texts: Sequence[str]) -> torch.Tensor:
     import torch
 
-    weight = classifier.artifact.manifest.calibration.linear_weight
+    weight = classifier.run.manifest.calibration.linear_weight
     return torch.tensor(weight * classifier.linear_scores(texts), dtype=torch.float32)
 
 
 def _without(text: str, spans: Sequence[tuple[int, int]]) -> str:
-    taken = {at for start, end in spans for at in range(start, end)}
-    return "".join(character for at, character in enumerate(text) if at not in taken)
+    deleted = {position for start, end in spans for position in range(start, end)}
+    return "".join(character for position, character in enumerate(text) if position not in deleted)
 
 
 def _pieces(
     text: str, spans: Sequence[tuple[int, int]], scores: Floats, characters: Floats | None
 ) -> list[Piece]:
-    """Return ``text`` in pieces, one a token or a find of personal information, in its order.
+    """Return ``text`` in its order, in a piece for each token and each masked personal datum.
 
-    ``scores`` are of the tokens, ``characters`` what each character adds besides.
+    ``scores`` are of the tokens; ``characters`` are what the linear model adds by character.
     """
 
-    def added(start: int, end: int) -> float | None:
+    def linear_score(start: int, end: int) -> float | None:
         return None if characters is None else float(characters[start:end].sum())
 
-    shown = {(start, end): f"[{kind}]" for start, end, kind in find_pii(text)}
-    sums = dict.fromkeys(shown, 0.0)
+    placeholders = {(span.start, span.end): f"[{span.type}]" for span in find_pii(text)}
+    score_by_span = dict.fromkeys(placeholders, 0.0)
     for (start, end), score in zip(spans, scores.tolist(), strict=True):
         if start == end:
             continue
-        over = next((span for span in sums if span[0] < end and start < span[1]), (start, end))
-        sums[over] = sums.get(over, 0.0) + score
-    pieces, at = [], 0
-    for (start, end), score in sorted(sums.items()):
-        if start > at:
-            pieces.append(Piece(text[at:start], added(at, start)))
-        score += added(start, end) or 0.0
-        pieces.append(Piece(shown.get((start, end), text[start:end]), score))
-        at = end
-    return pieces if at == len(text) else [*pieces, Piece(text[at:], added(at, len(text)))]
+        masked = (span for span in score_by_span if span[0] < end and start < span[1])
+        span = next(masked, (start, end))
+        score_by_span[span] = score_by_span.get(span, 0.0) + score
+    pieces: list[Piece] = []
+    position = 0
+    for (start, end), score in sorted(score_by_span.items()):
+        if start > position:
+            pieces.append(Piece(text[position:start], linear_score(position, start)))
+        shown_text = placeholders.get((start, end), text[start:end])
+        pieces.append(Piece(shown_text, score + (linear_score(start, end) or 0.0)))
+        position = end
+    if position < len(text):
+        pieces.append(Piece(text[position:], linear_score(position, len(text))))
+    return pieces

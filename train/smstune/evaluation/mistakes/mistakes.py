@@ -3,58 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from smstune.evaluation.labelled import Judged
+from smstune.arrays import Ints
+from smstune.evaluation.evaluated import EvaluatedSet
 from smstune.inference.labels import LabelMap
 from smstune.text.pii.mask import shown
 
 
-def telling_errors(
-    texts: Sequence[str], judged: Judged, labels: LabelMap, *, most: int = 15
-) -> dict[str, list[dict[str, Any]]]:
-    """Return ``confident_mistakes``, ``uncertain_hits`` and ``campaigns``, each the worst first.
+@dataclass(frozen=True)
+class ShownAnswer:
+    """A message with its true label, the answer and its probability; the text is masked and cut."""
 
-    The most confident wrong answers, the right answers of the least confidence, and the campaigns
-    with the most wrong answers (two or more). Texts are masked and cut.
+    label: str
+    answer: str
+    probability: float
+    text: str
+
+
+@dataclass(frozen=True)
+class MistakenCampaign:
+    """A campaign of several wrong answers, and one of its wrongly answered messages."""
+
+    mistakes: int
+    messages: int
+    example: ShownAnswer
+
+
+@dataclass(frozen=True)
+class TellingAnswers:
+    """Answers worth a look, each list with the worst first."""
+
+    confident_mistakes: Sequence[ShownAnswer]
+    uncertain_hits: Sequence[ShownAnswer]
+    campaigns: Sequence[MistakenCampaign]
+
+
+def telling_answers(evaluated: EvaluatedSet, labels: LabelMap, *, most: int = 15) -> TellingAnswers:
+    """Return the most confident mistakes, the least certain hits, and the worst campaigns.
+
+    A campaign counts from two mistakes on.
     """
-    right = judged.predicted == judged.truth
-    confidence = judged.probabilities[np.arange(len(right)), judged.predicted]
+    confidence = evaluated.confidence
 
-    def row(at: int) -> dict[str, Any]:
-        return {
-            "label": labels.names[judged.truth[at]],
-            "answer": labels.names[judged.predicted[at]],
-            "probability": float(confidence[at]),
-            "probability_of_label": float(judged.probabilities[at, judged.truth[at]]),
-            "text": shown(texts[at]),
-        }
+    def show_answer(row: int) -> ShownAnswer:
+        return ShownAnswer(
+            label=labels.names[evaluated.truth[row]],
+            answer=labels.names[evaluated.answers[row]],
+            probability=float(confidence[row]),
+            text=shown(evaluated.texts[row]),
+        )
 
-    wrong, hits = error_order(judged)
-    _, group = np.unique(judged.groups, return_inverse=True)
-    mistakes = np.bincount(group, weights=~right)
-    worst = np.argsort(-mistakes, kind="stable")
+    mistakes, hits = error_order(evaluated)
+    _, group = np.unique(evaluated.groups, return_inverse=True)
+    n_mistakes = np.bincount(group, weights=~evaluated.right)
+    by_mistakes = np.argsort(-n_mistakes, kind="stable")
     campaigns = [
-        {
-            "mistakes": int(mistakes[at]),
-            "messages": int((group == at).sum()),
-            **row(int(np.flatnonzero((group == at) & ~right)[0])),
-        }
-        for at in worst[mistakes[worst] >= 2][:most].tolist()
+        MistakenCampaign(
+            mistakes=int(n_mistakes[campaign]),
+            messages=int((group == campaign).sum()),
+            example=show_answer(int(np.flatnonzero((group == campaign) & ~evaluated.right)[0])),
+        )
+        for campaign in by_mistakes[n_mistakes[by_mistakes] >= 2][:most].tolist()
     ]
-    return {
-        "confident_mistakes": [row(at) for at in wrong[:most].tolist()],
-        "uncertain_hits": [row(at) for at in hits[:most].tolist()],
-        "campaigns": campaigns,
-    }
+    return TellingAnswers(
+        confident_mistakes=[show_answer(row) for row in mistakes[:most].tolist()],
+        uncertain_hits=[show_answer(row) for row in hits[:most].tolist()],
+        campaigns=campaigns,
+    )
 
 
-def error_order(judged: Judged) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def error_order(evaluated: EvaluatedSet) -> tuple[Ints, Ints]:
     """Return the rows of wrong answers, the most confident first, and of right ones, the least."""
-    confidence = judged.probabilities[np.arange(len(judged.truth)), judged.predicted]
-    order = np.argsort(confidence, kind="stable")
-    right = (judged.predicted == judged.truth)[order]
+    order = np.argsort(evaluated.confidence, kind="stable")
+    right = evaluated.right[order]
     return order[~right][::-1], order[right]

@@ -1,17 +1,17 @@
-"""metrics.json as a person reads it: a table on the terminal, a page with figures."""
+"""metrics.json as a person reads it: a table for the terminal, a report with figures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
-from markupsafe import Markup
-from rich.table import Table
-
-from smstune.evaluation.report.figures import matrix_figure
+from smstune.evaluation.metrics import Metrics
+from smstune.evaluation.mistakes.mistakes import TellingAnswers
+from smstune.evaluation.report.figures import confusion_blocks, label_figure
 from smstune.evaluation.report.sections import (
+    answer_sections,
     calibration_section,
-    error_section,
     explanation_section,
     gate_section,
     limit_section,
@@ -20,176 +20,227 @@ from smstune.evaluation.report.sections import (
     slice_section,
 )
 from smstune.evaluation.robustness.report import robustness_section
-from smstune.reporting.charts import bars
-from smstune.reporting.format import interval_text, show
-from smstune.reporting.html import Section, render_page, table
-from smstune.reporting.markdown import render_markdown
-
-_MOST_CONFUSED = 20
-
-
-def headline_table(metrics: Mapping[str, Any]) -> Table:
-    """Return the terminal table: model and linear baseline side by side, then each label."""
-    grid = Table(title=f"{metrics['split']} ({metrics['n']:,} messages)", title_justify="left")
-    grid.add_column("score")
-    grid.add_column("model", justify="right")
-    grid.add_column("95 %", justify="right")
-    grid.add_column("linear baseline", justify="right")
-    for row in headline_rows(metrics):
-        grid.add_row(*map(show, row))
-    grid.add_section()
-    baseline = (metrics["baseline"] or {}).get("per_label", {})
-    for label, row in metrics["per_label"].items():
-        messages = f"{row['support']:,} messages"
-        grid.add_row(f"F1 {label}", show(row["f1"]), messages, show(baseline.get(label)))
-    return grid
+from smstune.evaluation.scores.results import (
+    LabelIntervals,
+    LabelScores,
+    ParentIntervals,
+    RankedLabelScores,
+)
+from smstune.inference.decision import PointScores
+from smstune.reporting.document import Report, Section, Table
+from smstune.reporting.format import interval_text, share_text, show
 
 
-def render_report(
-    metrics: Mapping[str, Any],
-    run: Mapping[str, Any],
-    errors: Mapping[str, Sequence[Mapping[str, Any]]],
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """A run as its report names it: folder, data with the SHA-256 of the split, base model."""
+
+    path: Path
+    data: str
+    data_hash: str | None
+    base_model: str | None
+
+
+def headline_table(metrics: Metrics) -> Table:
+    """Return the scores of model and linear baseline side by side, then the F1 of each label."""
+    rows = headline_rows(metrics)
+    baseline = metrics.baseline.per_label if metrics.baseline else {}
+    for label, row in metrics.per_label.items():
+        rows.append([f"F1 {label}", row.f1, f"{row.support:,} messages", baseline.get(label)])
+    return Table(["score", "model", "95 %", "linear baseline"], rows)
+
+
+def evaluation_report(
+    metrics: Metrics,
+    run: EvaluatedRun,
+    answers: TellingAnswers,
     training: Section | None = None,
-) -> tuple[str, str]:
-    """Return ``report.html``, and the same without figures as ``report.md``.
-
-    ``run`` names the run: ``path``, ``data``, ``data_hash``, ``base_model``; ``errors`` come from
-    ``telling_errors``; ``training`` is the section that tells how it was trained, if known.
-    """
-    speed = metrics["throughput"]
-    summary = (
-        f"{metrics['n']:,} messages of {run['data']}, split {metrics['split']}"
-        f"{f' (SHA-256 {digest[:12]})' if (digest := run['data_hash']) else ''}; base model "
-        f"{run['base_model'] or 'built from scratch'}; {speed['messages_per_second']:.0f} "
-        f"messages/s on {speed['device']} in {speed['precision']}."
+) -> Report:
+    """Return the report of an evaluation; ``training`` says how the run was trained, if known."""
+    explained = [explanation_section(metrics.explanations)] if metrics.explanations else []
+    return Report(
+        title=f"Evaluation of {run.path}",
+        opening=_opening(metrics),
+        figure=label_figure(metrics.per_label),
+        sections=[
+            *_score_sections(metrics),
+            *answer_sections(answers),
+            *explained,
+            *([training] if training else []),
+            limit_section(metrics),
+            _origin_section(metrics, run),
+        ],
     )
-    last = [training, limit_section(metrics)] if training else [limit_section(metrics)]
-    explained = metrics.get("explanations")
-    last = [explanation_section(explained), *last] if explained else last
-    sections = [*_sections(metrics), *error_section(errors), *last]
-    title = f"Evaluation of {run['path']}"
-    return render_page(title, summary, sections), render_markdown(title, summary, sections)
 
 
-def _sections(metrics: Mapping[str, Any]) -> list[Section]:
+def _opening(metrics: Metrics) -> list[str]:
+    """Return what a reader needs to decide whether to use the run."""
+    bounds = interval_text(metrics.ci.macro_f1)
+    baseline = metrics.baseline.macro_f1 if metrics.baseline else None
+    beside = [f"95 %: {bounds}"] if bounds else []
+    beside += [f"linear baseline: {baseline:.3f}"] if baseline is not None else []
+    in_brackets = f" ({'; '.join(beside)})" if beside else ""
+    sentences = [
+        f"Macro-F1 is {metrics.macro_f1:.3f}{in_brackets} over "
+        f"{metrics.n:,} messages of {metrics.split}; {share_text(metrics.accuracy)} of the "
+        "answers are right."
+    ]
+    scored = {name: row.f1 for name, row in metrics.per_label.items() if row.f1 is not None}
+    weakest = min(scored, key=lambda name: scored[name])
+    sentences.append(
+        f"The weakest label is {weakest} (F1 {scored[weakest]:.3f}, "
+        f"{metrics.per_label[weakest].support:,} messages)."
+    )
+    sentences.append(_blocking_sentence(metrics))
+    missed = [gate for gate in metrics.gates if not gate.kept]
+    if missed:
+        sentences.append(f"{len(missed)} of {len(metrics.gates)} required scores are missed.")
+    sentences.append(_contamination_sentence(metrics))
+    return sentences
+
+
+def _blocking_sentence(metrics: Metrics) -> str:
+    points = [point for point in metrics.operating_points if point.threshold is not None]
+    if not metrics.operating_points:
+        return "No operating point is configured, so nothing is blocked."
+    if not points:
+        return "No operating point has a threshold that keeps its budget, so nothing is blocked."
+    on_this_set = []
+    for point in points:
+        observed = point.observed
+        if isinstance(observed, PointScores):
+            on_this_set.append(
+                f'"{point.name}" stops {share_text(observed.recall)} of the messages it guards '
+                f"against and hits {share_text(observed.false_positive_rate)} of the other "
+                "campaigns"
+            )
+    return f"Operating points on this set: {'; '.join(on_this_set)}."
+
+
+def _score_sections(metrics: Metrics) -> list[Section]:
     head = ["score", "model", "95 % interval", "linear baseline"]
     sections = [
         Section(
             "Headline",
             "Intervals are by bootstrap over campaigns. The baseline is character TF-IDF with a "
-            "linear SVM, trained on the same split. " + _contamination_line(metrics),
-            [table(head, headline_rows(metrics))],
+            "linear SVM, trained on the same split.",
+            [Table(head, headline_rows(metrics))],
         ),
-        *gate_section(metrics),
+        *gate_section(metrics.gates),
         operating_section(metrics),
         Section(
             "Labels",
-            "A dash: the score has no value, for want of messages or answers.",
-            [_label_bars(metrics), _label_table(metrics["per_label"], metrics["ci"])],
+            "A dash: the score is undefined because there are no such messages or answers.",
+            [_label_table(metrics.per_label, metrics.ci.per_label)],
         ),
         Section(
             "Confusion matrix",
             "Rows are the true label, columns the predicted one; shades are shares of a row.",
-            _matrix(metrics),
+            confusion_blocks(metrics.confusion_matrix, metrics.labels),
         ),
     ]
-    if "coarse" in metrics:
-        coarse = metrics["coarse"]
+    if metrics.coarse is not None:
         sections.append(
             Section(
                 "Parents of the labels",
-                "A message is right when the parent of its predicted label is.",
-                [_label_table(coarse["per_label"], {}), *_matrix(coarse)],
+                "A message is right if the parent of its predicted label is.",
+                [
+                    _label_table(metrics.coarse.per_label, {}),
+                    *confusion_blocks(metrics.coarse.confusion_matrix, metrics.coarse.labels),
+                ],
             )
         )
     return [
         *sections,
         ranking_section(metrics),
-        calibration_section(metrics),
-        *slice_section(metrics),
-        *([robustness_section(metrics["robustness"])] if "robustness" in metrics else []),
+        calibration_section(metrics.calibration),
+        *slice_section(metrics.slices),
+        *([robustness_section(metrics.robustness)] if metrics.robustness else []),
     ]
 
 
-def _matrix(scores: Mapping[str, Any]) -> list[Markup]:
-    """Return the figure, and as a table what is confused most."""
-    labels, counts = scores["labels"], scores["confusion_matrix"]
-    confused = sorted(
-        (
-            (-count, labels[row], labels[column])
-            for row, line in enumerate(counts)
-            for column, count in enumerate(line)
-            if row != column and count
-        ),
-    )
-    rows = [[truth, answer, -count] for count, truth, answer in confused[:_MOST_CONFUSED]]
-    return [matrix_figure(counts, labels), table(["label", "taken for", "messages"], rows)]
-
-
-def _contamination_line(metrics: Mapping[str, Any]) -> str:
-    share = metrics["contamination"]
-    if share is None:
-        return "Contamination with the training set is unknown: it is not at hand."
+def _contamination_sentence(metrics: Metrics) -> str:
+    shares = metrics.contamination
+    if shares is None:
+        return "Contamination is unknown because the training set is not available."
     return (
-        f"{share['exact']:.1%} of these messages have an exact copy in the training set, "
-        f"{share['near']:.1%} a near copy."
+        f"{share_text(shares.exact)} of these messages have an exact copy in the training set, "
+        f"{share_text(shares.near)} a near copy."
     )
 
 
-def headline_rows(metrics: Mapping[str, Any]) -> list[list[object]]:
+def headline_rows(metrics: Metrics) -> list[list[object]]:
     """Return each headline score: its name, value, interval as text, and the baseline's value."""
-    baseline = metrics["baseline"] or {}
+    baseline, ci = metrics.baseline, metrics.ci
     rows: list[list[object]] = [
-        [name, metrics[key], interval_text(metrics["ci"].get(key)), baseline.get(key)]
-        for name, key in (
-            ("macro-F1", "macro_f1"),
-            ("accuracy", "accuracy"),
-            ("weighted F1", "weighted_f1"),
-            ("balanced accuracy", "balanced_accuracy"),
-            ("Matthews", "matthews"),
-        )
+        ["macro-F1", metrics.macro_f1, interval_text(ci.macro_f1), baseline and baseline.macro_f1],
+        ["accuracy", metrics.accuracy, interval_text(ci.accuracy), baseline and baseline.accuracy],
+        [
+            "weighted F1",
+            metrics.weighted_f1,
+            interval_text(ci.weighted_f1),
+            baseline and baseline.weighted_f1,
+        ],
+        [
+            "balanced accuracy",
+            metrics.balanced_accuracy,
+            interval_text(ci.balanced_accuracy),
+            None,
+        ],
+        ["Matthews", metrics.matthews, interval_text(ci.matthews), None],
     ]
-    if "coarse" in metrics:
-        coarse = metrics["coarse"]
-        baseline_coarse = baseline.get("coarse", {})
+    if metrics.coarse is not None:
+        of_baseline = baseline.coarse if baseline else None
+        of_parents = ci.coarse or ParentIntervals(accuracy=None, macro_f1=None, weighted_f1=None)
+        of_parents = ci.coarse or ParentIntervals(accuracy=None, macro_f1=None, weighted_f1=None)
         rows += [
             [
-                f"{name} of parents",
-                coarse[key],
-                interval_text(metrics["ci"].get("coarse", {}).get(key)),
-                baseline_coarse.get(key),
-            ]
-            for name, key in (("macro-F1", "macro_f1"), ("accuracy", "accuracy"))
+                "macro-F1 of parents",
+                metrics.coarse.macro_f1,
+                interval_text(of_parents.macro_f1),
+                of_baseline and of_baseline.macro_f1,
+            ],
+            [
+                "accuracy of parents",
+                metrics.coarse.accuracy,
+                interval_text(of_parents.accuracy),
+                of_baseline and of_baseline.accuracy,
+            ],
         ]
     rows += [
-        [name, metrics[key], interval_text(metrics["ci"].get(key)), ""]
-        for name, key in (
-            ("expected calibration error", "ece"),
-            ("log loss (nats)", "nll"),
-            ("Brier score (0 to 2)", "brier"),
-            ("mean cost of a message", "cost_weighted_error"),
-        )
-        if key in metrics
+        ["expected calibration error", metrics.ece, interval_text(ci.ece), ""],
+        ["log loss (nats)", metrics.nll, interval_text(ci.nll), ""],
+        ["Brier score (0 to 2)", metrics.brier, interval_text(ci.brier), ""],
     ]
+    if metrics.cost_weighted_error is not None:
+        cost = metrics.cost_weighted_error
+        rows.append(["mean cost of a message", cost, interval_text(ci.cost_weighted_error), ""])
     return rows
 
 
-def _label_table(rows: Mapping[str, Mapping[str, Any]], ci: Mapping[str, Any]) -> Markup:
-    names = ["precision", "recall", "f1", "auprc", "auroc", "support"]
-    names = [name for name in names if all(name in row for row in rows.values())]
-    bounds = ci.get("per_label", {})
-    head, body = (
-        ["label", *names],
-        [[label, *(row[n] for n in names)] for label, row in rows.items()],
-    )
-    if bounds:
-        head += ["recall, 95 %", "F1, 95 %"]
-        for line in body:
-            line += [interval_text(bounds[line[0]][name]) for name in ("recall", "f1")]
-    return table(head, body)
+def _label_table(
+    per_label: Mapping[str, LabelScores], intervals: Mapping[str, LabelIntervals]
+) -> Table:
+    ranked = all(isinstance(row, RankedLabelScores) for row in per_label.values())
+    head = ["label", "precision", "recall", "f1"]
+    head += ["auprc", "auroc", "support"] if ranked else ["support"]
+    head += ["recall, 95 %", "F1, 95 %"] if intervals else []
+    rows = []
+    for label, row in per_label.items():
+        areas = [row.auprc, row.auroc] if isinstance(row, RankedLabelScores) else []
+        bounds = intervals.get(label)
+        texts = [interval_text(bounds.recall), interval_text(bounds.f1)] if bounds else []
+        rows.append([label, row.precision, row.recall, row.f1, *areas, row.support, *texts])
+    return Table(head, rows)
 
 
-def _label_bars(metrics: Mapping[str, Any]) -> Markup:
-    rows = metrics["per_label"]
-    series = {"F1": [row["f1"] or 0.0 for row in rows.values()]}
-    return bars(list(rows), series, "F1", "F1 of each label; the table below holds the numbers")
+def _origin_section(metrics: Metrics, run: EvaluatedRun) -> Section:
+    speed = metrics.throughput
+    rows = [
+        ["data", run.data],
+        [f"SHA-256 of {metrics.split}", run.data_hash or "–"],
+        ["base model", run.base_model or "built from scratch"],
+        ["scored by", f"{speed.backend}, {speed.precision}, on {speed.machine}"],
+        ["messages per second", show(round(speed.messages_per_second))],
+    ]
+    return Section("How it was measured", "", [Table(["", "value"], rows, text_columns=["value"])])

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from smstune.errors import UserError
-from smstune.reporting.charts import figure
-from smstune.reporting.html import Section, table
+from smstune.reporting.charts import Line, LineChart
+from smstune.reporting.document import Figure, Section, Table
 
+#: Rows of transformers' ``log_history``, which has other keys for each kind of row.
 Rows = Sequence[Mapping[str, Any]]
 
 _HEAD = (
@@ -41,15 +39,15 @@ def training_section(run: Path) -> Section | None:
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{file}: expected the state that `smstune finetune` left, found {error!r}: "
-            "restore it, or remove it to do without the curves"
+            "restore it, or remove it to go without the curves"
         ) from error
     best = state.get("best_global_step")
     return Section(
         "Training",
-        f"The run has the weights of step {best}, the best by macro-F1 on validation. Training "
-        "loss is the mean since the row above, with dropout; trainer_state.json holds every logged "
-        "step.",
-        [_curves(logged, validated, best), table(_HEAD, _rows(logged, validated))],
+        f"The run has the weights of step {best}, the best by macro-F1 on validation (the vertical "
+        "line). Training loss is the mean since the row above, with dropout; trainer_state.json "
+        "holds every logged step.",
+        [_curves(logged, validated, best), Table(_HEAD, _rows(logged, validated))],
     )
 
 
@@ -63,7 +61,11 @@ def _rows(logged: Rows, validated: Rows) -> list[list[object]]:
     start = 0
     for row in validated:
         since = (steps > start) & (steps <= row["step"])
-        rates = [one["learning_rate"] for one in logged if one["step"] <= row["step"]]
+        rates = [
+            logged_row["learning_rate"]
+            for logged_row in logged
+            if logged_row["step"] <= row["step"]
+        ]
         rows.append(
             [
                 row["step"],
@@ -79,31 +81,37 @@ def _rows(logged: Rows, validated: Rows) -> list[list[object]]:
     return rows
 
 
-def _curves(logged: Rows, validated: Rows, best: int | None) -> Markup:
-    drawing = Figure(figsize=(5, 6.5), layout="constrained")
-    loss, scores, rate = drawing.subplots(3, sharex=True)
-    _line(loss, logged, "loss", "training")
-    _line(loss, validated, "eval_loss", "validation", "o-")
-    _line(scores, validated, "eval_macro_f1", "macro-F1", "o-")
-    _line(scores, validated, "eval_accuracy", "accuracy", "o-")
-    _line(rate, logged, "learning_rate", "learning rate")
-    if best is not None:
-        scores.axvline(best, color="#59636e", linestyle=":", label="kept")
-    for axes, name in ((loss, "loss"), (scores, "on validation"), (rate, "learning rate")):
-        axes.set_ylabel(name)
-        axes.grid(True, color="#d1d9e0")
-        axes.spines[["top", "right"]].set_visible(False)
-    for axes in (loss, scores):
-        axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0)
-    rate.ticklabel_format(axis="y", scilimits=(0, 0))
-    rate.set_xlabel("step")
-    return figure(
-        drawing,
-        "Loss, scores on validation and learning rate over the steps of the training; the table "
-        "below holds the numbers",
-        narrow=True,
+def _curves(logged: Rows, validated: Rows, best: int | None) -> Figure:
+    loss = LineChart(
+        [
+            Line("training", _points(logged, "loss"), 0),
+            Line("validation", _points(validated, "eval_loss"), 1, markers=True),
+        ],
+        "step",
+        "loss",
+        title="loss",
+    )
+    scores = LineChart(
+        [
+            Line("macro-F1", _points(validated, "eval_macro_f1"), 2, markers=True),
+            Line("accuracy", _points(validated, "eval_accuracy"), 3, markers=True),
+        ],
+        "step",
+        "score",
+        title="on validation",
+        marked_x=best,
+    )
+    rate = LineChart(
+        [Line("learning rate", _points(logged, "learning_rate"), 0)],
+        "step",
+        "learning rate",
+        title="learning rate",
+    )
+    return Figure(
+        [loss, scores, rate],
+        "Loss, scores on validation and learning rate over the steps of the training",
     )
 
 
-def _line(axes: Axes, rows: Rows, key: str, label: str, style: str = "-") -> None:
-    axes.plot([row["step"] for row in rows], [row[key] for row in rows], style, label=label)
+def _points(rows: Rows, key: str) -> list[tuple[float, float | None]]:
+    return [(row["step"], row[key]) for row in rows]

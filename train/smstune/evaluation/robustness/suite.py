@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from smstune.arrays import Flags, Ints
 from smstune.config.schema import TransformName
 from smstune.evaluation.scores.metrics import headline
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.labels import LabelMap
+from smstune.results import Result
 from smstune.text.evasion import TRANSFORMS, evade
 from smstune.text.pii.mask import mask_pii
 
@@ -26,58 +26,95 @@ _HARMFUL = {"fraud", "illegal", "fr", "il"}
 logger = logging.getLogger(__name__)
 
 
+class SuiteScores(Result):
+    """``recall``: share of messages of harmful labels that get any harmful label.
+
+    ``false_positive_rate``: share of the others that get one. Both are ``None`` without harmful
+    labels.
+    """
+
+    macro_f1: float
+    recall: float | None
+    false_positive_rate: float | None
+
+
+class SuiteRow(Result):
+    """Scores of the sample under a transform and strength, with the normaliser and without.
+
+    ``changed`` is the share of messages that the transform changed, ``trained_on`` whether the run
+    was trained on it.
+    """
+
+    transform: TransformName
+    strength: float
+    trained_on: bool
+    changed: float
+    on: SuiteScores
+    off: SuiteScores
+
+
+class Robustness(Result):
+    """Scores of ``n`` messages as they are and under every transform and strength.
+
+    ``harmful`` are the labels to stop; ``None`` where no label or parent is named so.
+    """
+
+    n: int
+    seed: int
+    harmful: list[str] | None
+    clean: SuiteScores
+    rows: list[SuiteRow]
+
+
 def measure_robustness(
     classifier: SmsClassifier,
     texts: Sequence[str],
-    truth: NDArray[np.int64],
+    truth: Ints,
     trained_on: Iterable[TransformName] = (),
-) -> dict[str, Any]:
-    """Return the scores of a sample of a split, as it is and under every transform and strength.
+) -> Robustness:
+    """Score a sample of a split as it is and under every transform and strength.
 
-    ``n``, ``seed``, ``harmful`` (labels to stop; ``None`` where neither labels nor parents are
-    named so), ``clean`` (scores), ``rows``: ``transform, strength, changed`` (share of the messages
-    that came out otherwise), ``trained_on``, and scores with the normaliser ``on`` and ``off``.
-    Scores are ``macro_f1``; ``recall``, the share of messages of harmful labels that get any
-    harmful label; ``false_positive_rate``, the share of the others that get one. In both cases
-    personal information is masked, in the text as it came where the normaliser is off.
+    With and without the normaliser personal information is masked, without it in the text as it
+    came.
     """
-    picked = np.sort(np.random.default_rng(_SEED).permutation(len(texts))[:SAMPLE])
-    clean, truth = [texts[row] for row in picked], truth[picked]
+    rows = np.sort(np.random.default_rng(_SEED).permutation(len(texts))[:SAMPLE])
+    clean, truth = [texts[row] for row in rows], truth[rows]
     cells = [(name, strength) for name in TRANSFORMS for strength in STRENGTHS]
     written = [[evade(text, name, strength, _SEED) for text in clean] for name, strength in cells]
     logger.info("evasion suite: %d messages in %d ways", len(clean), 2 * len(cells) + 1)
     variants = [clean]
-    for texts in written:
-        variants += [classifier.preprocess(texts), _without_normaliser(classifier, texts)]
-    # One call: what comes out the same, with and without the normaliser, is scored once.
-    every = [text for variant in variants for text in variant]
-    predicted = classifier.predict_proba(every, preprocessed=True).argmax(axis=1)
+    for rewritten in written:
+        variants += [classifier.preprocess(rewritten), _without_normaliser(classifier, rewritten)]
+    # One call: a text that comes out the same with and without the normaliser is scored once.
+    messages = [text for variant in variants for text in variant]
+    predicted = classifier.predict_proba(messages, preprocessed=True).argmax(axis=1)
     answers = predicted.reshape(len(variants), len(clean))
     harmful = harmful_labels(classifier.labels)
-    scores = [_scores(truth, answer, harmful) for answer in answers]
+    clean_scores, *scores = [_scores(truth, answer, harmful) for answer in answers]
     trained = set(trained_on)
-    return {
-        "n": len(clean),
-        "seed": _SEED,
-        "harmful": None
-        if harmful is None
-        else [name for name, bad in zip(classifier.labels.names, harmful, strict=True) if bad],
-        "clean": scores[0],
-        "rows": [
-            {
-                "transform": name,
-                "strength": strength,
-                "trained_on": name in trained,
-                "changed": float(np.mean([a != b for a, b in zip(clean, texts, strict=True)])),
-                "on": scores[2 * cell + 1],
-                "off": scores[2 * cell + 2],
-            }
-            for cell, ((name, strength), texts) in enumerate(zip(cells, written, strict=True))
+    names = classifier.labels.names
+    return Robustness(
+        n=len(clean),
+        seed=_SEED,
+        harmful=None if harmful is None else [names[label] for label in np.flatnonzero(harmful)],
+        clean=clean_scores,
+        rows=[
+            SuiteRow(
+                transform=name,
+                strength=strength,
+                trained_on=name in trained,
+                changed=float(np.mean([a != b for a, b in zip(clean, rewritten, strict=True)])),
+                on=on,
+                off=off,
+            )
+            for (name, strength), rewritten, on, off in zip(
+                cells, written, scores[::2], scores[1::2], strict=True
+            )
         ],
-    }
+    )
 
 
-def harmful_labels(labels: LabelMap) -> NDArray[np.bool_] | None:
+def harmful_labels(labels: LabelMap) -> Flags | None:
     """Return which labels are fraud or illegal, by their parent or else by their name.
 
     ``None`` where that leaves no label, or none besides.
@@ -88,16 +125,20 @@ def harmful_labels(labels: LabelMap) -> NDArray[np.bool_] | None:
 
 
 def _without_normaliser(classifier: SmsClassifier, texts: Sequence[str]) -> list[str]:
-    mask = classifier.artifact.manifest.text.mask_pii
+    mask = classifier.run.manifest.text.mask_pii
     return [mask_pii(text) if mask else text for text in texts]
 
 
-def _scores(
-    truth: NDArray[np.int64], predicted: NDArray[np.int64], harmful: NDArray[np.bool_] | None
-) -> dict[str, float | None]:
-    scores: dict[str, float | None] = {"macro_f1": headline(truth, predicted)["macro_f1"]}
-    for name, sought in (("recall", True), ("false_positive_rate", False)):
-        scores[name] = None
-        if harmful is not None and (part := harmful[truth] == sought).any():
-            scores[name] = float(harmful[predicted[part]].mean())
-    return scores
+def _scores(truth: Ints, predicted: Ints, harmful: Flags | None) -> SuiteScores:
+    def flagged_share(messages: Flags) -> float | None:
+        """Return which share of some messages gets a harmful label."""
+        if harmful is None or not messages.any():
+            return None
+        return float(harmful[predicted[messages]].mean())
+
+    is_harmful = harmful[truth] if harmful is not None else np.zeros(len(truth), dtype=bool)
+    return SuiteScores(
+        macro_f1=headline(truth, predicted)["macro_f1"],
+        recall=flagged_share(is_harmful),
+        false_positive_rate=flagged_share(~is_harmful),
+    )

@@ -8,25 +8,27 @@ score follows from sums over groups, so a draw is a row of counts and no message
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from smstune.arrays import Floats, Ints
-from smstune.evaluation.labelled import Judged
+from smstune.evaluation.evaluated import EvaluatedSet
 from smstune.evaluation.scores.metrics import ECE_BINS, f1_scores, matrix_scores
 from smstune.evaluation.scores.ranking import FALSE_POSITIVE_RATES
+from smstune.evaluation.scores.results import Bounds, Intervals, undefined
 from smstune.inference.labels import LabelMap
 
 #: Counts held at once: draws times messages.
 _COUNTS = 1 << 21
 _HEADLINE = ("accuracy", "macro_f1", "weighted_f1", "balanced_accuracy", "matthews")
 _COARSE = ("accuracy", "macro_f1", "weighted_f1")
-_SAME = "every draw gives the same: too few campaigns, or none that differ, for an interval"
+_NO_SPREAD = "every draw gives the same: too few campaigns, or none that differ, for an interval"
 
-#: The way to a score in metrics.json, such as ("per_label", "retail", "recall").
+#: The keys that lead to a score in metrics.json, such as ("per_label", "retail", "recall").
 ScorePath = tuple[str, ...]
 
 
@@ -41,7 +43,7 @@ def drawn_groups(groups: Ints, draws: int, seed: int) -> Iterator[Ints]:
 
 
 def bootstrap_scores(
-    judged: Judged,
+    evaluated: EvaluatedSet,
     labels: LabelMap,
     *,
     draws: int = 1000,
@@ -54,118 +56,124 @@ def bootstrap_scores(
     ``ranked`` names groups of label ids whose recall at a fixed false-positive rate is drawn too.
     The same seed draws the same campaigns of the same groups, whatever was predicted.
     """
-    _, group = np.unique(judged.groups, return_inverse=True)
+    _, group = np.unique(evaluated.groups, return_inverse=True)
     count, size = int(group.max()) + 1, len(labels.names)
     cells = csr_array(
-        (np.ones(len(group)), (group, judged.truth * size + judged.predicted)), (count, size**2)
+        (np.ones(len(group)), (group, evaluated.truth * size + evaluated.answers)), (count, size**2)
     )
-    sums = csr_array(_row_sums(judged, group, count))
-    orders = {name: _Ranking.of(judged, group, members) for name, members in (ranked or {}).items()}
-    parts: list[dict[ScorePath, Floats]] = []
-    for times in drawn_groups(judged.groups, draws, seed):
+    sums = csr_array(_row_sums(evaluated, group, count))
+    orders = {
+        name: _Ranking.of(evaluated, group, members) for name, members in (ranked or {}).items()
+    }
+    chunks: list[dict[ScorePath, Floats]] = []
+    for times in drawn_groups(evaluated.groups, draws, seed):
         matrices = np.asarray(times @ cells).reshape(len(times), size, size)
-        part = _matrix_draws(matrices, labels)
+        scores = _matrix_draws(matrices, labels)
         if costs is not None:
-            part["cost_weighted_error",] = (matrices * costs).sum(axis=(1, 2)) / matrices.sum(
+            scores["cost_weighted_error",] = (matrices * costs).sum(axis=(1, 2)) / matrices.sum(
                 axis=(1, 2)
             )
-        drawn = np.asarray(times @ sums)
-        part["nll",], part["brier",] = (drawn[:, at] / drawn[:, 2] for at in (0, 1))
-        part["ece",] = np.abs(drawn[:, 3:]).sum(axis=1) / drawn[:, 2]
+        log_loss, brier, n_rows, *gaps = np.asarray(times @ sums).T
+        scores["nll",], scores["brier",] = log_loss / n_rows, brier / n_rows
+        scores["ece",] = np.abs(np.array(gaps)).sum(axis=0) / n_rows
         for name, order in orders.items():
             for rate in FALSE_POSITIVE_RATES:
-                part["recall_at_fpr", name, str(rate)] = order.recall(times, rate)
-        parts.append(part)
-    return {path: np.concatenate([part[path] for part in parts]) for path in parts[0]}
+                scores["recall_at_fpr", name, str(rate)] = order.recall(times, rate)
+        chunks.append(scores)
+    return {path: np.concatenate([chunk[path] for chunk in chunks]) for path in chunks[0]}
 
 
 def intervals(
-    drawn: Mapping[ScorePath, Floats], judged: Judged, labels: LabelMap
-) -> dict[str, Any]:
-    """Return the 95 % percentile intervals as ``metrics.json`` holds them, nested by path.
+    drawn: Mapping[ScorePath, Floats], evaluated: EvaluatedSet, labels: LabelMap
+) -> Intervals:
+    """Return the 95 % percentile intervals of drawn scores.
 
     Where every draw gives the same, an accuracy or a recall of 0 or 1 gets Clopper and Pearson's
     interval over its campaigns; anything else has none: ``None``, and ``undefined`` says why.
     """
-    found: dict[str, Any] = {}
+    nested: dict[str, Any] = {}
     reasons: dict[str, str] = {}
     for path, values in drawn.items():
         bounds = interval(values)
         if bounds is None:
-            bounds = _exact(path, values, judged, labels)
+            bounds = _exact(path, values, evaluated, labels)
         if bounds is None:
-            reasons[".".join(path)] = _SAME if np.isfinite(values).any() else "it has no value"
-        place = found
-        for step in path[:-1]:
-            place = place.setdefault(step, {})
-        place[path[-1]] = bounds
-    return {**found, "undefined": reasons} if reasons else found
+            has_value = np.isfinite(values).any()
+            reasons[".".join(path)] = _NO_SPREAD if has_value else "it has no value"
+        level = nested
+        for key in path[:-1]:
+            level = level.setdefault(key, {})
+        level[path[-1]] = bounds
+    return Intervals(**nested, **undefined(reasons))
 
 
-def interval(values: Floats) -> list[float] | None:
+def interval(values: Floats) -> Bounds | None:
     """Return the 2.5 and 97.5 % quantiles of the draws, or ``None`` if all are the same."""
-    known = values[np.isfinite(values)]
-    if not len(known) or known.min() == known.max():
+    finite = values[np.isfinite(values)]
+    if not len(finite) or finite.min() == finite.max():
         return None
-    low, high = np.quantile(known, [0.025, 0.975]).tolist()
-    return [low, high]
+    low, high = np.quantile(finite, [0.025, 0.975]).tolist()
+    return low, high
 
 
-def exact_interval(value: float, campaigns: int) -> list[float] | None:
+def exact_interval(value: float, campaigns: int) -> Bounds | None:
     """Return Clopper and Pearson's 95 % interval of a share that is 0 or 1 in all campaigns."""
     if not campaigns or value not in (0.0, 1.0):
         return None
     edge = 0.025 ** (1 / campaigns)
-    return [edge, 1.0] if value else [0.0, 1 - edge]
+    return (edge, 1.0) if value else (0.0, 1 - edge)
 
 
-def _exact(path: ScorePath, values: Floats, judged: Judged, labels: LabelMap) -> list[float] | None:
-    known = values[np.isfinite(values)]
-    if not len(known):
+def _exact(
+    path: ScorePath, values: Floats, evaluated: EvaluatedSet, labels: LabelMap
+) -> Bounds | None:
+    finite = values[np.isfinite(values)]
+    if not len(finite):
         return None
-    rows = np.ones(len(judged.truth), dtype=bool)
+    rows = np.ones(len(evaluated.truth), dtype=bool)
     if path[0] == "per_label" and path[2] == "recall":
-        rows = judged.truth == labels.label2id[path[1]]
+        rows = evaluated.truth == labels.label2id[path[1]]
     elif path[-1] != "accuracy":
         return None
-    return exact_interval(float(known[0]), len(np.unique(judged.groups[rows])))
+    return exact_interval(float(finite[0]), len(np.unique(evaluated.groups[rows])))
 
 
 def _matrix_draws(matrices: Floats, labels: LabelMap) -> dict[ScorePath, Floats]:
     scores = matrix_scores(matrices)
-    found: dict[ScorePath, Floats] = {(name,): scores[name] for name in _HEADLINE}
+    draws: dict[ScorePath, Floats] = {(name,): scores[name] for name in _HEADLINE}
     support, answered = matrices.sum(axis=2), matrices.sum(axis=1)
     hits = np.diagonal(matrices, axis1=1, axis2=2)
     with np.errstate(invalid="ignore"):
         rows = {"precision": hits / answered, "recall": hits / support}
     # A draw without a message of the label says nothing about its F1.
     rows["f1"] = np.where(support > 0, f1_scores(matrices), np.nan)
-    for k, label in enumerate(labels.names):
+    for label_id, label in enumerate(labels.names):
         for name, values in rows.items():
-            found["per_label", label, name] = values[:, k]
+            draws["per_label", label, name] = values[:, label_id]
     if labels.parent_names:
         parents = np.eye(len(labels.parent_names))[labels.parent_ids()]
         coarse = matrix_scores(parents.T @ matrices @ parents)
-        found.update({("coarse", name): coarse[name] for name in _COARSE})
-    return found
+        draws.update({("coarse", name): coarse[name] for name in _COARSE})
+    return draws
 
 
-def _row_sums(judged: Judged, group: Ints, count: int) -> Floats:
+def _row_sums(evaluated: EvaluatedSet, group: Ints, count: int) -> Floats:
     """Return for each group the sums of log loss, Brier's score, rows, and the gap in each bin.
 
     Bins are those of the set itself: their gaps are drawn, not their edges.
     """
     rows = np.arange(len(group))
-    likelihood = judged.probabilities[rows, judged.truth]
-    truth = np.eye(judged.probabilities.shape[1])[judged.truth]
-    confidence = judged.probabilities[rows, judged.predicted]
+    likelihood = evaluated.probabilities[rows, evaluated.truth]
+    truth = np.eye(evaluated.probabilities.shape[1])[evaluated.truth]
+    confidence = evaluated.confidence
     bins = np.zeros((len(group), ECE_BINS))
-    for at, part in enumerate(np.array_split(np.argsort(confidence, kind="stable"), ECE_BINS)):
-        bins[part, at] = confidence[part] - (judged.predicted == judged.truth)[part]
+    order = np.argsort(confidence, kind="stable")
+    for number, members in enumerate(np.array_split(order, ECE_BINS)):
+        bins[members, number] = confidence[members] - evaluated.right[members]
     columns = np.column_stack(
         [
             -np.log(likelihood.clip(1e-12)),
-            ((judged.probabilities - truth) ** 2).sum(axis=1),
+            ((evaluated.probabilities - truth) ** 2).sum(axis=1),
             np.ones(len(group)),
             bins,
         ]
@@ -175,7 +183,8 @@ def _row_sums(judged: Judged, group: Ints, count: int) -> Floats:
     return sums
 
 
-class _Ranking(NamedTuple):
+@dataclass(frozen=True)
+class _Ranking:
     """Rows from the highest score down: their group, whether positive, where a score ends."""
 
     group: Ints
@@ -183,10 +192,10 @@ class _Ranking(NamedTuple):
     last: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, judged: Judged, group: Ints, members: Sequence[int]) -> _Ranking:
-        score = judged.probabilities[:, list(members)].sum(axis=1)
+    def of(cls, evaluated: EvaluatedSet, group: Ints, members: Sequence[int]) -> _Ranking:
+        score = evaluated.score_of(members)
         order = np.argsort(-score, kind="stable")
-        positive = np.isin(judged.truth, list(members))[order]
+        positive = evaluated.is_of(members)[order]
         last = np.append(np.diff(score[order]) != 0, True)
         return cls(group[order], positive, last)
 
@@ -197,8 +206,8 @@ class _Ranking(NamedTuple):
         false = (weights * ~self.positive).cumsum(axis=1)
         allowed = self.last & (false <= rate * false[:, -1:])
         reached = np.where(allowed, hits, 0).max(axis=1)
-        both = (hits[:, -1] > 0) & (false[:, -1] > 0)
+        has_recall = (hits[:, -1] > 0) & (false[:, -1] > 0)
         recall: Floats = np.divide(
-            reached, hits[:, -1], out=np.full(len(times), np.nan), where=both
+            reached, hits[:, -1], out=np.full(len(times), np.nan), where=has_recall
         )
         return recall

@@ -32,16 +32,16 @@ def detect(texts: Sequence[str], raw: Sequence[str] | None = None) -> dict[str, 
     Rules are simple and miss some. Traditional characters are looked for in ``raw``, the messages
     as they were sent: preprocessed ones have none.
     """
-    found = {
+    is_of_kind = {
         name: np.array([pattern.search(text) is not None for text in texts], dtype=bool)
         for name, pattern in _PATTERNS.items()
     }
-    found["personal information"] = np.array(
+    is_of_kind["personal information"] = np.array(
         [_PERSONAL.search(mask_pii(text)) is not None for text in texts], dtype=bool
     )
     if raw is not None:
         converter = opencc.OpenCC("t2s")
-        found["traditional characters"] = np.array(
+        is_of_kind["traditional characters"] = np.array(
             [converter.convert(text) != text for text in raw], dtype=bool
         )
-    return found
+    return is_of_kind

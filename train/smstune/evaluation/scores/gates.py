@@ -2,75 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from smstune.config.schema import GateConfig
 from smstune.errors import GateError, UserError
+from smstune.evaluation.scores.results import GateResult, Scores, SliceScores
+from smstune.results import Result
+
+Value = TypeVar("Value")
 
 
-def require_gates(metrics: dict[str, Any]) -> None:
-    """Fail where a gate was not kept.
-
-    Raises:
-        GateError: naming every such gate, its bounds and the value found.
-    """
-    broken = [gate for gate in metrics["gates"] if not gate["kept"]]
-    if broken:
-        raise GateError("gates not kept: " + "; ".join(map(describe_gate, broken)))
-
-
-def check_gates(metrics: Mapping[str, Any], gates: tuple[GateConfig, ...]) -> list[dict[str, Any]]:
-    """Return each gate with the ``value`` it looked at and whether it was ``kept``.
-
-    A score without a value keeps no gate.
+def require_gates(gates: Sequence[GateResult]) -> None:
+    """Fail where a gate was missed.
 
     Raises:
-        UserError: if a gate names a score, a label or a slice that is not there.
+        GateError: naming every such gate, its bounds and the value.
     """
-    rows = []
+    missed = [gate for gate in gates if not gate.kept]
+    if missed:
+        raise GateError("gates not kept: " + "; ".join(map(describe_gate, missed)))
+
+
+def check_gates(
+    gates: Sequence[GateConfig], scores: Scores, slices: Sequence[SliceScores]
+) -> list[GateResult]:
+    """Return each gate with the value it looks at and whether that keeps it.
+
+    An undefined score keeps no gate.
+
+    Raises:
+        UserError: if a gate names a score, a label or a slice that does not exist.
+    """
+    results = []
     for gate in gates:
-        value = _gated(metrics, gate)
+        value = _gated_value(gate, scores, slices)
         kept = (
             value is not None
             and (gate.min is None or value >= gate.min)
             and (gate.max is None or value <= gate.max)
         )
-        rows.append({**gate.model_dump(exclude_none=True), "value": value, "kept": kept})
-    return rows
+        results.append(GateResult(**gate.model_dump(exclude_none=True), value=value, kept=kept))
+    return results
 
 
-def describe_gate(row: Mapping[str, Any]) -> str:
-    """Say what a row of ``check_gates`` asked for and what it found."""
-    of = row.get("label") or row.get("slice")
-    wanted = " and ".join(
-        f"{word} {row[name]:g}"
-        for name, word in (("min", "at least"), ("max", "at most"))
-        if name in row
-    )
-    found = "no value" if row["value"] is None else f"{row['value']:.4g}"
-    return f"{row['score']}{f' of {of}' if of else ''}: expected {wanted}, found {found}"
+def describe_gate(gate: GateResult) -> str:
+    """Say what a gate asked for and what the value was."""
+    owner = gate.label or gate.slice
+    bounds = [
+        f"{words} {bound:g}"
+        for words, bound in (("at least", gate.min), ("at most", gate.max))
+        if bound is not None
+    ]
+    value = "no value" if gate.value is None else f"{gate.value:.4g}"
+    score = f"{gate.score} of {owner}" if owner else gate.score
+    return f"{score}: expected {' and '.join(bounds)}, found {value}"
 
 
-def _gated(metrics: Mapping[str, Any], gate: GateConfig) -> float | None:
-    place: Mapping[str, Any] = metrics
+def _gated_value(gate: GateConfig, scores: Scores, slices: Sequence[SliceScores]) -> float | None:
+    holder: Result = scores
     if gate.label is not None:
-        rows = {**metrics.get("coarse", {}).get("per_label", {}), **metrics["per_label"]}
-        place = _named(rows, gate.label, "label")
+        of_parents = scores.coarse.per_label if scores.coarse else {}
+        holder = _named({**of_parents, **scores.per_label}, gate.label, "label")
     elif gate.slice is not None:
-        place = _named({row["slice"]: row for row in metrics["slices"]}, gate.slice, "slice")
-    scores = {
+        holder = _named({row.slice: row for row in slices}, gate.slice, "slice")
+    numbers: dict[str, float | None] = {
         name: value
-        for name, value in place.items()
-        if value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+        for name, value in holder
+        if name in holder.model_fields_set and (value is None or type(value) in (int, float))
     }
-    value: float | None = _named(scores, gate.score, "score")
-    return value
+    return _named(numbers, gate.score, "score")
 
 
-def _named(places: Mapping[str, Any], name: str, what: str) -> Any:  # noqa: ANN401
-    if name not in places:
+def _named(values: Mapping[str, Value], name: str, kind: str) -> Value:
+    if name not in values:
         raise UserError(
-            f"evaluation.gates: expected a {what} of {', '.join(places)}, found {name!r}"
+            f"evaluation.gates: expected a {kind} of {', '.join(values)}, found {name!r}"
         )
-    return places[name]
+    return values[name]

@@ -21,6 +21,14 @@ from smstune.evaluation.scores.ranking import (
     precision_recall_curves,
     recalls_at_rates,
 )
+from smstune.evaluation.scores.results import (
+    LabelScores,
+    ParentScores,
+    RankedLabelScores,
+    ReliabilityBin,
+    Scores,
+    undefined,
+)
 from smstune.inference.decision import biased_labels
 from smstune.inference.labels import LabelMap
 
@@ -57,17 +65,17 @@ class SmsMetric(evaluate.Metric):
         groups: dict[str, list[str]] | None = None,
         costs: dict[str, dict[str, float]] | None = None,
     ) -> dict[str, Any]:
-        return compute_metrics(
+        return compute_scores(
             np.array(predictions),
             np.array(references),
             LabelMap.from_names(labels, parents),
             label_bias=label_bias or (),
             groups=groups or {},
             costs=costs or {},
-        )
+        ).to_json()
 
 
-def compute_metrics(
+def compute_scores(
     probabilities: Floats,
     truth: Ints,
     labels: LabelMap,
@@ -75,13 +83,8 @@ def compute_metrics(
     label_bias: Sequence[float] = (),
     groups: Mapping[str, Sequence[str]] | None = None,
     costs: Mapping[str, Mapping[str, float]] | None = None,
-) -> dict[str, Any]:
-    """Return the scores of ``metrics.json`` that follow from probabilities and true labels.
-
-    All in [0, 1] but ``nll`` (mean, in nats), ``brier`` (mean squared distance of probabilities and
-    truth over all labels, in [0, 2]: Brier, 1950), ``matthews`` (in [-1, 1]) and
-    ``cost_weighted_error`` (mean cost, only with ``costs``). ``coarse`` is there where all labels
-    have parents. A score that has no value is ``None``, and ``undefined`` beside it says why.
+) -> Scores:
+    """Return the scores that follow from probabilities and true labels.
 
     Raises:
         UserError: on probabilities that are not finite.
@@ -92,32 +95,35 @@ def compute_metrics(
     matrix = confusion(truth, predicted, len(labels.names))
     measured = measured_groups(labels, groups or {})
     confidence = probabilities[np.arange(len(truth)), predicted]
-    scores: dict[str, Any] = {
-        "n": len(truth),
+    likelihood = probabilities[np.arange(len(truth)), truth]
+    optional: dict[str, Any] = {}
+    if costs:
+        total = (matrix * cost_matrix(costs, labels)).sum()
+        optional["cost_weighted_error"] = float(total / len(truth))
+    if labels.parent_names:
+        optional["coarse"] = _parent_scores(truth, predicted, labels)
+    return Scores(
+        n=len(truth),
         **summarize(matrix),
-        "nll": float(-np.log(probabilities[np.arange(len(truth)), truth].clip(1e-12)).mean()),
-        "brier": float(
+        nll=float(-np.log(likelihood.clip(1e-12)).mean()),
+        brier=float(
             brier_score_loss(
                 truth, probabilities, labels=range(len(labels.names)), scale_by_half=False
             )
         ),
-        "ece": expected_calibration_error(confidence, predicted == truth),
-        "per_label": {
-            name: _with_areas(row, truth == k, probabilities[:, k])
-            for k, (name, row) in enumerate(zip(labels.names, per_label(matrix), strict=True))
+        ece=expected_calibration_error(confidence, predicted == truth),
+        per_label={
+            name: _ranked(row, truth == label_id, probabilities[:, label_id])
+            for label_id, (name, row) in enumerate(
+                zip(labels.names, per_label(matrix), strict=True)
+            )
         },
-        "confusion_matrix": matrix.tolist(),
-        "labels": list(labels.names),
-        "recall_at_fpr": recalls_at_rates(probabilities, truth, measured),
-        "precision_recall": precision_recall_curves(probabilities, truth, measured),
-    }
-    if costs:
-        scores["cost_weighted_error"] = float(
-            (matrix * cost_matrix(costs, labels)).sum() / len(truth)
-        )
-    if labels.parent_names:
-        scores["coarse"] = _coarse(truth, predicted, labels)
-    return scores
+        confusion_matrix=matrix.tolist(),
+        labels=list(labels.names),
+        recall_at_fpr=recalls_at_rates(probabilities, truth, measured),
+        precision_recall=precision_recall_curves(probabilities, truth, measured),
+        **optional,
+    )
 
 
 def check_probabilities(probabilities: Floats, truth: Ints, size: int) -> None:
@@ -176,17 +182,16 @@ def matrix_scores(matrix: NDArray[Any]) -> dict[str, Floats]:
 
 
 def summarize(matrix: NDArray[Any]) -> dict[str, Any]:
-    """Return the overall scores of a confusion matrix, ``None`` with its reason for no value."""
-    scores: dict[str, Any] = {
-        name: None if np.isnan(value) else float(value)
-        for name, value in matrix_scores(matrix).items()
+    """Return the fields of ``MatrixScores`` for a confusion matrix."""
+    scores = {
+        name: None if np.isnan(score) else float(score)
+        for name, score in matrix_scores(matrix).items()
     }
-    if scores["matthews"] is None:
-        one = (matrix.sum(axis=1) > 0).sum() == 1
-        scores["undefined"] = {
-            "matthews": f"all {'messages' if one else 'answers'} are of one label"
-        }
-    return scores
+    if scores["matthews"] is not None:
+        return scores
+    one_label = (matrix.sum(axis=1) > 0).sum() == 1
+    reason = f"all {'messages' if one_label else 'answers'} are of one label"
+    return {**scores, "undefined": {"matthews": reason}}
 
 
 def f1_scores(matrix: NDArray[Any]) -> Floats:
@@ -195,24 +200,24 @@ def f1_scores(matrix: NDArray[Any]) -> Floats:
     return _ratio(2.0 * hits, matrix.sum(axis=-1) + matrix.sum(axis=-2))
 
 
-def per_label(matrix: Ints) -> list[dict[str, Any]]:
-    """Return precision, recall, F1 and support of each label of a confusion matrix.
-
-    What has no value is ``None``, and ``undefined`` says why.
-    """
+def per_label(matrix: Ints) -> list[LabelScores]:
+    """Return the scores of each label of a confusion matrix."""
     rows = []
-    for k, f1 in enumerate(f1_scores(matrix)):
-        hits, support, answered = matrix[k, k], matrix[k].sum(), matrix[:, k].sum()
-        row: dict[str, Any] = {
-            "precision": float(hits / answered) if answered else None,
-            "recall": float(hits / support) if support else None,
-            "f1": float(f1) if support else None,
-            "support": int(support),
-        }
+    for label_id, f1 in enumerate(f1_scores(matrix)):
+        hits = matrix[label_id, label_id]
+        support, answered = matrix[label_id].sum(), matrix[:, label_id].sum()
         reasons = {} if support else {"recall": _NO_MESSAGE, "f1": _NO_MESSAGE}
         if not answered:
             reasons["precision"] = _NO_ANSWER
-        rows.append({**row, "undefined": reasons} if reasons else row)
+        rows.append(
+            LabelScores(
+                precision=float(hits / answered) if answered else None,
+                recall=float(hits / support) if support else None,
+                f1=float(f1) if support else None,
+                support=int(support),
+                **undefined(reasons),
+            )
+        )
     return rows
 
 
@@ -223,49 +228,53 @@ def expected_calibration_error(confidence: Floats, right: NDArray[np.bool_]) -> 
     equal width nearly all messages of a good model fall into the last one.
     """
     bins = reliability(confidence, right)
-    return float(sum(abs(row["confidence"] - row["accuracy"]) * row["n"] for row in bins)) / len(
-        right
-    )
+    gaps = sum(abs(row.confidence - row.accuracy) * row.n for row in bins)
+    return float(gaps) / len(right)
 
 
-def reliability(confidence: Floats, right: NDArray[np.bool_]) -> list[dict[str, float]]:
-    """Return mean ``confidence``, ``accuracy`` and ``n`` of each bin of equal mass."""
+def reliability(confidence: Floats, right: NDArray[np.bool_]) -> list[ReliabilityBin]:
+    """Return the messages in bins of equal mass, the least confident first."""
     order = np.argsort(confidence, kind="stable")
-    bins = [part for part in np.array_split(order, ECE_BINS) if len(part)]
     return [
-        {
-            "confidence": float(confidence[part].mean()),
-            "accuracy": float(right[part].mean()),
-            "n": len(part),
-        }
-        for part in bins
+        ReliabilityBin(
+            confidence=float(confidence[rows].mean()),
+            accuracy=float(right[rows].mean()),
+            n=len(rows),
+        )
+        for rows in np.array_split(order, ECE_BINS)
+        if len(rows)
     ]
 
 
-def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> Floats:
-    return np.divide(part, whole, out=np.zeros(whole.shape), where=whole > 0)
+def _ratio(counts: NDArray[Any], totals: NDArray[Any]) -> Floats:
+    return np.divide(counts, totals, out=np.zeros(totals.shape), where=totals > 0)
 
 
-def _with_areas(
-    row: Mapping[str, Any], positive: NDArray[np.bool_], score: Floats
-) -> dict[str, Any]:
-    found = areas(positive, score)
-    reason = one_sided(positive)
-    reasons = {
-        **row.get("undefined", {}),
-        **{name: reason for name, value in found.items() if value is None},
-    }
-    full = {**row, **found}
-    return {**full, "undefined": reasons} if reasons else full
+def _ranked(row: LabelScores, positive: NDArray[np.bool_], score: Floats) -> RankedLabelScores:
+    """Return a label's scores with the areas under its curves."""
+    auprc, auroc = areas(positive, score)
+    reasons = dict(row.undefined)
+    for name, area in (("auprc", auprc), ("auroc", auroc)):
+        if area is None:
+            reasons[name] = one_sided(positive) or ""
+    return RankedLabelScores(
+        precision=row.precision,
+        recall=row.recall,
+        f1=row.f1,
+        support=row.support,
+        auprc=auprc,
+        auroc=auroc,
+        **undefined(reasons),
+    )
 
 
-def _coarse(truth: Ints, predicted: Ints, labels: LabelMap) -> dict[str, Any]:
-    """Score the parents: a message is right when the parent of its predicted label is."""
+def _parent_scores(truth: Ints, predicted: Ints, labels: LabelMap) -> ParentScores:
+    """Score the parents: a message is right if the parent of its answer is."""
     parent = np.array(labels.parent_ids())
     matrix = confusion(parent[truth], parent[predicted], len(labels.parent_names))
-    return {
+    return ParentScores(
         **summarize(matrix),
-        "labels": list(labels.parent_names),
-        "per_label": dict(zip(labels.parent_names, per_label(matrix), strict=True)),
-        "confusion_matrix": matrix.tolist(),
-    }
+        labels=list(labels.parent_names),
+        per_label=dict(zip(labels.parent_names, per_label(matrix), strict=True)),
+        confusion_matrix=matrix.tolist(),
+    )

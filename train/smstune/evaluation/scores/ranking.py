@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from sklearn.metrics import (
 )
 
 from smstune.arrays import Flags, Floats
+from smstune.evaluation.scores.results import RecallAtRate, undefined
 from smstune.inference.labels import LabelMap
 
 #: The false-positive rates at which recall is measured.
@@ -32,13 +32,11 @@ def one_sided(positive: Flags) -> str | None:
     return None
 
 
-def areas(positive: Flags, score: Floats) -> dict[str, float | None]:
-    """Return ``auprc`` (average precision) and ``auroc``; ``None`` where they have no value."""
-    mixed = one_sided(positive) is None
-    return {
-        "auprc": float(average_precision_score(positive, score)) if positive.any() else None,
-        "auroc": float(roc_auc_score(positive, score)) if mixed else None,
-    }
+def areas(positive: Flags, score: Floats) -> tuple[float | None, float | None]:
+    """Return average precision and the area under ROC; ``None`` where they have no value."""
+    auprc = float(average_precision_score(positive, score)) if positive.any() else None
+    auroc = float(roc_auc_score(positive, score)) if one_sided(positive) is None else None
+    return auprc, auroc
 
 
 def measured_groups(labels: LabelMap, groups: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
@@ -49,21 +47,20 @@ def measured_groups(labels: LabelMap, groups: Mapping[str, Sequence[str]]) -> di
     Raises:
         UserError: if a group names what is no label.
     """
-    found = {
+    label_ids = {
         name: labels.ids_of([name], "labels") for name in (labels.parent_names or labels.names)
     }
     for name, members in groups.items():
-        found[name] = labels.ids_of(members, f"evaluation.groups.{name}")
-    return found
+        label_ids[name] = labels.ids_of(members, f"evaluation.groups.{name}")
+    return label_ids
 
 
 def recalls_at_rates(
     probabilities: Floats, truth: NDArray[np.int64], groups: Mapping[str, Sequence[int]]
-) -> list[dict[str, Any]]:
-    """Return for each group and rate the recall that no more than that rate of the rest allows.
+) -> list[RecallAtRate]:
+    """Return recall at the lowest threshold that keeps a false-positive rate, by group and rate.
 
-    A message's score is the summed probability of the group's labels. ``false_positives`` is how
-    many of the rest the rate allows: with none the recall rests on the single highest of them.
+    A message's score is the summed probability of the group's labels.
     """
     rows = []
     for name, members in groups.items():
@@ -75,16 +72,16 @@ def recalls_at_rates(
                 recall_at_rate(positive, score, rate) if reason is None else (None, None)
             )
             rows.append(
-                {
-                    "group": name,
-                    "false_positive_rate": rate,
-                    "recall": recall,
-                    "threshold": threshold,
-                    "positives": int(positive.sum()),
-                    "negatives": int((~positive).sum()),
-                    "false_positives": int(rate * (~positive).sum()),
-                    **({} if reason is None else {"undefined": {"recall": reason}}),
-                }
+                RecallAtRate(
+                    group=name,
+                    false_positive_rate=rate,
+                    recall=recall,
+                    threshold=threshold,
+                    positives=int(positive.sum()),
+                    negatives=int((~positive).sum()),
+                    false_positives=int(rate * (~positive).sum()),
+                    **undefined({} if reason is None else {"recall": reason}),
+                )
             )
     return rows
 
@@ -96,8 +93,8 @@ def recall_at_rate(positive: Flags, score: Floats, rate: float) -> tuple[float, 
     """
     false_rate, recall, threshold = roc_curve(positive, score, drop_intermediate=False)
     best = int(np.flatnonzero(false_rate <= rate)[-1])
-    found = float(threshold[best])
-    return float(recall[best]), found if np.isfinite(found) else None
+    lowest = float(threshold[best])
+    return float(recall[best]), lowest if np.isfinite(lowest) else None
 
 
 def precision_recall_curves(
@@ -115,6 +112,6 @@ def precision_recall_curves(
         score = probabilities[:, list(members)].sum(axis=1)
         precision, recall, _ = precision_recall_curve(positive, score)
         curves[name] = [
-            float(precision[recall >= wanted - 1e-12].max(initial=0)) for wanted in RECALLS
+            float(precision[recall >= least - 1e-12].max(initial=0)) for least in RECALLS
         ]
     return curves

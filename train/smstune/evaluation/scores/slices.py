@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +10,11 @@ from scipy.sparse import csr_array
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from smstune.arrays import Flags, Ints
-from smstune.evaluation.labelled import Judged, Labelled
+from smstune.evaluation.evaluated import EvaluatedSet, LabelledSet
 from smstune.evaluation.scores.bootstrap import drawn_groups, exact_interval, interval
 from smstune.evaluation.scores.detectors import detect
 from smstune.evaluation.scores.metrics import headline
+from smstune.evaluation.scores.results import Bounds, SliceScores
 from smstune.inference.labels import LabelMap
 
 #: Cosine similarity of character 2- and 3-grams from which two messages are the same notice.
@@ -24,41 +24,39 @@ _ROWS_AT_ONCE = 10_000
 
 
 def slice_scores(
-    labelled: Labelled,
-    judged: Judged,
-    labels: LabelMap,
-    *,
-    draws: int = 1000,
-    twins: bool = True,
-) -> list[dict[str, Any]]:
-    """Return ``slice, n, campaigns, accuracy, macro_f1, ci`` of each part, the worst first.
+    evaluated: EvaluatedSet, labels: LabelMap, *, draws: int = 1000, twins: bool = True
+) -> list[SliceScores]:
+    """Return the scores of each slice of a set that has messages, the worst first.
 
-    Parts are the values of the set's columns and the parents of labels, where there are several;
+    Slices are the values of the set's columns and the parents of labels, where there are several;
     what ``detect`` finds; quartiles of the length; and, with ``twins``, hard twins.
-    ``coarse_accuracy`` is there where labels have parents; ``ci`` is the 95 % interval of the
-    accuracy over campaigns.
     """
-    every_part = _parts(labelled, labels, twins=twins)
-    parts = {name: part for name, part in every_part.items() if part.any()}
-    right = judged.predicted == judged.truth
-    bounds = _accuracy_intervals(right, parts, judged.groups, draws)
+    members_by_slice = {
+        name: members
+        for name, members in _slices(evaluated, labels, twins=twins).items()
+        if members.any()
+    }
+    bounds = _accuracy_intervals(evaluated.right, members_by_slice, evaluated.groups, draws)
     parent = np.array(labels.parent_ids()) if labels.parent_names else None
     rows = []
-    for (name, part), ci in zip(parts.items(), bounds, strict=True):
-        scores = headline(judged.truth[part], judged.predicted[part])
-        row = {
-            "slice": name,
-            "n": int(part.sum()),
-            "campaigns": len(np.unique(judged.groups[part])),
-            "accuracy": scores["accuracy"],
-            "ci": ci,
-            "macro_f1": scores["macro_f1"],
-        }
+    for (name, members), ci in zip(members_by_slice.items(), bounds, strict=True):
+        truth, answers = evaluated.truth[members], evaluated.answers[members]
+        scores = headline(truth, answers)
+        optional: dict[str, float] = {}
         if parent is not None:
-            same = parent[judged.truth[part]] == parent[judged.predicted[part]]
-            row["coarse_accuracy"] = float(same.mean())
-        rows.append(row)
-    return sorted(rows, key=lambda row: (float(row["accuracy"]), str(row["slice"])))
+            optional["coarse_accuracy"] = float((parent[truth] == parent[answers]).mean())
+        rows.append(
+            SliceScores(
+                slice=name,
+                n=len(truth),
+                campaigns=len(np.unique(evaluated.groups[members])),
+                accuracy=scores["accuracy"],
+                ci=ci,
+                macro_f1=scores["macro_f1"],
+                **optional,
+            )
+        )
+    return sorted(rows, key=lambda row: (row.accuracy, row.slice))
 
 
 def hard_twins(texts: list[str], kinds: Ints) -> Flags:
@@ -76,12 +74,12 @@ def hard_twins(texts: list[str], kinds: Ints) -> Flags:
         return twin
     rare = _rare_grams(grams)
     for kind in np.unique(kinds)[:-1]:
-        others = np.flatnonzero(kinds > kind)
-        rare_of_others = rare[others].T.tocsr()
-        for rows in _slices_of(np.flatnonzero(kinds == kind)):
-            left, right = (rare[rows] @ rare_of_others).nonzero()
-            left, right = rows[left], others[right]
-            for pairs in _slices_of(np.arange(len(left))):
+        later_rows = np.flatnonzero(kinds > kind)
+        rare_of_later = rare[later_rows].T.tocsr()
+        for rows in _chunks(np.flatnonzero(kinds == kind)):
+            left, right = (rare[rows] @ rare_of_later).nonzero()
+            left, right = rows[left], later_rows[right]
+            for pairs in _chunks(np.arange(len(left))):
                 cosines = grams[left[pairs]].multiply(grams[right[pairs]]).sum(axis=1)
                 near = pairs[np.asarray(cosines).ravel() >= TWINS]
                 twin[left[near]] = twin[right[near]] = True
@@ -109,34 +107,35 @@ def _rare_grams(grams: csr_array) -> csr_array:
     return by_rarity
 
 
-def _slices_of(rows: Ints) -> Iterator[Ints]:
+def _chunks(rows: Ints) -> Iterator[Ints]:
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         yield rows[start : start + _ROWS_AT_ONCE]
 
 
-def _parts(labelled: Labelled, labels: LabelMap, *, twins: bool) -> dict[str, Flags]:
-    parts: dict[str, Flags] = {}
+def _slices(labelled: LabelledSet, labels: LabelMap, *, twins: bool) -> dict[str, Flags]:
+    """Return by a slice's name which messages are in it."""
+    members_by_slice: dict[str, Flags] = {}
     kinds = labelled.truth
     if labels.parent_names:
         kinds = np.array(labels.parent_ids())[labelled.truth]
         names = np.array(labels.parent_names, dtype=object)[kinds]
-        parts |= _values("parent", names)
+        members_by_slice |= _by_value("parent", names)
     for column, values in labelled.columns.items():
-        parts |= _values(column, np.array(values, dtype=object))
-    parts |= detect(labelled.texts, labelled.raw)
+        members_by_slice |= _by_value(column, np.array(values, dtype=object))
+    members_by_slice |= detect(labelled.texts, labelled.raw)
     lengths = np.array([len(text) for text in labelled.texts])
-    edges = np.quantile(lengths, [0.25, 0.5, 0.75])
-    quarter = np.searchsorted(edges, lengths)
-    for at in range(4):
-        part = quarter == at
-        if part.any():
-            parts[f"{lengths[part].min()} to {lengths[part].max()} characters"] = part
+    quarter = np.searchsorted(np.quantile(lengths, [0.25, 0.5, 0.75]), lengths)
+    for number in range(4):
+        members = quarter == number
+        if members.any():
+            shortest, longest = lengths[members].min(), lengths[members].max()
+            members_by_slice[f"{shortest} to {longest} characters"] = members
     if twins:
-        parts["hard twins"] = hard_twins(labelled.texts, kinds)
-    return parts
+        members_by_slice["hard twins"] = hard_twins(labelled.texts, kinds)
+    return members_by_slice
 
 
-def _values(column: str, values: NDArray[np.object_]) -> dict[str, Flags]:
+def _by_value(column: str, values: NDArray[np.object_]) -> dict[str, Flags]:
     distinct = sorted(set(values.tolist()))
     if len(distinct) < 2:
         return {}
@@ -144,19 +143,20 @@ def _values(column: str, values: NDArray[np.object_]) -> dict[str, Flags]:
 
 
 def _accuracy_intervals(
-    right: Flags, parts: Mapping[str, Flags], groups: Ints, draws: int
-) -> list[list[float] | None]:
-    if not draws or not parts:
-        return [None] * len(parts)
+    right: Flags, members_by_slice: Mapping[str, Flags], groups: Ints, draws: int
+) -> list[Bounds | None]:
+    if not draws or not members_by_slice:
+        return [None] * len(members_by_slice)
     _, group = np.unique(groups, return_inverse=True)
-    inside = np.column_stack(list(parts.values())).astype(np.float64)
-    sums = np.zeros((int(group.max()) + 1, 2 * len(parts)))
+    inside = np.column_stack(list(members_by_slice.values())).astype(np.float64)
+    n_slices = len(members_by_slice)
+    sums = np.zeros((int(group.max()) + 1, 2 * n_slices))
     np.add.at(sums, group, np.column_stack([inside * right[:, None], inside]))
     drawn = np.concatenate([times @ sums for times in drawn_groups(groups, draws, 0)])
-    hits, counts = drawn[:, : len(parts)], drawn[:, len(parts) :]
+    hits, counts = drawn[:, :n_slices], drawn[:, n_slices:]
     accuracy = np.divide(hits, counts, out=np.full(hits.shape, np.nan), where=counts > 0)
     return [
-        interval(accuracy[:, at])
-        or exact_interval(float(right[part].mean()), len(np.unique(groups[part])))
-        for at, part in enumerate(parts.values())
+        interval(drawn_accuracy)
+        or exact_interval(float(right[members].mean()), len(np.unique(groups[members])))
+        for drawn_accuracy, members in zip(accuracy.T, members_by_slice.values(), strict=True)
     ]

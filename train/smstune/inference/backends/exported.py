@@ -13,6 +13,7 @@ from smstune.errors import UserError
 from smstune.files import file_hash
 from smstune.inference.decision import Calibration
 from smstune.inference.manifest import EXPORT, WEIGHTS, Manifest, mismatch, run_file
+from smstune.results import Result
 
 #: The number formats that a run is exported in, and the file of each.
 EXPORTED: dict[Precision, str] = {
@@ -20,6 +21,47 @@ EXPORTED: dict[Precision, str] = {
     "int8": "model_int8.onnx",
     "fp16": "model_fp16.onnx",
 }
+
+
+class ParityRow(Result):
+    """Messages of similar length in one batch, and how far their fp32 logits are from torch's."""
+
+    #: Up to how many tokens the messages have, or ``mixed`` lengths.
+    tokens: str
+    #: The largest number of messages in a batch.
+    batch: int
+    messages: int
+    largest_difference: float
+
+
+class QualityRow(Result):
+    """A score on validation before and after the export."""
+
+    name: str
+    original: float
+    exported: float
+    #: How much worse the score may become.
+    budget: float
+    #: Whether the score stayed within the budget.
+    kept: bool
+
+
+class ExportGate(Result):
+    """The gate that a form passed: ``parity`` in fp32, ``quality`` in fewer bits."""
+
+    parity: tuple[ParityRow, ...] = ()
+    quality: tuple[QualityRow, ...] = ()
+
+
+class Latency(Result):
+    """How fast a form answers, from text to probabilities."""
+
+    #: Quantiles over calls with one message.
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    #: In larger batches.
+    messages_per_second: float
 
 
 class ExportedFile(BaseModel):
@@ -32,9 +74,9 @@ class ExportedFile(BaseModel):
     bytes: int
     #: Layers left in fp32.
     keep_fp32: list[str]
-    gate: dict[str, Any]
-    #: By form, torch's beside it: ``p50_ms``, ``p95_ms``, ``p99_ms``, ``messages_per_second``.
-    latency: dict[str, dict[str, float]]
+    gate: ExportGate
+    #: By form, with torch's for comparison.
+    latency: dict[str, Latency]
     machine: str
     versions: dict[str, str]
     #: The run's calibration with thresholds fitted to this form's own scores; ``None``: the run's.

@@ -36,8 +36,8 @@ class FirstTokenLayer(BertLayer):  # type: ignore[no-untyped-call]
         self,
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
-        *_: Any,  # noqa: ANN401
-        **__: Any,  # noqa: ANN401
+        *_: object,
+        **__: object,
     ) -> torch.Tensor:
         """Return the first token of each message, shape ``(batch, 1, hidden)``."""
         first = hidden_states[:, :1]

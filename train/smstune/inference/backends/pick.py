@@ -32,17 +32,17 @@ def pick_backend(
 ) -> tuple[Literal["torch", "onnx"], Precision]:
     """Return what computes a run's logits, and in which number format.
 
-    ``auto`` takes what was measured to be the fastest of what lies there. On a CPU: int8 (it passed
-    its gate), then bf16 in torch where the processor multiplies it, then fp32 in onnxruntime, then
-    fp32 in torch. On a GPU torch. Where ``model.safetensors`` was left out, onnx.
+    ``auto`` takes what was measured to be the fastest of what the folder has. On a CPU: int8 (it
+    passed its gate), then bf16 in torch where the processor multiplies it, then fp32 in
+    onnxruntime, then fp32 in torch. On a GPU torch. Without ``model.safetensors`` onnx.
 
     Raises:
-        UserError: if what is asked for is not there or does not go together.
+        UserError: if the folder lacks what is asked for, or the two choices exclude each other.
     """
     export = load_export(path, manifest) if backend != "torch" else None
     files = export.files if export else {}
     stale = [name for name, file in files.items() if not file.belongs_to(manifest.calibration)]
-    there = [one for one, name in EXPORTED.items() if name in files and name not in stale]
+    usable = [form for form, name in EXPORTED.items() if name in files and name not in stale]
     if stale:
         logger.warning(
             "warning: the thresholds of onnx/%s were fitted under another calibration of the run, "
@@ -50,7 +50,7 @@ def pick_backend(
             ", onnx/".join(stale),
         )
     if backend == "auto":
-        backend = _automatic(path, there, device, precision)
+        backend = _automatic(path, usable, device, precision)
     if backend == "torch":
         from smstune.inference.backends.torch_devices import pick_precision
 
@@ -60,10 +60,10 @@ def pick_backend(
     chosen: Precision
     if precision == "auto":
         best: Precision = "fp16" if device.type == "cuda" else "int8"
-        chosen = best if best in there else "fp32"
+        chosen = best if best in usable else "fp32"
     else:
         chosen = precision
-    if chosen not in there:
+    if chosen not in usable:
         raise UserError(
             f"expected onnx/{EXPORTED[chosen]} of the run's calibration in {path}, found none: "
             f"{how_to_export(chosen)}"
@@ -72,17 +72,17 @@ def pick_backend(
 
 
 def _automatic(
-    path: Path, there: list[Precision], device: torch.device, precision: PrecisionChoice
+    path: Path, usable: list[Precision], device: torch.device, precision: PrecisionChoice
 ) -> Literal["torch", "onnx"]:
-    if there and not (path / WEIGHTS).is_file():
+    if usable and not (path / WEIGHTS).is_file():
         return "onnx"
     if precision == "int8":
         return "onnx"
     if device.type == "cuda" or precision in ("bf16", "fp16") or not find_spec("onnxruntime"):
         return "torch"
-    if precision == "auto" and "int8" in there:
+    if precision == "auto" and "int8" in usable:
         return "onnx"
     from smstune.inference.backends.torch_devices import multiplies_bf16
 
     plain = precision == "fp32" or not multiplies_bf16(device)
-    return "onnx" if plain and "fp32" in there else "torch"
+    return "onnx" if plain and "fp32" in usable else "torch"

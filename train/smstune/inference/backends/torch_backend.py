@@ -15,7 +15,7 @@ from smstune.config.choices import Precision
 from smstune.inference.backends.first_token import use_first_token_layer
 from smstune.inference.backends.torch_devices import hide_loading_bars, pick_attention
 from smstune.inference.manifest import WEIGHTS, mismatch
-from smstune.inference.run import Artifact
+from smstune.inference.run import Run
 
 if TYPE_CHECKING:
     from smstune.inference.tokenization import Batch
@@ -34,7 +34,7 @@ class TorchBackend:
 
     def __init__(
         self,
-        artifact: Artifact,
+        run: Run,
         device: torch.device,
         precision: Precision,
         weights: Mapping[str, torch.Tensor] | None = None,
@@ -42,13 +42,13 @@ class TorchBackend:
         if weights is None:
             # Not by the folder's path: transformers would map the file, so that a copy over it ends
             # this process, and would also read an adapter that lies beside.
-            with safe_open(artifact.path / WEIGHTS, framework="pt", backend="pread") as tensors:
+            with safe_open(run.path / WEIGHTS, framework="pt", backend="pread") as tensors:
                 weights = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
         hide_loading_bars()
-        model_class: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(artifact.config)]
+        model_class: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(run.config)]
         model, keys = model_class.from_pretrained(
             None,
-            config=artifact.config,
+            config=run.config,
             state_dict=dict(weights),
             ignore_mismatched_sizes=True,
             output_loading_info=True,
@@ -57,7 +57,7 @@ class TorchBackend:
         )
         absent = [*keys["missing_keys"], *(name for name, *_ in keys["mismatched_keys"])]
         if absent:
-            raise mismatch(artifact.path, f"{WEIGHTS} lacks what config.json asks: {absent[0]}")
+            raise mismatch(run.path, f"{WEIGHTS} lacks what config.json asks: {absent[0]}")
         # XLNet makes some in fp32 whatever it is asked. Buffers stay: rotary frequencies need fp32.
         for parameter in model.parameters():
             parameter.data = parameter.data.to(DTYPES[precision])

@@ -1,4 +1,4 @@
-"""A message in, the personal information in it out, or the message with placeholders.
+"""Finds the personal information in a message, or replaces it by placeholders.
 
 Order: placeholders, rule, digits, folding, numbers, accounts, addresses, codes, money, find, mask.
 """

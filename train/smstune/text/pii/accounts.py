@@ -1,4 +1,4 @@
-"""Accounts of messengers, told by a word beside them."""
+"""Accounts of messengers, recognised by a word beside them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from smstune.text.pii.numbers import MOBILE
 from smstune.text.pii.placeholders import BLANK
 from smstune.text.pii.rule import Rule
 
-# What may stand inside a word: 微❤信, 微 信, v-x.
+# What may be inside a word: 微❤信, 微 信, v-x.
 _SPLIT = "[ ._•*/-]{0,2}"
 # Between the word and the account.
 _BETWEEN = "[公众帐账群裙号码是为搜客服 :：=•>→+\"“”'【「『\\[(（-]{0,6}"
-# A sign or word that links what it touches to the word in front.
+# A sign or word that links the account after it to the word before it.
 _LINKED = "(?<=[:：=号是为搜•>→+\"“'【「『\\[(（-])"
 _LINKED_BY_BLANK = "(?<=[:：=号是为搜][ ])"
 _NO_AMOUNT = "(?![0-9]|[ ]?[元块人万年月份个%位名家余多条折米用粉])"
-# Further accounts behind the first: 10000001、10000002.
+# Further accounts after the first: 10000001、10000002.
 _AND = "(?:[ ]?(?:[、/,，;；和及]|或者?|以及)[ ]?|[ ]{1,2})"
 _MINE = "[ ]?[(（]?[ ]?(?:加|是|为|即)?(?:我|本人|老师|客服|您|你)?(?:的|得)?"
 
@@ -35,7 +35,7 @@ _ADD = f"(?P<add>(?:[加+]|联系|lx)[ +加]{{0,2}}[我下]?[ ]?{_ADDED})"
 _NO_ACCOUNT = "(?!wechat|weixin|iphone|android|http|www)"
 _LETTERS = "[a-z][a-z0-9_-]{4,19}(?![a-z0-9_-])"
 _LOOKS_LIKE_ACCOUNT = "(?=[a-z_-]{1,19}[0-9_-])"
-# Behind 加微 a name needs no link; elsewhere one that looks like an account needs none either.
+# After 加微 a name needs no link; elsewhere it needs none if it looks like an account.
 _MAY_BEGIN = f"(?(add)|(?:{_LINKED}|{_LINKED_BY_BLANK}|{_LOOKS_LIKE_ACCOUNT}))"
 _NUMBER_MAY_BEGIN = f"(?(add)|(?:{_LINKED}|{_LINKED_BY_BLANK}|(?=[0-9]{{7,11}}(?![0-9]))))"
 _SPLIT_NAME = "[a-z][a-z_-]{1,15}[ .•][0-9]{2,8}(?![0-9a-z]|[ ]?[元块万%折人])"
@@ -45,7 +45,7 @@ _WECHAT_WORD = f"(?:{_ADD}|{_WRITTEN_OUT}|{_LATIN})"
 _NAME_IN_FRONT = (
     f"(?<![a-z0-9_.@/-]){_NO_ACCOUNT}({_LOOKS_LIKE_ACCOUNT}{_LETTERS}|{_LETTERS}(?=是))"
 )
-# It does not name another account behind it.
+# The word does not name another account after it.
 _NAMES_NONE = f"(?!号?[ ]?[:：]?[ ]?(?:[0-9a-z]{{4}}|{BLANK}))"
 _WORD_BEHIND = (
     f"(?:{_SIGN}{_SPLIT}信|v信|(?:[vw]x|v|wechat|weixin)(?![a-z0-9])|[微薇](?=[)），。 ]|$)|绿泡泡)"
@@ -74,7 +74,7 @@ _QQ_WORD = (
 _QQ_BETWEEN = "[群裙客服号码是为 :：=•>→+\"“”'【「『\\[(（-]{0,6}"
 _SPELT_QQ = f"(?:{NEXT_DIGIT}){{4,10}}"
 _QQ_IN_ODD_GROUPS = r"[0-9]{2,3}(?P<odd>[^\w\s\0]{1,2})[0-9]{3,4}(?:(?P=odd)[0-9]{1,4})?"
-# The first quarter of a year is no number: Q1 2024.
+# A quarter of a year is no QQ number: Q1 2024.
 _NO_QUARTER = "(?![1-4][ ]?20[0-9]{2}(?![0-9]))"
 _QQ_NUMBER = f"(?!{MOBILE}){_NO_QUARTER}[1-9](?:{_SPELT_QQ}|{_QQ_IN_ODD_GROUPS})(?![0-9])"
 _QQ_IN_FRONT = f"(?<![0-9a-z.-])(?!{MOBILE})([1-9][0-9]{{4,10}})"

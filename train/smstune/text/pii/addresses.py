@@ -6,13 +6,13 @@ import re
 
 from smstune.text.pii.rule import Rule
 
-# Endings that are believed behind a spelt dot, too.
+# Endings that are also accepted after a spelt-out dot.
 _COMMON_ENDING = "com|cn|net|org|cc|test|example"
 _ENDING = (
     f"{_COMMON_ENDING}|top|xyz|vip|club|shop|info|biz|site|online|link|wang|ren|fun|pub|tech|store"
     "|win|bid|loan|red|mobi|asia|gov|edu|hk|tw|app|icu|cyou|space|website|cloud|wiki|group|live"
 )
-# Endings that are words as well: an address only where a path follows.
+# Endings that are also words: an address only if a path follows.
 _ENDING_BEFORE_PATH = (
     "me|in|us|io|co|tv|la|im|ly|gl|gd|pw|to|so|ink|work|world|pro|one|jp|kr|ru|uk|de"
 )
@@ -27,7 +27,7 @@ _SPELT_DOT = (
 )
 _DOT = rf"(?:\.|{_SPELT_DOT}|[ ]\.[ ])"
 
-# An address begins with a letter or digit of its own. The alternatives follow that first character.
+# An address begins with a letter or digit that continues no word. The alternatives follow it.
 _FIRST = "[a-z0-9](?<![a-z0-9@][a-z0-9])"
 _WITH_SCHEME = rf"(?<=h)(?:tt|xx|\*\*)ps?[ ]?[:：][ ]?/{_PATH}(?:[点。·](?:{_ENDING}){_HOST_ENDS})?"
 _WITH_WWW = rf"(?<=w)ww\.{_LABEL}(?:\.{_LABEL}){{0,4}}{_HOST_ENDS}"
@@ -36,7 +36,7 @@ _PLAIN_HOST = (
 )
 _SPELT_HOST = rf"{_DOT}(?:{_LABEL}{_DOT}){{0,3}}(?:{_COMMON_ENDING}){_HOST_ENDS}"
 _HOST = rf"[a-z0-9-]{{0,62}}(?:{_PLAIN_HOST}|{_SPELT_HOST})"
-# Dots left out: httpyuncom, wwwyuncom.
+# Without dots: httpyuncom, wwwyuncom.
 _WITHOUT_DOTS = r"(?:(?<=h)ttps?|(?<=w)ww)[a-z0-9-]{1,40}?(?:com|cn|net|cc)(?![a-z0-9])"
 _NUMERIC_HOST = rf"(?<=[0-9])[0-9]{{0,2}}(?:\.[0-9]{{1,3}}){{3}}(?::[0-9]{{1,5}}|(?=/))(?:{_PATH})?"
 
@@ -53,10 +53,10 @@ URL = Rule(
 
 _MAIL_NAME = r"(?<![a-z0-9._%+-])[a-z0-9][a-z0-9._%+-]{0,63}"
 _AT = r"[ •]?(?:@{1,2}|[\[(（【]at[\])）】]|[艾爱]特|圈a|\(a\))[ •]?"
-# The word at alone is believed before a known ending only.
+# The word at alone is accepted only before a known ending.
 _SPELT_AT = rf"[ ]at[ ](?=(?:{_LABEL}{_DOT}){{1,4}}(?:{_COMMON_ENDING})(?![a-z0-9]))"
 _PROVIDER = "(?:qq|163|126|sina|gmail|hotmail|foxmail|outlook)(?![a-z0-9.])"
-# Written around a filter: name#host.com.
+# Written to get past a filter: name#host.com.
 _HASH_FOR_AT = rf"#(?=(?:[a-z0-9-]{{1,63}}\.){{1,3}}(?:{_COMMON_ENDING})(?![a-z0-9]))"
 
 EMAIL = Rule(

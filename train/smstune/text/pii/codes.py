@@ -1,4 +1,4 @@
-"""Codes that prove who one is: verification, pickup and exchange codes."""
+"""Verification, pickup and exchange codes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from smstune.text.pii.digits import NEXT_DIGIT
 from smstune.text.pii.rule import Rule
 
-# 验❤证❤码: what may stand inside a word.
+# What may be inside a word: 验❤证❤码.
 _SPLIT = "[ ._•*-]{0,2}"
 _VERIFICATION = f"验{_SPLIT}[证正]{_SPLIT}[码马]|验证[号数]字?"
 _KIND_OF_CODE = (
@@ -30,7 +30,7 @@ _SPELT = rf"[0-9](?:{NEXT_DIGIT}){{3,7}}(?![0-9]){_NO_AMOUNT}"
 _CODE = f"{_DIGITS}|{_SPELT}|{_IN_GROUPS}|{_IN_ODD_GROUPS}|{_LETTERS_AND_DIGITS}"
 _BEHIND_WORD = f"{CODE_WORD}{_REMARK}{_BETWEEN}({_CODE})"
 
-# 1234是您的登录验证码: the word comes behind, with few words between.
+# 1234是您的登录验证码: the word follows the code, with few words between.
 _TO_WORD = "[您你的我本次此个登录注册操作交易动态短信手机账号该绑定支付银行认证()（）【】 ]{0,12}"
 _LINK_TO_WORD = (
     r"[ ]?(?:[”\"】)）]?(?:即?[是为]|[(（ ]|[,，](?=您的|此为)|is (?:your|the) )|[”\"】)）])"

@@ -1,4 +1,4 @@
-"""Digits and what stands between them: Arabic and Chinese ones, separators, check sums."""
+"""Digits, Arabic and Chinese, the separators between them, and check sums."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import re
 from datetime import date
 
 CHINESE_DIGITS = "〇零一二三四五六七八九幺壹贰貳叁參肆伍陆陸柒捌玖"
-#: 參 in simplified characters is 参, which alone is a word: a digit only among others.
+#: 參 is 参 in simplified Chinese, which is also a word: a digit only among other digits.
 SPELT_DIGITS = f"{CHINESE_DIGITS}参"
 TO_ARABIC = str.maketrans(SPELT_DIGITS, "0012345678911223345667893")
 CHINESE_UNITS = "两几十百千万亿拾佰仟萬億"
 
-#: At most one separator between two digits, with a blank on either side of it, or two blanks. Each
-#: text matches in one way only: two ways would be 2^n for a run of n digits.
+#: One separator between two digits, possibly with a blank on either side, or one or two blanks. A
+#: text matches in exactly one way: two ways would take 2^n steps for a run of n digits.
 ONE_SEPARATOR = r"(?:[ ]?[-‐‑–—_.·•~～*|][ ]?|[ ]{1,2})"
 SEPARATOR = f"{ONE_SEPARATOR}?"
 #: A further digit of a number.
 NEXT_DIGIT = f"{SEPARATOR}[0-9]"
 NOT_DIGITS = re.compile("[^0-9]+")
-#: What a text must hold for any rule of long numbers to be worth a try.
+#: The rules for long numbers are tried only on a text that contains this.
 FIVE_DIGITS = rf"[0-9](?:{NEXT_DIGIT}){{4}}"
 
 #: Five digits with anything between them.
@@ -32,14 +32,14 @@ _CALLED = re.compile(
 
 
 def passes_luhn(digits: str) -> bool:
-    """Say whether the Luhn sum of ``digits`` ends in 0 (ISO/IEC 7812-1, annex B)."""
+    """Return whether the Luhn sum of ``digits`` ends in 0 (ISO/IEC 7812-1, annex B)."""
     numbers = [int(digit) for digit in digits][::-1]
     doubled = [number * 2 - 9 * (number > 4) for number in numbers[1::2]]
     return sum(numbers[::2] + doubled) % 10 == 0
 
 
 def is_identity_number(signs: str) -> bool:
-    """Say whether date and check character (MOD 11-2, ISO 7064) hold, as in GB 11643-1999."""
+    """Return whether date and check character (MOD 11-2, ISO 7064) are valid by GB 11643-1999."""
     if not _IDENTITY.fullmatch(signs):
         return False
     try:
@@ -51,7 +51,7 @@ def is_identity_number(signs: str) -> bool:
 
 
 def is_contact(digits: str) -> bool:
-    """Say whether ``digits`` alone are a telephone, card or identity number by their form."""
+    """Return whether ``digits`` have the form of a telephone, card or identity number."""
     if is_identity_number(digits):
         return True
     if _CARD.fullmatch(digits):

@@ -91,10 +91,10 @@ def _with_neighbours(rest: str, spans: list[PiiSpan]) -> list[PiiSpan]:
     backwards = rest[::-1]
     widened: list[PiiSpan] = []
     previous_end = 0
-    for start, end, kind in spans:
-        start -= _neighbours(backwards, len(rest) - start)
-        end += _neighbours(rest, end)
-        widened.append(PiiSpan(max(start, previous_end), end, kind))
+    for span in spans:
+        start = span.start - _neighbours(backwards, len(rest) - span.start)
+        end = span.end + _neighbours(rest, span.end)
+        widened.append(PiiSpan(max(start, previous_end), end, span.type))
         previous_end = end
     return widened
 
@@ -114,8 +114,8 @@ def _scan(text: str) -> tuple[list[PiiSpan], str]:
         found += spans
         view = replace_spans(view, spans, blank=True) if spans else view
     return [
-        PiiSpan(origin[start], _end_of_character(text, origin[end - 1] + 1), kind)
-        for start, end, kind in found
+        PiiSpan(origin[span.start], _end_of_character(text, origin[span.end - 1] + 1), span.type)
+        for span in found
     ], view
 
 

@@ -1,4 +1,4 @@
-"""A message as the rules read it: plain characters, and numbers without their disguise."""
+"""Folds a message for the rules: plain characters, and numbers without their disguise."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from smstune.text.pii.digits import (
 )
 from smstune.text.pii.placeholders import BLANK
 
-#: How the rules read every emoji and symbol.
+#: What every emoji and symbol is folded to.
 SYMBOL = "•"
-# Left out of what the rules read, as zero-width characters are.
+# Marks characters to be removed, as zero-width characters are.
 _DROPPED = "\x01"
 
 _READ_AS: dict[int, str] = {
@@ -36,10 +36,10 @@ _ASCII_OF_CONTACTS = re.compile(r"[#$+./@\w=*~-]", re.ASCII)
 
 
 class _Fold(dict[int, str]):
-    """How the rules read a character: in ASCII where Unicode says that it is the same.
+    """The folded form of each character: ASCII where Unicode calls the two compatible.
 
-    A digit is what Unicode gives a whole number from 0 to 9: ⑴, 〡, ٣, Ⅳ. Chinese characters are
-    not read so: 陆 and 参 have numbers, too, and are more often words.
+    A character to which Unicode gives a whole number from 0 to 9 is folded to that digit: ⑴, 〡, ٣,
+    Ⅳ. Chinese characters are not: 陆 and 参 have numbers too, but are more often words.
     """
 
     def __missing__(self, code: int) -> str:
@@ -61,9 +61,9 @@ def _read_as(character: str) -> str:
 
 
 _FOLD = _Fold(_READ_AS)
-#: All that is folded is among these.
+#: Every character that is folded matches this.
 FOLDED = re.compile("[A-Z點\t-\r]|[^\0-\x7f一-鿿、。“”‘’…—【】《》，！？：；（）～]")
-# Characters that show nothing: soft hyphens, joiners, marks of direction, variation selectors.
+# Invisible characters: soft hyphens, joiners, direction marks, variation selectors.
 _INVISIBLE = re.compile(
     "[\x01\xad\u034f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20e3\ufe0f\ufeff]"
 )
@@ -73,9 +73,9 @@ _LIKE_A_DIGIT = f"[0-9{SPELT_DIGITS}oil]"
 _LETTERS_TO_DIGITS = str.maketrans("oil", "011")
 _TO_DIGITS = TO_ARABIC | _LETTERS_TO_DIGITS
 
-#: Digits one by one with something between them, whatever it is.
+#: Digits one by one with anything between them.
 SPREAD_DIGITS = f"{_DIGIT}(?:[^{BLANK}]{{0,3}}{_DIGIT}){{3}}"
-# What a text must hold for a disguise to be worth a try.
+# Disguises are looked for only in a text that contains this.
 _HINT = re.compile(
     f"{_DIGIT}(?:.{{0,3}}{_LIKE_A_DIGIT}){{2}}|{_DIGIT}{_LIKE_A_DIGIT}[ ]?[元圆圓块]"
     "|[ ][a-z][ ](?:[a-z0-9][ ]){2}",
@@ -83,9 +83,9 @@ _HINT = re.compile(
 )
 
 
-def _only(kept: str, text: str) -> str:
-    """Return ``text`` with all but the characters of the pattern ``kept`` left out."""
-    return re.sub(f"(?!{kept}).", _DROPPED, text, flags=re.DOTALL)
+def _only(pattern: str, text: str) -> str:
+    """Return ``text`` with all characters that ``pattern`` does not match marked for removal."""
+    return re.sub(f"(?!{pattern}).", _DROPPED, text, flags=re.DOTALL)
 
 
 def _without_blanks(match: re.Match[str]) -> str:
@@ -123,12 +123,12 @@ def _without_brackets(match: re.Match[str]) -> str:
 
 
 _COUNTING = "0123456789101112"
-# How many digits there must be, by what stands between them: lists and sums have few.
+# The fewest digits that count as disguised, by separator: lists and sums have fewer.
 _FEWEST_BETWEEN = {**dict.fromkeys(",，、/:：;.", 7), "+": 5}
 
 
 def _without_noise(match: re.Match[str]) -> str:
-    """Take out what stands between digits written one by one, unless they count."""
+    """Remove what is between digits written one by one, unless they count upwards."""
     plain = _only(f"{_DIGIT}|x$", match[0]).translate(TO_ARABIC)
     digits = plain.replace(_DROPPED, "")
     fewest = _FEWEST_BETWEEN.get(match["noise"].strip(), 4)
@@ -162,14 +162,14 @@ _WITH_STOPS = re.compile("(?<![0-9])(?<![0-9][.,-])[0-9](?:[.,-]{0,2}[0-9]){6,18
 
 
 def _groups_joined(match: re.Match[str]) -> str:
-    """Join groups that are a contact. Those of a card have four digits; a list has longer ones."""
+    """Join groups that form a contact. Cards have groups of four digits, lists have longer ones."""
     digits = NOT_DIGITS.sub("", match[0])
     longest = max(map(len, NOT_DIGITS.split(match[0])))
     is_list = longest > 4 and not is_identity_number(digits) and digits[0] in "3456"
     return match[0] if is_list else _joined_if_contact(match)
 
 
-# 130/0000/0001, 130，0000，0001; what the rules read between digits is left to them: 5,956.82元.
+# 130/0000/0001, 130，0000，0001. Separators that the rules know are left to them: 5,956.82元.
 _ODD_SEPARATOR = rf"(?!{ONE_SEPARATOR}[0-9])[ ]?[^\w\s{BLANK}]{{1,3}}[ ]?"
 _IN_ODD_GROUPS = re.compile(
     rf"(?<![0-9])(?<![0-9][.,])[0-9]{{3,6}}(?P<odd>{_ODD_SEPARATOR}|[一-鿿]{{1,2}})[0-9]{{2,8}}"
@@ -184,7 +184,7 @@ def _without_letters(match: re.Match[str]) -> str:
     return _only("[0-9]", match[0])
 
 
-# What names the number behind it.
+# A character that names the number after it.
 _NAMES = "[码碼号信扣抠鹅群裙q询电话线服是为:：=]"
 _NAME_BEFORE = re.compile(_NAMES)
 _WITH_LETTERS = re.compile(
@@ -193,15 +193,15 @@ _WITH_LETTERS = re.compile(
 
 
 def _as_digits(match: re.Match[str]) -> str:
-    """Read o, i and l as digits where enough others are."""
+    """Read o, i and l as digits if enough of the other characters are digits."""
     if _LATIN_LETTER.match(match.string, match.end()):
         return match[0]
     plain = match[0].translate(_TO_DIGITS)
     digits = re.sub("[^0-9x]", "", plain)
     letters = sum(sign in "oil" for sign in match[0])
-    others = len(digits) - letters
+    n_digits = len(digits) - letters
     is_named = _NAME_BEFORE.match(match.string, max(0, match.start() - 1)) is not None
-    likely = others >= 2 and (is_named or is_contact(digits) or 3 * others >= len(digits))
+    likely = n_digits >= 2 and (is_named or is_contact(digits) or 3 * n_digits >= len(digits))
     return plain if letters and likely else match[0]
 
 
@@ -225,14 +225,14 @@ _LONG_ARABIC = re.compile(rf"[0-9](?:{SEPARATOR}[0-9]){{10,}}")
 
 
 def _arabic(match: re.Match[str]) -> str:
-    """Translate Chinese digits, but not the word behind a whole number: 13000000001一起."""
+    """Translate Chinese digits, but not the word after a complete number: 13000000001一起."""
     run = match[0]
     arabic = _LONG_ARABIC.match(run)
     is_word = arabic and len(run) - arabic.end() <= 2
     return run if is_word or len(set(run)) == 1 else run.translate(TO_ARABIC)
 
 
-# Eight and more: 一二三四五六 is counting. Fewer beside others, or behind what names a number.
+# Eight and more: 一二三四五六 is counting. Fewer beside other digits, or after a number's name.
 _EIGHT_AND_MORE = rf"{_DIGIT}(?:{SEPARATOR}{_DIGIT}){{7,}}"
 _BESIDE_OTHERS = rf"{_DIGIT}{{6,}}"
 _GLUED_TO_LETTERS = f"[{SPELT_DIGITS}](?<=[a-z0-9_].)[{SPELT_DIGITS}]{{1,6}}"
@@ -255,7 +255,7 @@ def _one_mark(match: re.Match[str]) -> str:
     return match[0][0] + _DROPPED * (len(match[0]) - 1)
 
 
-#: Each takes a disguise off, and leaves as many characters as there were.
+#: Each removes one disguise and leaves the number of characters unchanged.
 _DISGUISES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (_LETTERS_APART, _letters_together),
     (_IN_BRACKETS, _without_brackets),
@@ -272,7 +272,7 @@ _DISGUISES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] =
 
 
 def folded(text: str) -> tuple[str, Sequence[int]]:
-    """Return ``text`` as the rules read it, and where in ``text`` each character of that is."""
+    """Return ``text`` folded for the rules, and where each of its characters is in ``text``."""
     view = text
     origin: Sequence[int] = range(len(text))
     if _INVISIBLE.search(text):
@@ -289,12 +289,12 @@ def folded(text: str) -> tuple[str, Sequence[int]]:
 
 
 def _without(
-    left_out: re.Pattern[str], text: str, origin: Sequence[int]
+    removed: re.Pattern[str], text: str, origin: Sequence[int]
 ) -> tuple[str, Sequence[int]]:
-    """Return ``text`` and ``origin`` without the characters that are to be left out."""
+    """Return ``text`` and ``origin`` without the characters that ``removed`` matches."""
     pairs = [
         (character, index)
         for character, index in zip(text, origin, strict=True)
-        if not left_out.match(character)
+        if not removed.match(character)
     ]
     return "".join(character for character, _ in pairs), [index for _, index in pairs]

@@ -17,7 +17,7 @@ YUAN = "元(?![旦宵月素气老首二化论次复里桥区])"
 # A second number of a range: 100-200元.
 _RANGE = rf"(?:[百千万亿]?[ ]?[-~～至到—–][ ]?[0-9]{_REST})?"
 _MAGNITUDE = "[ ]?[十百千万亿wk]{0,3}[多余来]?[ ]?"
-# 块, but not in 块砖, 块地 and other things that come by the piece.
+# 块, but not in 块砖, 块地 and where it counts other things.
 _KUAI = "块(?:钱|[0-9](?![0-9]))?(?![砖地肉糖巧蛋表屏板腹石牌拼电])"
 _CURRENCY = (
     rf"{YUAN}|[圆圓]整?|人民币|[美港欧日]元|[美刀](?=[，。,. ]|$)|美金|港币|大洋|块[ ]钱|{_KUAI}"
@@ -42,7 +42,7 @@ SIGNED_AMOUNT = Rule(
     leaves=("人民币升值", "$符号"),
 )
 
-# 额度5万, 工资6500: an amount by the word in front of it.
+# 额度5万, 工资6500: an amount by the word before it.
 _MONEY_WORD = (
     "(?:额度|贷款?|借款?|奖金|红包|佣金|收益|收入|[工月日年]薪|工资|利润|赔付?|罚款|补贴|现金|彩金"
     "|押金|定金|[售原现特]价|低至|高达|最高)"

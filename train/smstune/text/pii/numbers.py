@@ -20,13 +20,13 @@ MOBILE = "1[3-9][0-9]{9}(?![0-9])"
 
 _FIVE = re.compile(FIVE_DIGITS)
 _SPELT_ON = re.compile(rf"[0-9]{SEPARATOR}$")
-# What makes the number in front of it an amount of something: 10086米.
+# A unit, which makes the number before it an amount of something: 10086米.
 _UNIT = re.compile(
     "[%％‰℃°元块年月周岁步页张份种款层楼室米亩吨度瓦升名位只辆次条秒折倍万亿千百个件台]|积分|用户"
     r"|粉丝|小时|公[里斤]|平(?![台安])|人(?![工民寿员])|家(?![庭宽])|套(?!餐)|天(?!津)|分(?!公司|行)"
     r"|[.,][0-9]{1,2}(?![0-9])|[ ]?(?:[kmg]?[bgm]|[mc]m|ml|[wkv])(?![a-z0-9])"
 )
-# Words in front of a number that one calls, with other numbers between.
+# Words before a number that is called, possibly with other numbers between.
 _CALL_WORD = (
     "电话|热线|询|致电|专线|座机|固话|来电|拨打?|联系|客服|传真|咨|报[修障]|(?<![a-z])(?:tel|call)"
 )
@@ -37,11 +37,11 @@ _CALL_REACH = 30
 
 
 def _is_regular(match: re.Match[str]) -> bool:
-    """Say whether one kind of separator makes groups as people write them: 138 0013 8000."""
+    """Return whether one kind of separator makes the groups that people write: 138 0013 8000."""
     sizes = [len(group) for group in NOT_DIGITS.split(match["n"])]
     kinds = {kind.strip() for kind in NOT_DIGITS.findall(match["n"])}
     if set(sizes) == {1}:
-        # Spelt digit by digit, 1-3-8-0: not if it goes on in front, as a part of something longer.
+        # Spelt digit by digit, 1-3-8-0, but not if digits before it make it part of a longer run.
         return not _SPELT_ON.search(match.string, max(0, match.start() - 4), match.start())
     return len(kinds) <= 1 and sizes[0] >= 3 and 1 not in sizes
 
@@ -51,13 +51,13 @@ def _is_identity(match: re.Match[str]) -> bool:
 
 
 def _is_card(match: re.Match[str]) -> bool:
-    first, *others = NOT_DIGITS.split(match["n"])
-    is_regular = len(first) >= 4 or (len(first) == 1 and set(map(len, others)) == {1})
+    sizes = [len(group) for group in NOT_DIGITS.split(match["n"])]
+    is_regular = sizes[0] >= 4 or (sizes[0] == 1 and set(sizes[1:]) == {1})
     return is_regular and passes_luhn(NOT_DIGITS.sub("", match["n"]))
 
 
 def _is_plain(match: re.Match[str]) -> bool:
-    """Say whether no unit behind it makes the number an amount of something."""
+    """Return whether the number is no amount, that is, no unit follows it."""
     named = match.string[match.start() - 1 : match.start()] in ("号", "码")
     return named or not _UNIT.match(match.string, match.end("n"))
 
@@ -67,12 +67,12 @@ def _is_long(match: re.Match[str]) -> bool:
 
 
 def _is_called(match: re.Match[str]) -> bool:
-    """Say whether a word in front of the number says that one can call it."""
+    """Return whether a word before the number says that it can be called."""
     start = max(0, match.start() - _CALL_REACH)
     return bool(_CALLED.search(match.string, start, match.start()))
 
 
-# Words in front of a number that is neither called nor paid to, whatever it looks like.
+# Words before a number that is neither called nor paid to, whatever it looks like.
 _ORDER_WORD = (
     "(?:订单|运单|单号|流水|编号|序列|合同|案号|学号|工号|病历|准考证|发票|股票|代码|期号|票号)"
     "(?:编?号)?码?"
@@ -158,7 +158,7 @@ _HOTLINE = f"{_PORT_106}|{_BANKS_95}|{_GOVERNMENT}|{_CARRIERS}"
 
 
 def _is_hotline(match: re.Match[str]) -> bool:
-    """Say whether it is one number, no date and no counting: 12.3.15, 1 2 3 4 5."""
+    """Return whether it is one number, not a date or counting: 12.3.15, 1 2 3 4 5."""
     sizes = [len(group) for group in NOT_DIGITS.split(match["n"])]
     is_whole = len(sizes) == 1 or sizes[0] >= 3 or match["n"].startswith("106")
     is_spelt = set(sizes) == {1} and NOT_DIGITS.sub("", match["n"]) != "12345"
@@ -210,7 +210,7 @@ LOCAL_LANDLINE = Rule(
     check=_is_called,
 )
 
-# A long number and the letters glued to it.
+# A long number and the letters attached to it.
 _GLUED_IN_FRONT = "(?:(?<![0-9a-z])[0-9a-z]{1,12}?)?(?<![0-9])"
 _NO_DECIMAL = r"(?<![0-9\0][.,:/])"
 _IN_GROUPS = "[0-9]{4,}(?P<s>[ -])(?:[0-9]{4,}(?P=s))+[0-9]+"

@@ -15,12 +15,12 @@ def _always(match: re.Match[str]) -> bool:
 
 @dataclass(frozen=True)
 class Rule:
-    """What one kind of information looks like in folded text.
+    """Finds one kind of information in folded text.
 
-    ``hint`` is a pattern that is fast to look for and without which there is no find. The last
-    group of ``pattern``, or the whole where it has none, is the find, if ``check`` says so. The
-    last group of ``further`` is one more find, directly behind another. ``finds`` pairs messages
-    with what the rule finds in them, ``leaves`` are messages in which it finds nothing.
+    ``hint`` is a fast pattern that every text with a find matches. The find is the last group of
+    ``pattern``, or the whole match if it has no groups, and counts only if ``check`` returns true.
+    The last group of ``further`` is one more find directly after another. ``finds`` pairs messages
+    with what the rule finds in them; in the messages of ``leaves`` it finds nothing.
     """
 
     kind: str
@@ -32,7 +32,7 @@ class Rule:
     further: re.Pattern[str] | None = None
 
     def spans(self, text: str) -> Iterator[PiiSpan]:
-        """Yield what the rule finds in folded ``text``, in its order."""
+        """Yield what the rule finds in folded ``text``, in order of position."""
         if not self.hint.search(text):
             return
         position = 0
@@ -40,7 +40,7 @@ class Rule:
             position = match.end()
             if not self.check(match):
                 continue
-            # Words behind the find may be those in front of the next one: 1234是验证码5678.
+            # Words after one find may be those before the next: 1234是验证码5678.
             start, position = match.span(match.lastindex or 0)
             yield PiiSpan(start, position, self.kind)
             while self.further and (match := self.further.match(text, position)):
@@ -49,5 +49,5 @@ class Rule:
 
 
 def alone(pattern: str) -> re.Pattern[str]:
-    """Compile ``pattern`` so that what it finds has no digit beside it."""
+    """Compile ``pattern`` so that a match has no digit beside it."""
     return re.compile(f"(?<![0-9])({pattern})(?![0-9])")

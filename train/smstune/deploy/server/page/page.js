@@ -19,16 +19,16 @@ async function post(path, body, signal) {
     if (error.name === "AbortError") throw error;
     throw new Error("The server does not answer.");
   }
-  const found = await response.json();
-  if (response.ok) return found;
-  throw new Error(`Expected ${found.expected}, found ${found.found}: ${found.what_to_do}.`);
+  const answer = await response.json();
+  if (response.ok) return answer;
+  throw new Error(`Expected ${answer.expected}, found ${answer.found}: ${answer.what_to_do}.`);
 }
 
 function element(name, text, styles = {}) {
-  const made = document.createElement(name);
-  made.textContent = text;
-  Object.assign(made.style, styles);
-  return made;
+  const created = document.createElement(name);
+  created.textContent = text;
+  Object.assign(created.style, styles);
+  return created;
 }
 
 function showScores(list, scores) {
@@ -41,38 +41,38 @@ function showScores(list, scores) {
   }
 }
 
-function showMessage(place, pieces) {
+function showMessage(paragraph, pieces) {
   const most = Math.max(...pieces.map((piece) => Math.abs(piece.score || 0)));
-  place.replaceChildren();
+  paragraph.replaceChildren();
   for (const { text, score } of pieces) {
-    for (const part of text.split(PLACEHOLDER)) {
-      const made = element(PLACEHOLDER.test(part) ? "mark" : "span", part);
+    for (const run of text.split(PLACEHOLDER)) {
+      const span = element(PLACEHOLDER.test(run) ? "mark" : "span", run);
       const strength = score ? Math.abs(score) / most : 0;
       if (strength >= 0.02) {
         const colour = score > 0 ? "214,60,50" : "40,110,220";
-        made.style.background = `rgba(${colour},${(0.6 * strength).toFixed(2)})`;
-        made.title = signed(score);
+        span.style.background = `rgba(${colour},${(0.6 * strength).toFixed(2)})`;
+        span.title = signed(score);
       }
-      if (part) place.append(made);
+      if (run) paragraph.append(span);
     }
   }
 }
 
 function showAnswer(answer) {
   const item = copy("answer");
-  const part = (css) => item.querySelector(css);
-  part(".label").textContent = `${answer.label}, ${percent(answer.score)}`;
+  const query = (css) => item.querySelector(css);
+  query(".label").textContent = `${answer.label}, ${percent(answer.score)}`;
   if (answer.decision) {
-    part(".decision").textContent = answer.decision;
-    part(".decision").classList.add(answer.decision);
+    query(".decision").textContent = answer.decision;
+    query(".decision").classList.add(answer.decision);
   }
-  part(".note").textContent = answer.note || "";
-  showMessage(part(".message"), [{ text: answer.text, score: null }]);
-  const scores = Object.entries(answer.scores).sort((one, other) => other[1] - one[1]);
-  showScores(part(".scores"), scores.slice(0, SHOWN));
+  query(".note").textContent = answer.note || "";
+  showMessage(query(".message"), [{ text: answer.text, score: null }]);
+  const scores = Object.entries(answer.scores).sort((left, right) => right[1] - left[1]);
+  showScores(query(".scores"), scores.slice(0, SHOWN));
   const rest = scores.slice(SHOWN);
-  part("summary").textContent = `${rest.length} more`;
-  showScores(part(".more .scores"), rest);
+  query("summary").textContent = `${rest.length} more`;
+  showScores(query(".more .scores"), rest);
   if (!rest.length) part(".more").remove();
   return item;
 }
@@ -80,23 +80,23 @@ function showAnswer(answer) {
 function strongest(pieces) {
   return pieces
     .filter((piece) => piece.score)
-    .sort((one, other) => Math.abs(other.score) - Math.abs(one.score))
+    .sort((left, right) => Math.abs(right.score) - Math.abs(left.score))
     .slice(0, SHOWN)
     .map((piece) => `${piece.text} ${signed(piece.score)}`)
     .join(", ");
 }
 
 async function explain(item, text, signal) {
-  const place = item.querySelector(".explanation");
-  place.textContent = "Working …";
+  const output = item.querySelector(".explanation");
+  output.textContent = "Working …";
   try {
-    const found = await post("v1/explain", { text }, signal);
-    showMessage(item.querySelector(".message"), found.pieces);
-    place.textContent =
-      `Red speaks for ${found.label}, blue against it, as strongly as the colour. ` +
-      `Strongest, in nats: ${strongest(found.pieces) || "none"}.`;
+    const explanation = await post("v1/explain", { text }, signal);
+    showMessage(item.querySelector(".message"), explanation.pieces);
+    output.textContent =
+      `Red parts support ${explanation.label}, blue parts oppose it; darker means stronger. ` +
+      `Strongest, in nats: ${strongest(explanation.pieces) || "none"}.`;
   } catch (error) {
-    if (error.name !== "AbortError") place.textContent = error.message;
+    if (error.name !== "AbortError") output.textContent = error.message;
   }
 }
 
@@ -112,9 +112,9 @@ async function classify(event) {
   find("results").replaceChildren();
   try {
     const { answers } = await post("v1/classify", { texts }, signal);
-    answers.forEach((answer, at) => {
+    answers.forEach((answer, index) => {
       const item = showAnswer(answer);
-      item.querySelector(".explain").addEventListener("click", () => explain(item, texts[at], signal));
+      item.querySelector(".explain").addEventListener("click", () => explain(item, texts[index], signal));
       find("results").append(item);
     });
     status.textContent = `${answers.length} ${answers.length === 1 ? "message" : "messages"} answered.`;

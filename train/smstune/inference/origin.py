@@ -1,0 +1,85 @@
+"""What a run's manifest says of where the run comes from: its data and its training."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from smstune.config.choices import Attention, Precision, SplitMethod
+from smstune.results import Result
+
+CommercialUse = Literal["allowed", "unclear", "no"]
+
+
+class Terms(Result):
+    """A public set: its title and home page, what its authors allow, and how to cite it."""
+
+    name: str
+    title: str
+    home: str | None
+    licence: str
+    commercial_use: CommercialUse
+    citation: str
+
+
+class RowCounts(Result):
+    """Counts of rows; ``read`` is the sum of ``kept``, ``merged`` and ``rejected``.
+
+    ``kept`` includes the rows that were ``set_aside`` because they resemble the test set.
+    ``splits`` counts the messages of each split by label, ``rejected`` the rows by reason.
+    """
+
+    read: int
+    kept: int
+    merged: int
+    rejected: dict[str, int]
+    set_aside: int = 0
+    groups: int
+    splits: dict[str, dict[str, int]]
+
+
+class SplitFacts(Result):
+    """How the messages were split; ``fold`` of ``folds`` only where there are several."""
+
+    method: SplitMethod
+    held_out: str | None = None
+    fold: int | None = None
+    folds: int | None = None
+    seed: int
+    fractions: tuple[float, ...] = ()
+
+
+class Contamination(Result):
+    """Shares of the test messages with an exact copy in train, and with any copy, near or exact."""
+
+    exact: float
+    near: float
+
+
+class DataFacts(Result):
+    """The prepared folder that a run was trained on.
+
+    ``sha256`` is that of each split's file, ``contamination`` is measured for the split itself and
+    for a random one, by method. Runs of earlier versions name no sources, terms and counts.
+    """
+
+    path: str
+    sha256: dict[str, str]
+    contamination: dict[SplitMethod, Contamination]
+    split: SplitFacts
+    sources: list[str] | None = None
+    terms: list[Terms] | None = None
+    counts: RowCounts | None = None
+
+
+class TrainingFacts(Result):
+    """How a run was trained and how fast; ``seed`` and ``steps`` belong to the weights."""
+
+    device: str
+    precision: Precision
+    attention: Attention
+    seed: int
+    wall_seconds: float
+    steps: int
+    train_loss: float
+    messages_per_second: float | None
+    best_validation_macro_f1: float | None
