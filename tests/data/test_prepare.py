@@ -12,7 +12,6 @@ from doors import run, write_csv
 from smstune.data import collect
 from smstune.data.prepared import load_preparation
 from smstune.errors import UserError
-from smstune.files import json_text
 from smstune.text.normalize import preprocess
 
 FILES = {
@@ -44,9 +43,18 @@ def test_exact_files_and_columns(prepared, capsys):
     assert [row["name"] for row in labels] == ["gambling", "bank_phishing", "retail", "bank_alert"]
 
 
-def test_the_manifest_is_read_and_written_with_the_same_keys(prepared):
-    written = (prepared / "manifest.json").read_text("utf-8")
-    assert json_text(load_preparation(prepared).to_json()) == written
+def test_the_manifest_has_these_keys_and_is_read_back_whole(prepared):
+    written = manifest(prepared)
+    assert list(written) == [
+        "format_version", "text", "inputs", "tests", "terms", "counts", "split", "contamination",
+        "sha256",
+    ]  # fmt: skip
+    assert list(written["counts"]) == [
+        "read", "kept", "merged", "rejected", "set_aside", "groups", "splits",
+    ]  # fmt: skip
+    # A key that does not concern this split is absent, not null.
+    assert list(written["split"]) == ["method", "held_out", "seed", "fractions"]
+    assert load_preparation(prepared).to_json() == written
 
 
 def test_a_broken_manifest_is_refused_with_its_key(prepared, tmp_path):

@@ -59,17 +59,21 @@ _TRIGGER = re.compile(
     f"|{FOLDED.pattern}"
 )
 # Where a find touches anything but plain Chinese, the rest may now read as something else.
-_NOT_PLAIN_CHINESE = f"(?:[^{BLANK}，。！？；：、（）【】“”一-鿿]|[{_CHINESE_NUMBER_SIGN}元块点])"
-_TOUCHED = re.compile(f"{_NOT_PLAIN_CHINESE}{BLANK}|{BLANK}{_NOT_PLAIN_CHINESE}")
+_NOT_PLAIN_CHINESE = f"(?:[^{BLANK}，。！？；：、（）【】“”一-鿿]|[{_CHINESE_NUMBER_SIGN}元块点點])"
 _NEIGHBOURS = re.compile(f"{_NOT_PLAIN_CHINESE}+")
 #: Real messages need at most two.
 _MOST_PASSES = 8
+#: How many characters on either side of a find are searched again; all of almost any real message.
+_REACH = 2000
+#: Finds nearer than this to a cut are left out: there the rest of a number may be missing.
+_NEAR_CUT = _REACH // 2
 
 
 def find_pii(text: str) -> list[PiiSpan]:
     """Return the personal information in ``text``, in order; placeholders are not touched.
 
-    The rules run until they find nothing more, so that masking what they found is final. A text in
+    The rules run until they find nothing more, so that masking what they found is final: first over
+    the whole text, then only around finds that touch what may now read as something else. A text in
     which every find uncovers another (二元二元…) was built to keep the search busy: after
     ``_MOST_PASSES`` a find takes all the digits and letters beside it with it.
     """
@@ -77,13 +81,29 @@ def find_pii(text: str) -> list[PiiSpan]:
     if not _TRIGGER.search(text):
         return found
     rest = PLACEHOLDER.sub(lambda match: BLANK * len(match[0]), text) if "[" in text else text
+    windows = [range(len(rest))]
     for _ in range(_MOST_PASSES):
-        spans, view = _scan(rest)
+        spans = [span for window in windows for span in _scan(rest, window)]
         found += spans
-        if not (spans and _TOUCHED.search(view)):
-            return sorted(found)
         rest = replace_spans(rest, sorted(spans), blank=True)
+        touched = [
+            span for span in spans if _NEIGHBOURS.search(rest, max(0, span.start - 1), span.end + 1)
+        ]
+        if not touched:
+            return sorted(found)
+        windows = _windows_around(touched, len(rest))
     return _with_neighbours(rest, sorted(found))
+
+
+def _windows_around(spans: list[PiiSpan], length: int) -> list[range]:
+    """Return the stretches within ``_REACH`` of ``spans`` in a text, in order, without overlaps."""
+    windows: list[range] = []
+    for span in sorted(spans):
+        start, stop = max(0, span.start - _REACH), min(length, span.end + _REACH)
+        if windows and start <= windows[-1].stop:
+            start = windows.pop().start
+        windows.append(range(start, stop))
+    return windows
 
 
 def _with_neighbours(rest: str, spans: list[PiiSpan]) -> list[PiiSpan]:
@@ -105,18 +125,28 @@ def _neighbours(text: str, position: int) -> int:
     return len(match[0]) if match else 0
 
 
-def _scan(text: str) -> tuple[list[PiiSpan], str]:
-    """Return what one pass of all rules finds in ``text``, and the folded text without it."""
-    view, origin = folded(text)
+def _scan(text: str, window: range) -> list[PiiSpan]:
+    """Return what one pass of all rules finds in a window of ``text``."""
+    view, origin = folded(text[window.start : window.stop])
+    first = _NEAR_CUT if window.start > 0 else 0
+    last = len(window) - (_NEAR_CUT if window.stop < len(text) else 0)
     found: list[PiiSpan] = []
     for rule in RULES:
-        spans = list(rule.spans(view))
+        spans = [
+            span
+            for span in rule.spans(view)
+            if first <= origin[span.end - 1] and origin[span.start] < last
+        ]
         found += spans
         view = replace_spans(view, spans, blank=True) if spans else view
     return [
-        PiiSpan(origin[span.start], _end_of_character(text, origin[span.end - 1] + 1), span.type)
+        PiiSpan(
+            window[origin[span.start]],
+            _end_of_character(text, window[origin[span.end - 1]] + 1),
+            span.type,
+        )
         for span in found
-    ], view
+    ]
 
 
 def _end_of_character(text: str, end: int) -> int:

@@ -213,7 +213,8 @@ LOCAL_LANDLINE = Rule(
 # A long number and the letters attached to it.
 _GLUED_IN_FRONT = "(?:(?<![0-9a-z])[0-9a-z]{1,12}?)?(?<![0-9])"
 _NO_DECIMAL = r"(?<![0-9\0][.,:/])"
-_IN_GROUPS = "[0-9]{4,}(?P<s>[ -])(?:[0-9]{4,}(?P=s))+[0-9]+"
+# Bounded, because each group may start a match that fails at the end: 1234 1234 1234人.
+_IN_GROUPS = "[0-9]{4,}(?P<s>[ -])(?:[0-9]{4,}(?P=s)){1,50}[0-9]+"
 
 LONG_NUMBER = Rule(
     "NUM",
