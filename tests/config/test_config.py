@@ -149,7 +149,7 @@ def test_misspelt_key_ends_with_status_2(write, capsys):
     ],
 )
 def test_a_key_without_effect_is_refused(write, loss, idle):
-    with pytest.raises(UserError, match=f"{idle}: no effect"):
+    with pytest.raises(UserError, match=f"{idle} has no effect"):
         load_config(write(f"data: {{path: d}}\nloss: {loss}\n"))
 
 

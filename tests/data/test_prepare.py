@@ -187,7 +187,7 @@ def test_preparing_twice_gives_the_same_bytes(tmp_path, messages, prepared, labe
         ("text,label\n你好,a\n再见,a\n", [], "at least two labels"),
         ("text,label\n,a\n,b\n", [], "expected usable messages, found none in 2 rows: 2 x no text"),
         ("text,label\n你好,a\n再见,b\n", [], "expected messages for every split"),
-        ("text,label\n你好,a\n", ["--source", "xls"], "expected a source of"),
+        ("text,label\n你好,a\n", ["--source", "xls"], "unknown source"),
         ("text,label\n你好,a\n", ["--labels", "nowhere.yaml"], "nowhere.yaml"),
     ],
 )
@@ -338,7 +338,7 @@ def test_an_odd_cell_rejects_its_row_whatever_the_column(tmp_path, messages, col
     out = tmp_path / "out"
     assert run("prepare", messages, tmp_path / "odd.jsonl", "--output", out) == 0
     (rejected,) = map(json.loads, (out / "rejected.jsonl").read_text("utf-8").splitlines())
-    reason = "half a character" if "ud83d" in odd else "a number of too many digits"
+    reason = "half a character" if "ud83d" in odd else "a number with too many digits"
     # The normaliser drops half a character, and nothing else was there.
     reason = "no text" if (column, odd[0]) == ("text", '"') else reason
     assert (rejected["line"], rejected["reason"]) == (2, reason)

@@ -65,7 +65,7 @@ def test_it_is_read_as_it_was_written_and_damage_is_told(fitted, tmp_path):
     # Data alone, and no n-gram that one message alone holds.
     assert "秒" not in LinearModel.load(file).vectorizer.get_feature_names_out()
     file.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(UserError, match="expected a linear model"):
+    with pytest.raises(UserError, match="is not a linear model"):
         LinearModel.load(file)
 
 

@@ -21,7 +21,7 @@ def test_a_training_that_diverges_says_so(config_file, tmp_path, capsys):
     overrides = ("training.learning_rate=1e30", f"training.output_dir={output}")
     assert run("finetune", config_file, *TINY_OVERRIDES, *overrides) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("error: expected a finite loss and gradient, found NaN or infinity at ")
+    assert error.startswith("error: expected a finite loss and gradient, found NaN or infinity ")
     assert "lower training.learning_rate" in error
     assert not (output / "manifest.json").exists()
 
@@ -48,7 +48,7 @@ def test_a_gradient_that_is_not_finite_ends_the_training_with_the_last_good_chec
     monkeypatch.setattr(stage, "assemble", with_infinite_gradient)
     overrides = ("training.save_steps=1", f"training.output_dir={output}")
     assert run("finetune", config_file, *TINY_OVERRIDES, *overrides) == 2
-    assert f"found NaN or infinity at step {step}:" in capsys.readouterr().err.splitlines()[-1]
+    assert f"found NaN or infinity in step {step}:" in capsys.readouterr().err.splitlines()[-1]
     assert not (output / "manifest.json").exists()
     for name in checkpoints(output):
         weights = load_file(output / "checkpoints" / name / "model.safetensors")

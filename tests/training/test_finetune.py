@@ -189,7 +189,7 @@ def test_taken_run_folder_is_refused(finished_run, config_file, tmp_path, capsys
     assert same(weights(finished_run), before)
     shutil.copytree(finished_run / "checkpoints", tmp_path / "run/checkpoints")
     status, error = call(config_file, capsys, f"training.output_dir={tmp_path / 'run'}")
-    assert (status, "resume_from_checkpoint=true to go on" in error) == (2, True)
+    assert (status, "resume_from_checkpoint=true to resume" in error) == (2, True)
 
 
 @pytest.mark.parametrize(

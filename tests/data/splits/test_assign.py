@@ -202,7 +202,7 @@ def test_each_fold_is_a_prepared_folder_and_each_message_is_tested_once(tmp_path
         (["--split", "folds", "--folds", "2"], "expected at least 3 folds"),
         (["--split", "folds", "--folds", "500"], "ask for fewer folds"),
         (["--folds", "3"], "expected --folds with --split folds"),
-        (["--split", "folds", "--find-label-errors"], "needs one prepared folder"),
+        (["--split", "folds", "--find-label-errors"], "does not work with --split folds"),
     ],
 )
 def test_folds_that_cannot_be_made_are_told(tmp_path, plain, capsys, arguments, expected):

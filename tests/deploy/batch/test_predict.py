@@ -123,7 +123,7 @@ def test_jsonl_with_broken_lines(finished_run, tmp_path):
     notes = [row["note"] for row in read(tmp_path / "out.jsonl")]
     assert notes == [
         "",
-        "no JSON",
+        "not JSON",
         "expected a JSON object, found list",
         "the message is not text but int",
         "empty message",
@@ -131,14 +131,14 @@ def test_jsonl_with_broken_lines(finished_run, tmp_path):
 
 
 ODD_LINES = [
-    ("{broken", "no JSON"),
+    ("{broken", "not JSON"),
     ('{"text": "你好", "id": 1}', ""),
     ('{"text": "半个\\ud83d", "id": 2}', "half a character"),
     ('{"text": "你好", "id": "\\ud83d"}', "half a character"),
     ('{"text": "你好", "tags": [{"\\ud83d": "\\udc00"}]}', "half a character"),
-    (f'{{"text": "你好", "id": {"9" * 5000}}}', "a number of too many digits"),
+    (f'{{"text": "你好", "id": {"9" * 5000}}}', "a number with too many digits"),
     (f'{{"text": "你好", "id": {"9" * 30}}}', ""),
-    (f'{{"text": "你好", "id": {"[" * 5000}{"]" * 5000}}}', "no JSON"),
+    (f'{{"text": "你好", "id": {"[" * 5000}{"]" * 5000}}}', "not JSON"),
     ('{"text": "你好", "other": NaN, "more": -Infinity}', "a number that is not finite"),
     ('{"text": "你好", "mixed": [{"a": NaN}, [Infinity]]}', "a number that is not finite"),
     ('{"text": "你好\\u0000", "other": 1e999}', "a number that is not finite"),
@@ -196,7 +196,7 @@ def test_lists_and_objects_of_jsonl_keep_a_type_where_one_holds_them_all(
     assert run("predict", finished_run, source, tmp_path / "out.parquet") == 0
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
     assert told == [
-        "warning: no type of parquet holds every value of empty, long, mixed: lists and objects "
+        "warning: parquet cannot store the mixed types of empty, long, mixed: lists and objects "
         "are written as JSON text"
     ]
     answers = read(tmp_path / "out.parquet")

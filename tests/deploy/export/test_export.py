@@ -311,7 +311,9 @@ def test_forms_of_another_calibration_do_not_answer(evaluated_run, tmp_path, cap
     assert run("eval", path, "--calibrate", point, "evaluation.bootstrap_samples=0") == 0
     assert "onnx/model_int8.onnx were fitted under another calibration" in capsys.readouterr().err
     assert chosen(path)[0] == "torch"
-    with pytest.raises(UserError, match=r"model_int8\.onnx of the run's calibration"):
+    with pytest.raises(
+        UserError, match=r"model_int8\.onnx exported under the run's current calibration"
+    ):
         load(path, backend="onnx", precision="int8")
     assert run("export", path, "--format", "onnx-int8") == 0
     assert chosen(path) == ("onnx", "int8")

@@ -39,7 +39,7 @@ def test_batches_full_queue_and_clients_that_leave(served):
         refused = classify(served, 5)
         assert refused.status_code == 503
         assert int(refused.headers["retry-after"]) >= 1
-        assert refused.json()["found"] == "60 messages before it"
+        assert refused.json()["found"] == "60 waiting and 5 in this request"
         assert classify(served, 4).status_code == 200
         assert first.result().status_code == 200
         assert served.metric('smstune_rejected_total{reason="busy or stopping"}') == 1

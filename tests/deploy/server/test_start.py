@@ -126,4 +126,4 @@ def test_an_exported_form_is_served_without_the_weights(learned_run, tmp_path):
         assert served.client.post("/v1/classify", json={"text": TEXT}).status_code == 200
         refused = served.client.post("/v1/explain", json={"text": TEXT})
         assert refused.status_code == 501
-        assert refused.json()["expected"] == "a run with model.safetensors"
+        assert refused.json()["expected"] == "model.safetensors in the run folder"

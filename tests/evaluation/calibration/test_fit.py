@@ -180,7 +180,7 @@ def test_copies_of_a_campaign_are_not_taken_for_evidence():
         "p", section, two_labels(scores, guarded, np.arange(1000) // 50), [1], 1
     )
     assert copies.threshold is None
-    assert "takes 45 campaigns of the other labels without one hit, found 10" in copies.reason
+    assert "takes 45 harmless campaigns without an error, found 10" in copies.reason
 
 
 def test_a_campaign_is_hit_by_its_worst_message():
@@ -213,7 +213,7 @@ def test_cost_weighs_a_hit_against_a_miss():
     point = choose_operating_point(
         "p", OperatingPointConfig(**POINT, cost_ratio=1), one_kind, [1], 1
     )
-    assert "one kind only" in point.reason
+    assert "no harmless or no guarded campaigns" in point.reason
 
 
 def test_useless_scores_stop_nothing_and_say_so():
@@ -222,9 +222,9 @@ def test_useless_scores_stop_nothing_and_say_so():
     scored = two_labels(rng.uniform(size=400), guarded, np.arange(400))
     for budget, expected in (
         ({"min_precision": 0.99}, "the validation split is too small"),
-        ({"min_precision": 0.9}, "too many mistakes among the"),
-        ({"cost_ratio": 100}, "may cost more than stopping nothing"),
-        ({"max_false_positive_rate": 0.001}, "takes 2,302 campaigns"),
+        ({"min_precision": 0.9}, "too many errors among the"),
+        ({"cost_ratio": 100}, "may cost more than blocking nothing"),
+        ({"max_false_positive_rate": 0.001}, "takes 2,302 harmless campaigns"),
     ):
         point = chosen_point(OperatingPointConfig(**POINT, **budget), scored)
         assert point.threshold is None
@@ -232,7 +232,7 @@ def test_useless_scores_stop_nothing_and_say_so():
     backwards = two_labels(np.where(guarded, 0.1, 0.9), guarded, np.arange(400))
     section = OperatingPointConfig(**POINT, max_false_positive_rate=0.1)
     point = chosen_point(section, backwards)
-    assert "nothing could be stopped" in point.reason
+    assert "nothing could be blocked" in point.reason
 
 
 def test_review_band_keeps_its_share():
@@ -334,8 +334,10 @@ def test_budget_that_cannot_be_kept_is_told_and_the_run_stays_usable(copy, capsy
     assert run("eval", copy, "--calibrate", "evaluation.bootstrap_samples=0", strict) == 0
     # 693 for a point of one checkpoint, whose confidence is 0.5.
     error = capsys.readouterr().err
-    assert "at confidence 0.75 takes 1,386 campaigns of the other labels" in error
-    assert "0.5 was asked for, and the choice among 2 checkpoints" in error
+    assert "at confidence 0.75 takes 1,386 harmless campaigns" in error
+    assert (
+        "the confidence 0.5 becomes 0.75, because the same messages selected the best of 2" in error
+    )
     assert load_manifest(copy).calibration.checkpoints_compared == 2
     (row,) = json.loads((copy / "eval/test/metrics.json").read_text("utf-8"))["operating_points"]
     assert row["threshold"] is None

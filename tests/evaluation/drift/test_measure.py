@@ -17,7 +17,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 from smstune.campaigns.grouping import campaign_groups
 from smstune.data.prepared import load_split
 from smstune.evaluation.drift.measure import difference_interval, label_shift
-from smstune.evaluation.drift.stability import chance_level, reading, stability
+from smstune.evaluation.drift.stability import chance_level, stability, verdict
 from smstune.inference.classifier import SmsClassifier
 
 
@@ -192,8 +192,8 @@ def test_index_by_hand():
     assert stability([10, 0], [10, 0]) == 0
     # An empty bin counts as half a message.
     assert stability([5, 5], [10, 0]) == pytest.approx(0.5 * math.log(2) + 0.45 * math.log(10))
-    readings = [reading(psi, 0.05) for psi in (0.05, 0.09, 0.2, 0.3)]
-    assert readings == ["no shift shown", "stable", "some shift", "shift"]
+    verdicts = [verdict(psi, 0.05) for psi in (0.05, 0.09, 0.2, 0.3)]
+    assert verdicts == ["no shift shown", "stable", "some shift", "shift"]
 
 
 @pytest.mark.parametrize("sizes", [(500, 40), (2000, 8), (300, 1)])

@@ -86,7 +86,7 @@ def test_score_without_a_value_is_none_not_zero():
     assert row == dict.fromkeys(("precision", "recall", "f1", "auprc", "auroc")) | {"support": 0}
     assert reasons.keys() == row.keys() - {"support"}
     assert reasons["precision"] == "never answered"
-    assert reasons["auroc"] == "no positives: no message of it"
+    assert reasons["auroc"] == "no message has this label"
 
 
 def test_set_of_one_label_has_scores_and_reasons():
@@ -94,13 +94,11 @@ def test_set_of_one_label_has_scores_and_reasons():
     assert scores["accuracy"] == 1
     assert scores["matthews"] is None
     assert scores["undefined"] == {"matthews": "all messages are of one label"}
-    assert scores["per_label"]["z"]["undefined"] == {
-        "auroc": "no negatives: every message is of it"
-    }
+    assert scores["per_label"]["z"]["undefined"] == {"auroc": "every message has this label"}
     reasons = {row["group"]: row["undefined"]["recall"] for row in scores["recall_at_fpr"][::2]}
     assert reasons == {
-        "p": "no negatives: every message is of it",
-        "q": "no positives: no message of it",
+        "p": "every message has this label",
+        "q": "no message has this label",
     }
     json.dumps(scores, allow_nan=False)
 

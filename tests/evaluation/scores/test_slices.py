@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from smstune.config.schema import GateConfig
-from smstune.evaluation.mistakes.mistakes import telling_answers
+from smstune.evaluation.mistakes.mistakes import instructive_answers
 from smstune.evaluation.scores.detectors import detect
 from smstune.evaluation.scores.gates import check_gates
 from smstune.evaluation.scores.metrics import compute_scores
@@ -140,7 +140,7 @@ def test_errors_are_ranked_and_masked():
     evaluated = evaluated_set(
         probabilities, predicted, [1, 1, 1, 1, 0], [0, 0, 1, 2, 3], texts=texts
     )
-    found = telling_answers(evaluated, MAP, most=2)
+    found = instructive_answers(evaluated, MAP, limit=2)
     assert [row.probability for row in found.confident_mistakes] == [0.9, 0.6]
     assert found.confident_mistakes[0].text == "致电[PHONE]"
     assert [row.probability for row in found.uncertain_hits] == [0.55, 0.7]
@@ -272,4 +272,6 @@ def test_set_of_one_label_is_evaluated(copy, tmp_path):
     assert "NaN" not in text
     scores = json.loads(text)
     assert scores["undefined"]["matthews"]
-    assert scores["per_label"]["retail"]["undefined"]["recall"].startswith("no positives")
+    assert scores["per_label"]["retail"]["undefined"]["recall"].startswith(
+        "no message has this label"
+    )

@@ -6,8 +6,8 @@ are near-duplicates when the Jaccard similarity of their sets of 3-grams reaches
 
 Candidates come from MinHash (Broder, "On the resemblance and containment of documents", 1997) with
 banded locality-sensitive hashing (Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets",
-chapter 3). Each candidate is verified on the gram sets, and a message has a bounded number of them.
-Bands are read one at a time and gram sets a batch at a time, so that memory holds numbers only.
+chapter 3). Each candidate pair is verified by its sets of 3-grams, and the number of candidates of
+a message is bounded. Bands are read one at a time, sets of 3-grams in batches, to save memory.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def _similar(a: csr_array, left: Ints, b: csr_array, right: Ints, threshold: flo
     for start, stop in _batches((m + n)[pairs], _BATCH_GRAMS):
         pair = pairs[start:stop]
         shared = np.diff(a[left[pair]].multiply(b[right[pair]]).indptr)
-        # The quotient rounds as the literal threshold does: 7 of 10 is 0.7.
+        # Exact comparison is safe: 7 / 10 and the literal 0.7 round to the same float.
         similar[pair] = shared / (m[pair] + n[pair] - shared) >= threshold
     return similar
 

@@ -35,7 +35,7 @@ _MISS = 0.005
 _BATCH_CHARS = 1 << 16
 # Reading one row maps 64 KiB of the file, 256 MiB for this many rows.
 _ROWS_AT_ONCE = 1 << 12
-_MOST_MAPPED = 1 << 28
+_MAX_MAPPED = 1 << 28
 # Gram fingerprints are column numbers of a sparse matrix, which stays in 32-bit indices below this.
 _COLUMNS = 2**31 - 1
 
@@ -71,7 +71,7 @@ class Sketches:
             positions = np.repeat(shifts[batch], counts[batch]) + np.arange(low, high)
             columns[low:high] = stored[positions]
             # Pages that were read count as this process's memory until they are released.
-            if len(self.mapped) > _MOST_MAPPED and hasattr(mmap, "MADV_DONTNEED"):
+            if len(self.mapped) > _MAX_MAPPED and hasattr(mmap, "MADV_DONTNEED"):
                 self.mapped.madvise(mmap.MADV_DONTNEED)
         entries = (np.ones(len(columns), dtype=np.bool_), columns, bounds)
         return csr_array(entries, shape=(len(rows), _COLUMNS))

@@ -1,7 +1,7 @@
 r"""Prepare raw messages: read, clean, mask, group, split.
 
-With --config, the section `prepare` of a configuration says what to prepare, words of the form
-key=value change it, and the folder is the one that a fine-tune of that configuration reads.
+With --config, the section `prepare` of a configuration says what to prepare, arguments of the form
+key=value override it, and the output is the data folder of that configuration.
 
 Examples:
   smstune prepare messages.csv --labels labels.yaml --output prepared/mine
@@ -79,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, help="folder to write; default: data.path")
     for column in ("text", "label", "time", "group"):
         parser.add_argument(
-            f"--{column}-column", metavar="NAME", help=f"column that holds the {column} ({column})"
+            f"--{column}-column",
+            metavar="NAME",
+            help=f"column of the {column} (default: {column})",
         )
     parser.add_argument(
         "--test",
@@ -96,9 +98,9 @@ def _parser() -> argparse.ArgumentParser:
         "--held-out", metavar="SOURCE", help="source that becomes the test set, with --split source"
     )
     parser.add_argument(
-        "--folds", type=int, metavar="N", help="number of folds, with --split folds (5)"
+        "--folds", type=int, metavar="N", help="number of folds, with --split folds (default: 5)"
     )
-    parser.add_argument("--seed", type=int, metavar="N", help="seed of the split (42)")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of the split (default: 42)")
     parser.add_argument(
         "--keep-pii", action="store_true", help="do not mask personal information (not recommended)"
     )
@@ -110,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=128,
         metavar="N",
-        help="longest message in tokens, for the report (128)",
+        help="longest message in tokens, for the report (default: 128)",
     )
     parser.add_argument(
         "--find-label-errors", action="store_true", help="list labels that may be wrong"
@@ -205,6 +207,6 @@ def _check_flags(args: argparse.Namespace, section: PrepareConfig) -> None:
         raise UserError(f"expected --folds with --split folds, found --split {section.split}")
     if args.find_label_errors and section.split == "folds":
         raise UserError(
-            "--find-label-errors needs one prepared folder, and --split folds makes several of the "
-            "same messages: search them once, split by group"
+            "--find-label-errors does not work with --split folds: prepare once with --split group "
+            "to search for label errors"
         )

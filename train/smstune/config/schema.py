@@ -31,15 +31,17 @@ def _no_empty_path(path: object) -> object:
 
 #: A finite number; ``Section`` refuses infinity and NaN.
 Number = Annotated[float, BeforeValidator(_no_boolean)]
-#: Fits the 32-bit integers of the libraries.
+#: A whole number that fits the 32-bit integers of the libraries.
 Whole = Annotated[int, BeforeValidator(_no_boolean), Field(le=2**31 - 1)]
 #: A seed that numpy accepts.
 Seed = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0, le=2**32 - 1)]
 FilePath = Annotated[Path, BeforeValidator(_no_empty_path)]
-#: A share strictly between 0 and 1.
-Open = Annotated[Number, Field(gt=0, lt=1)]
-Share = Annotated[Number, Field(ge=0, lt=1)]
-Unit = Annotated[Number, Field(ge=0, le=1)]
+#: A share that may be neither 0 nor 1.
+ShareAbove0Below1 = Annotated[Number, Field(gt=0, lt=1)]
+#: A share that may be 0 but not 1.
+ShareBelow1 = Annotated[Number, Field(ge=0, lt=1)]
+#: A share that may be 0 or 1.
+ShareUpTo1 = Annotated[Number, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
@@ -57,7 +59,10 @@ TransformName = Literal[
 
 
 class AugmentConfig(Section):
-    """Rewrite training messages as evasive spam; kinds not listed remain unseen for the suite."""
+    """Rewrite training messages as evasive spam.
+
+    Transforms that are not listed stay unseen, so the evasion suite can test the model on them.
+    """
 
     transforms: list[TransformName] = Field(
         min_length=1, description="Kinds of evasion to train on."
@@ -65,7 +70,7 @@ class AugmentConfig(Section):
     share: Number = Field(
         0.3, gt=0, le=1, description="Share of the messages to rewrite, drawn anew each epoch."
     )
-    strength: tuple[Unit, Unit] = Field(
+    strength: tuple[ShareUpTo1, ShareUpTo1] = Field(
         (0.1, 0.5), description="Range of the share of positions to change in a message."
     )
 
@@ -90,14 +95,14 @@ class LossConfig(Section):
     """The training objective."""
 
     name: Literal["cross_entropy", "focal", "ldam", "logit_adjusted"] = "cross_entropy"
-    label_smoothing: Share = Field(0.0, description="For cross_entropy and logit_adjusted.")
+    label_smoothing: ShareBelow1 = Field(0.0, description="For cross_entropy and logit_adjusted.")
     focal_gamma: Number = Field(2.0, ge=0, description="Exponent of focal.")
     ldam_margin: Number = Field(
         0.5, gt=0, description="For ldam: margin of the rarest label, in logits."
     )
     tau: Number = Field(1.0, ge=0, description="Strength of logit_adjusted.")
     class_weights: Literal["inverse", "inverse_sqrt", "effective_number"] | None = None
-    reweight_after: Share = Field(
+    reweight_after: ShareBelow1 = Field(
         0.0, description="Apply class_weights only after this share of the steps."
     )
     r_drop: Number = Field(0.0, ge=0, description="Weight of R-Drop's divergence; 0 disables it.")
@@ -108,15 +113,17 @@ class LossConfig(Section):
     @model_validator(mode="after")
     def _no_idle_key(self) -> Self:
         idle = set().union(*LOSS_KEYS.values()) - LOSS_KEYS[self.name]
+        conditions = dict.fromkeys(sorted(idle), f"with name {self.name}")
         if self.class_weights is None:
-            idle.add("reweight_after")
+            conditions["reweight_after"] = "without class_weights"
         fields = type(self).model_fields
-        without_effect = sorted(key for key in idle if getattr(self, key) != fields[key].default)
-        if without_effect:
-            raise ValueError(
-                f"{', '.join(without_effect)}: no effect with name {self.name} and class_weights "
-                f"{self.class_weights}: remove"
-            )
+        problems = [
+            f"{key} has no effect {condition}: remove it"
+            for key, condition in conditions.items()
+            if getattr(self, key) != fields[key].default
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
 
@@ -124,16 +131,18 @@ class OperatingPointConfig(Section):
     """The labels to block, and exactly one of three budgets for what blocking may cost."""
 
     labels: list[str] = Field(min_length=1, description="Labels to block, or parents of labels.")
-    max_false_positive_rate: Open | None = Field(
-        None, description="Largest share of the other campaigns that may be blocked."
+    max_false_positive_rate: ShareAbove0Below1 | None = Field(
+        None, description="Largest share of the harmless campaigns that may be blocked."
     )
-    min_precision: Open | None = Field(
+    min_precision: ShareAbove0Below1 | None = Field(
         None, description="Smallest share of the blocked campaigns that is blocked rightly."
     )
     cost_ratio: Annotated[Number, Field(gt=0)] | None = Field(
-        None, description="How many times a wrongly blocked campaign costs as much as a missed one."
+        None,
+        description="Cost of wrongly blocking a campaign, as a multiple of the cost of missing "
+        "one.",
     )
-    confidence: Open = Field(0.95, description="Confidence that the budget is kept.")
+    confidence: ShareAbove0Below1 = Field(0.95, description="Confidence that the budget is kept.")
     review_share: Number = Field(
         0.0, ge=0, lt=1, description="Largest share of all messages that people can review."
     )
@@ -214,7 +223,9 @@ class EvaluationConfig(Section):
         default=[], description="Columns to slice by, in addition to source and month."
     )
     hard_twins: bool = Field(
-        True, description="Report messages with a near copy under another label as a slice."
+        True,
+        description="Report messages with a near copy under another parent (or label, if labels "
+        "have no parents) as a slice.",
     )
     gates: list[GateConfig] = Field(
         default=[], description="Required scores; exit status 3 if one is missed."
@@ -348,7 +359,7 @@ class LoraConfig(Section):
 
     rank: Whole = Field(8, ge=1)
     alpha: Whole = Field(16, ge=1, description="The adapters are scaled by alpha / rank.")
-    dropout: Share = 0.0
+    dropout: ShareBelow1 = 0.0
     target_modules: list[str] = Field(
         default=["query", "value"],
         min_length=1,
@@ -364,9 +375,13 @@ class ModelConfig(Section):
     from_scratch: FromScratchConfig | None = Field(
         None, description="Build a new BERT of this size instead of loading name_or_path."
     )
-    hidden_dropout: Share | None = Field(None, description="Null keeps the checkpoint's own.")
-    attention_dropout: Share | None = Field(None, description="Null keeps the checkpoint's own.")
-    classifier_dropout: Share | None = Field(None, description="Null keeps the checkpoint's own.")
+    hidden_dropout: ShareBelow1 | None = Field(None, description="Null keeps the checkpoint's own.")
+    attention_dropout: ShareBelow1 | None = Field(
+        None, description="Null keeps the checkpoint's own."
+    )
+    classifier_dropout: ShareBelow1 | None = Field(
+        None, description="Null keeps the checkpoint's own."
+    )
     pooling: Literal["cls", "mean"] = Field(
         "cls", description="Input of the classifier: the first token, or the mean of all."
     )
@@ -414,7 +429,9 @@ class TrainingConfig(Section):
         False, description="Draw all labels equally often, with replacement."
     )
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
-    warmup_ratio: Share = Field(0.1, description="Share of the steps with a rising learning rate.")
+    warmup_ratio: ShareBelow1 = Field(
+        0.1, description="Share of the steps with a rising learning rate."
+    )
     weight_decay: Number = Field(0.01, ge=0)
     max_grad_norm: Number = Field(1.0, ge=0)
     per_device_train_batch_size: Whole = Field(32, ge=1)

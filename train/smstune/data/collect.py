@@ -45,7 +45,7 @@ SCHEMA = pa.schema(
         "line": pa.int64(),
     }
 )
-# Of the longest messages these are some 100 MB.
+# At most about 100 MB, if every message has the maximum length.
 ROWS_AT_ONCE = 2_000
 #: A row of ``SCHEMA``.
 ArrowRow = dict[str, str | int | None]

@@ -1,4 +1,4 @@
-"""The sets that a run is looked at on: a split of its data, or a raw file, labelled or not."""
+"""Loads the messages to evaluate: a split of the run's data, or a raw file, labelled or not."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from smstune.text.normalize import preprocess
 
 @dataclass(frozen=True)
 class ReadCounts:
-    """What became of the rows of a raw file.
+    """How many rows of a raw file can be used.
 
-    ``messages`` can be used, ``unusable`` rows cannot; labels of ``unknown`` messages are none of
-    the run's.
+    ``messages`` can be used, ``unusable`` rows cannot; ``unknown`` counts messages whose label the
+    run does not have.
     """
 
     messages: int
@@ -80,8 +80,8 @@ def load_raw(
     if bad or not rows:
         reason = f"line {bad[0].line}: {bad[0].problem or 'no text or no label'}" if bad else "none"
         raise UserError(
-            f"expected labelled messages in {path}, found {reason}: fix it, or prepare the file, "
-            "which sets such rows aside"
+            f"expected labelled messages in {path}, found {reason}: fix the row, or run smstune "
+            "prepare on the file, which skips such rows"
         )
     raw = [row.text or "" for row in rows]
     texts = [preprocess(text, mask=mask) for text in raw]
@@ -170,6 +170,6 @@ def _label_ids(names: Sequence[str], labels: LabelMap, where: str) -> NDArray[np
     if unknown:
         raise UserError(
             f"expected labels of the run ({', '.join(labels.names)}), found {', '.join(unknown)} "
-            f"in {where}: train had none of them"
+            f"in {where}: the run was trained without them"
         )
     return np.array([labels.label2id[name] for name in names], dtype=np.int64)

@@ -22,7 +22,7 @@ from smstune.results import Result
 
 
 class CalibrationFacts(Result):
-    """The calibration in force, and the reliability of this set without and with it."""
+    """The current calibration, and the reliability of this set without and with it."""
 
     temperature: float
     linear_weight: float

@@ -21,7 +21,7 @@ from smstune.evaluation.evaluated import EvaluatedSet, LabelledSet, evaluate_set
 from smstune.evaluation.labelled import load_prepared, load_raw
 from smstune.evaluation.metrics import CalibrationFacts, Metrics
 from smstune.evaluation.mistakes.attribution import explain_errors
-from smstune.evaluation.mistakes.mistakes import telling_answers
+from smstune.evaluation.mistakes.mistakes import instructive_answers
 from smstune.evaluation.report.report import EvaluatedRun, evaluation_report
 from smstune.evaluation.report.training_curves import training_section
 from smstune.evaluation.robustness.suite import Robustness, measure_robustness
@@ -176,7 +176,7 @@ def _baseline(train: LabelledSet, labelled: LabelledSet, labels: LabelMap) -> Ba
     """Score the linear baseline by the same function as the model."""
     linear = fit_linear(train.texts, train.truth, len(labels.names))
     answers = linear.answers(labelled.texts)
-    # Hard answers as probabilities: scores that need more than the label are not taken over.
+    # One-hot probabilities: only scores that depend on the answer alone are reported.
     scores = compute_scores(np.eye(len(labels.names))[answers], labelled.truth, labels)
     optional: dict[str, BaselineParents] = {}
     if scores.coarse is not None:
@@ -196,7 +196,8 @@ def _baseline(train: LabelledSet, labelled: LabelledSet, labels: LabelMap) -> Ba
 
 def _calibration_facts(evaluated: EvaluatedSet, classifier: SmsClassifier) -> CalibrationFacts:
     calibration = classifier.run.manifest.calibration
-    # The temperature undone, the linear model kept; the logits' common part does not matter.
+    # Undo the temperature; logits are recovered up to a constant, which softmax ignores. The linear
+    # model is still included.
     logits = np.log(evaluated.probabilities.clip(1e-300)) * calibration.temperature
     return CalibrationFacts(
         temperature=calibration.temperature,
@@ -238,7 +239,7 @@ def _write(metrics: Metrics, evaluated: EvaluatedSet, classifier: SmsClassifier)
     folder = run / "eval" / evaluated.name
     with file_written_whole(folder / "predictions.parquet") as path:
         pq.write_table(table, path)
-        # A model card takes no scores that are not of these predictions.
+        # The model card checks with this hash that the scores belong to the predictions.
         metrics = metrics.model_copy(update={"predictions_sha256": file_hash(path)})
     report = evaluation_report(
         metrics,
@@ -248,7 +249,7 @@ def _write(metrics: Metrics, evaluated: EvaluatedSet, classifier: SmsClassifier)
             data_hash=manifest.data.sha256.get(f"{evaluated.name}.parquet"),
             base_model=manifest.base_model["name_or_path"],
         ),
-        telling_answers(evaluated, classifier.labels),
+        instructive_answers(evaluated, classifier.labels),
         training_section(run),
     )
     for name, text in (

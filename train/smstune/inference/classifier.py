@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from smstune.inference.backends.pick import Backend
     from smstune.progress import Progress
 
-#: Tokens of a batch, padding included: on the CPU what stays in its cache, on a GPU what fills it.
+#: Tokens of a batch, with padding: as many as fit a CPU's cache, or as many as keep a GPU busy.
 _TOKEN_BUDGET = {"cpu": 2048, "cuda": 65536}
 
 
@@ -146,9 +146,9 @@ class SmsClassifier:
     ) -> NDArray[np.float64]:
         """Return calibrated probabilities, shape ``(messages, labels)``, in the order of ``texts``.
 
-        The likeliest label is not always the run's answer: see ``answers``. ``preprocessed`` texts
-        are read as they are: what ``preprocess`` is worth is measured so. ``progress`` counts the
-        distinct messages.
+        The likeliest label is not always the run's answer: see ``answers``. With
+        ``preprocessed=True``, the texts are not preprocessed again (used to measure the effect of
+        ``preprocess``). ``progress`` counts the distinct messages.
         """
         temperature = self.run.manifest.calibration.temperature
         probabilities: NDArray[np.float64] = softmax(
@@ -223,7 +223,7 @@ class SmsClassifier:
     def predictions(
         self, texts: Sequence[str], probabilities: NDArray[np.float64]
     ) -> list[Prediction]:
-        """Return what ``predict`` returns, but for ``text``, of probabilities known already."""
+        """Return the predictions for probabilities already computed; ``text`` is not set."""
         names = self.labels.names
         calibration = self.run.manifest.calibration
         decisions = decide(probabilities, calibration.operating_points, self.labels)

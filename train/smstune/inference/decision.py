@@ -13,7 +13,7 @@ from smstune.arrays import Floats
 from smstune.inference.labels import LabelMap
 from smstune.results import Result
 
-#: ``block``: stop it. ``review``: let a person look. ``pass``: deliver it.
+#: ``block``: do not deliver it. ``review``: let a person look. ``pass``: deliver it.
 Decision = Literal["block", "review", "pass"]
 
 
@@ -32,10 +32,10 @@ class PointCounts(Result):
 class PointScores(PointCounts):
     """What a point with a threshold does to a set: shares in [0, 1], ``None`` where undefined.
 
-    ``hit_campaigns`` are other campaigns of which a message is stopped, ``false_positive_rate``
+    ``hit_campaigns`` are other campaigns with a blocked message, ``false_positive_rate``
     their share and ``false_positive_bound`` its upper bound. ``review_guarded`` is the share of
     guarded messages among those that people look at; ``recall_with_review`` that of guarded
-    messages stopped if people are right about all of them.
+    messages blocked if people are right about all of them.
     """
 
     hit_campaigns: int
@@ -147,7 +147,7 @@ def decide(
 ) -> list[Decision | None]:
     """Return what is done with each message: the strictest that any operating point says.
 
-    ``None`` for every message where no point has a threshold: nothing says what to stop.
+    ``None`` for every message where no point has a threshold: nothing says what to block.
     """
     in_force = [(point, point.threshold) for point in points if point.threshold is not None]
     if not in_force:
@@ -160,6 +160,6 @@ def decide(
         if point.review_from is not None:
             doubtful |= scores >= point.review_from
     return [
-        "block" if stop else "review" if look else "pass"
-        for stop, look in zip(blocked.tolist(), doubtful.tolist(), strict=True)
+        "block" if block else "review" if look else "pass"
+        for block, look in zip(blocked.tolist(), doubtful.tolist(), strict=True)
     ]

@@ -1,4 +1,4 @@
-"""A linear model of character n-grams: the baseline, and what a run may join to its encoder."""
+"""A linear model of character n-grams: the baseline, and an optional part of a run."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ class LinearModel:
         return answers
 
     def character_scores(self, text: str, direction: Floats) -> Floats:
-        """Return what each character of ``text`` adds to its scores' product with ``direction``.
+        """Return what each character of ``text`` adds to ``scores @ direction``.
 
-        Shape ``(characters,)``; the sum is that product less the intercepts'. What an n-gram adds
-        is shared evenly among the characters of all its occurrences.
+        Shape ``(characters,)``. They add up to ``scores @ direction``, without the intercepts. The
+        contribution of an n-gram is divided evenly among the characters of all its occurrences.
         """
         scores = np.zeros(len(text))
         seen, origins = _as_seen(text)
@@ -101,17 +101,17 @@ class LinearModel:
             vocabulary = json.loads(tensors["vocabulary"].tobytes())
             # Anything but n-grams and these tensors could be a message.
             if set(tensors) != _TENSORS or any(len(gram) > _LENGTHS[1] for gram in vocabulary):
-                raise ValueError("tensors or n-grams that it does not have")
+                raise ValueError("it has other tensors, or n-grams of more than 4 characters")
             vectorizer = _vectorizer(vocabulary)
             vectorizer.idf_ = tensors["idf"]
             weights, intercepts = (
                 tensors[name].astype(float) for name in ("weights", "intercepts")
             )
             if weights.shape != (len(vocabulary), len(intercepts)):
-                raise ValueError(f"weights of shape {weights.shape}")
+                raise ValueError(f"its weights have the shape {weights.shape}")
             return cls(vectorizer, weights, intercepts)
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
-            raise UserError(f"{path}: expected a linear model, found {error}") from error
+            raise UserError(f"{path} is not a linear model: {error}") from error
 
 
 def fit_linear(texts: Sequence[str], labels: NDArray[np.int64], count: int) -> LinearModel:
@@ -138,7 +138,7 @@ def fit_linear(texts: Sequence[str], labels: NDArray[np.int64], count: int) -> L
 def _as_seen(text: str) -> tuple[str, list[int]]:
     """Return what the vectoriser cuts n-grams from, and which character of ``text`` each one was.
 
-    It takes the lower case, of which some characters have two, and one space for several.
+    TfidfVectorizer lower-cases the text (some characters become two) and collapses white space.
     """
     origins = [index for index, character in enumerate(text) for _ in character.lower()]
     seen: list[tuple[str, int]] = []

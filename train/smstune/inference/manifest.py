@@ -32,15 +32,17 @@ TOKENIZER = (
 )
 #: Files that every run has and every manifest names.
 HASHED = (CONFIG, WEIGHTS, TOKENIZER[0], LABELS)
-#: What `smstune export` leaves: what the forms are, the same for a reader, and the forms.
+#: Files that `smstune export` writes: the description (JSON), the report (Markdown), and the ONNX
+#: files.
 EXPORT, EXPORT_REPORT = "onnx/export.json", "onnx/report.md"
 FORMS = ("onnx/model.onnx", "onnx/model_int8.onnx", "onnx/model_fp16.onnx")
 EXPORTED_FILES = (EXPORT, EXPORT_REPORT, *FORMS)
-#: What a manifest may name, and so all that is ever read of a run folder to answer a message.
+#: All files that a manifest may list; prediction reads no others.
 NAMED = (*HASHED, LINEAR, *TOKENIZER[1:], *EXPORTED_FILES)
 #: Files that a manifest of an earlier version, which has no checksum, does not name.
 _UNNAMED_BEFORE = frozenset({*TOKENIZER[1:], *EXPORTED_FILES})
-#: Where `smstune export` puts whole what the manifest names next, until it is put in place.
+#: Folder in which an export is completed; its files are moved to `onnx/` after the manifest names
+#: them.
 STAGED = ".exported"
 
 logger = logging.getLogger(__name__)
@@ -90,8 +92,9 @@ def write_manifest(run: Path, manifest: Manifest) -> Manifest:
     """Write ``manifest.json`` of a run folder, whole, with its checksum, and return what it holds.
 
     A manifest without a checksum (a new run's, or an earlier version's) is completed: it gets the
-    hash of each file of the folder that answers are computed from and that it does not name. One
-    that has a checksum keeps its hashes: what was changed or laid beside since is not taken in.
+    hash of each file of the folder that answers are computed from and that it does not name. A
+    manifest that already has a checksum keeps its hashes, so files changed or added later are not
+    accepted.
     """
     if manifest.checksum is None:
         unnamed = [name for name in NAMED if name not in manifest.sha256 and (run / name).is_file()]
@@ -137,7 +140,7 @@ def load_manifest(path: Path) -> Manifest:
         text = file.read_text("utf-8")
         values = json.loads(text)
     except ValueError as error:
-        raise mismatch(path, f"manifest.json is no JSON ({error})") from error
+        raise mismatch(path, f"manifest.json is not JSON ({error})") from error
     if isinstance(values, dict) and values.get("checksum") not in (None, _checksum(values)):
         raise mismatch(path, "manifest.json was changed: its checksum is not that of its values")
     try:
@@ -157,8 +160,9 @@ def load_manifest(path: Path) -> Manifest:
 def run_file(run: Path, manifest: Manifest, name: str) -> Path | None:
     """Return where a file of a run lies, its content compared with the manifest's hash.
 
-    ``None`` where the run has no such file: what the manifest does not name is never read. Only of
-    an earlier version's run, whose manifest named less, some files are returned unchecked.
+    ``None`` where the run has no such file: a file that the manifest does not list is never read.
+    For runs of earlier versions, whose manifests list fewer files, some files are returned
+    unchecked.
 
     Raises:
         UserError: if the file is missing or another.

@@ -21,8 +21,8 @@ _WORTHWHILE = 0.95
 def use_cpu_layers(model: nn.Module) -> None:
     """Turn the BERT layers of ``model`` into CpuLayers where possible.
 
-    Unchanged are layers with adapters, frozen weights, an activation other than GELU, attention
-    that is not eager or has dropout of its weights, and a last layer that computes one token.
+    Layers stay unchanged if they have adapters, frozen weights, an activation other than GELU, or
+    attention that is not eager or drops weights; so does a last layer that computes only one token.
     """
     for layer in model.modules():
         if type(layer) is BertLayer and _is_plain(layer):

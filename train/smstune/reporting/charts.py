@@ -1,7 +1,7 @@
 """Charts as data, drawn as SVG whose colours are CSS classes of the page's own style.
 
-Bars, lines and a confusion grid are all that a report draws. A page's light or dark mode colours
-them, its fonts show their text, and the same numbers give the same bytes.
+A report draws only bars, lines and a confusion grid. They take their colours (light or dark) and
+fonts from the page, and the same numbers always give the same bytes.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Line:
 class LineChart:
     """Lines over a number, or over names at 0, 1, 2, ... (``x_names``).
 
-    ``y_range`` is what the axis shows, ``None`` what the points need. ``marked_x`` has a vertical
-    line.
+    ``y_range`` is the range of the y axis; if ``None``, it is that of the points. A vertical line
+    is drawn at ``marked_x``.
     """
 
     lines: Sequence[Line]
@@ -280,20 +280,20 @@ def _title(text: str, x: float) -> Markup:
     return _text(text, x, 14, "start", "title")
 
 
-def _label(text: str, x: float, middle: float, most: float, *, anchor: str) -> Markup:
-    """Return a name beside a bar or cell, cut to a width; a reader's pointer shows all of it."""
-    short, whole = _shortened(text, most)
+def _label(text: str, x: float, middle: float, max_width: float, *, anchor: str) -> Markup:
+    """Return a name beside a bar or cell, cut to a width; hovering over it shows the full name."""
+    short, whole = _shortened(text, max_width)
     return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}">{}{}</text>').format(
         x, middle + 4, anchor, short, whole
     )
 
 
-def _shortened(text: str, most: float) -> tuple[str, Markup]:
-    """Return a text that is no wider than ``most``, and if cut the element with all of it."""
-    if text_width(text) <= most:
+def _shortened(text: str, max_width: float) -> tuple[str, Markup]:
+    """Return the text, cut to ``max_width`` if wider, and then a <title> with the full text."""
+    if text_width(text) <= max_width:
         return text, Markup("")
     short = text
-    while short and text_width(short + "…") > most:
+    while short and text_width(short + "…") > max_width:
         short = short[:-1]
     return short + "…", Markup("<title>{}</title>").format(escape(text))
 
@@ -327,7 +327,7 @@ def _shown_numbers(lines: Sequence[Line]) -> list[float]:
 
 
 def _bounds(numbers: Sequence[float]) -> tuple[float, float]:
-    """Return the smallest and the largest number, apart from each other."""
+    """Return the range of the numbers, widened if they are all equal."""
     low, high = min(numbers, default=0.0), max(numbers, default=1.0)
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 

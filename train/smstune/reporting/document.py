@@ -31,7 +31,7 @@ class Subheading:
 
 @dataclass(frozen=True)
 class ItemList:
-    """Items of a term and what is said of it; unlike a table it wraps on a narrow screen."""
+    """A list of terms with descriptions; wraps on a narrow screen, unlike a table."""
 
     items: Sequence[tuple[str, str]]
 

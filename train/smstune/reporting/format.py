@@ -13,7 +13,7 @@ def interval_text(bounds: Sequence[float] | None) -> str:
 
 
 def share_text(share: float | None) -> str:
-    """Return a share as a percentage of a reader who counts mistakes in ten thousand."""
+    """Return a share as a percentage with two decimals."""
     return show(None) if share is None else f"{100 * share:.2f} %"
 
 
@@ -31,7 +31,7 @@ def show(value: object) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share as a whole percentage; what is not none or all does not look like it."""
+    """Return a share as a whole percentage, but never 0 % or 100 % for a share in between."""
     if 0 < share < 0.005:
         return "under 1 %"
     if 0.995 <= share < 1:

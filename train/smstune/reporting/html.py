@@ -195,10 +195,10 @@ def _cell(value: object) -> str:
 
 def _highlighted(cell: Highlighted) -> Markup:
     """Return a text with each piece coloured by its score, the strongest one most."""
-    most = max((abs(score) for _, score in cell.pieces if score is not None), default=0.0)
+    largest = max((abs(score) for _, score in cell.pieces if score is not None), default=0.0)
     spans = []
     for text, score in cell.pieces:
-        strength = abs(score) / most if score else 0.0
+        strength = abs(score) / largest if score else 0.0
         if score is None or strength < _FAINTEST:
             spans.append(escape(text))
             continue

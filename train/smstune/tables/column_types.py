@@ -14,7 +14,7 @@ _EXACT = 1 << 53
 #: parquet's reader refuses files, written without an error, with 50 or more nested lists.
 _DEEPEST = 32
 #: If each row had an object with other keys, the type would be as large as the file.
-_MOST_PATHS = 256
+_MAX_PATHS = 256
 
 #: Position of a value in a row: its column, then names of members; ``None`` for list elements.
 _Path = tuple[str | None, ...]
@@ -45,7 +45,7 @@ def _collect(cell: object, path: _Path, kinds: _Kinds) -> None:
     seen = kinds.setdefault(path, set())
     if not isinstance(cell, (dict, list)):
         seen.add(_kind(cell))
-    elif len(path) > _DEEPEST or len(kinds) > _MOST_PATHS:
+    elif len(path) > _DEEPEST or len(kinds) > _MAX_PATHS:
         seen.add("too much")
     elif isinstance(cell, dict):
         seen.add("object")

@@ -30,7 +30,7 @@ STANDARD = Path("-")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _ROWS_AT_ONCE = 4096
 _BUFFER = 1 << 20
-#: With the csv module's own limit of 128 KiB, a single long cell would end the file.
+#: Above the csv module's default limit of 128 KiB, which would make one long cell an error.
 _LONGEST_CELL = 1 << 30
 
 Reader = Callable[[Path, Columns], Iterator[TableRow]]
@@ -52,10 +52,10 @@ def read_rows(path: Path, columns: Columns) -> Iterator[TableRow]:
 def check_table(path: Path, columns: Columns) -> None:
     """Check that a file exists, can be read, and has the columns and at least one row.
 
-    Of standard input, which cannot be read twice, it only checks that it is open.
+    Standard input cannot be read twice: only whether it is open is checked.
 
     Raises:
-        UserError: if not.
+        UserError: if a check fails.
     """
     if path == STANDARD:
         _standard_input()
@@ -182,9 +182,9 @@ def _parse_object(line: str) -> tuple[Cells | None, str | None]:
         # Objects nested too deeply for this check could not be written either.
         is_printable(fields)
     except (json.JSONDecodeError, RecursionError):
-        return None, problem or "no JSON"
+        return None, problem or "not JSON"
     if isinstance(fields, _LongNumbers):
-        problem = problem or "a number of too many digits"
+        problem = problem or "a number with too many digits"
     return fields, problem
 
 

@@ -139,7 +139,7 @@ def _parquet_writer(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[Wr
         flush()
         if nested_as_text:
             logger.warning(
-                "warning: no type of parquet holds every value of %s: lists and objects are "
+                "warning: parquet cannot store the mixed types of %s: lists and objects are "
                 "written as JSON text",
                 ", ".join(sorted(nested_as_text)),
             )

@@ -1,10 +1,10 @@
 """Rewrites messages the way spam is rewritten to get past a filter.
 
-Each transform changes a share of the positions that it can change, ``strength`` in [0, 1], drawn
-at random: none at 0, all at 1, and a larger strength changes all that a smaller one does.
-Placeholders represent contacts of the raw message and are never broken. ``digit_words`` and
-``contacts`` replace some by made-up contacts (the test number 130 0000 00.., domains of RFC 2606),
-because the raw message has contacts there. The sources in brackets (FBS: seen in FBS_SMS_Dataset)
+Of the positions that a transform can change, it changes a random share, ``strength``: none at 0,
+all at 1. A larger strength changes the same positions as a smaller one, and more. A placeholder
+stands for a contact of the raw message and is never split. Only ``digit_words`` and ``contacts``
+replace placeholders, by made-up contacts (the test number 130 0000 00.., domains of RFC 2606),
+which they then disguise. The sources in brackets (FBS: seen in FBS_SMS_Dataset)
 and the licences of lists are in docs/robustness.md.
 """
 

@@ -57,7 +57,7 @@ def training_arguments(
         length_column_name="length",
         eval_strategy="epoch",
         save_strategy="epoch",
-        # A resumed run goes on counting its epochs without a better score.
+        # A resumed run continues to count its epochs without a better score.
         restore_callback_states_from_checkpoint=True,
         load_best_model_at_end=True,
         metric_for_best_model="macro_f1",

@@ -122,7 +122,8 @@ def assemble(config: Config) -> Assembled:
         keep_freed_memory()
         use_byte_dropout(model)
     trainer = _trainer(config, model, tokenizer, data, setup)
-    # Compiled, the stock layers are fused by the compiler; FSDP finds them by their class's name.
+    # Not with torch.compile, which fuses the stock layers itself, nor with FSDP, which finds layers
+    # by class name.
     compiled = config.training.torch_compile
     if setup.device.type == "cpu" and not compiled and not trainer.is_fsdp_enabled:
         use_cpu_layers(model)
@@ -147,7 +148,8 @@ def _check_labels(splits: dict[str, Dataset], folder: Path) -> None:
         if unknown:
             raise UserError(
                 f"expected every label of {name} in train, found {', '.join(unknown)} only in "
-                f"{name} of {folder}: prepare again with more messages of it or without it"
+                f"{name} of {folder}: add messages of these labels or remove them, "
+                "and prepare again"
             )
     if len(train_labels) < 2:
         raise UserError(
@@ -170,7 +172,7 @@ def _tokenizer(config: Config, train: Dataset) -> PreTrainedTokenizerBase:
                 "remove one of them"
             )
         return build_tokenizer(train["text"], section.from_scratch.vocab_size)
-    # First: what it is, before its tokenizer, whose error would say less.
+    # Check the architecture first: its error message is clearer than the tokenizer's.
     load_encoder_config(section.name_or_path, revision=section.revision)
     tokenizer = load_tokenizer(section.name_or_path, revision=section.revision)
     if missing := add_missing_characters(tokenizer, train["text"]):
@@ -264,7 +266,7 @@ def _trainer(
 def _objective(
     section: LossConfig, train: Sequence[int], labels: LabelMap, device: torch.device
 ) -> Objective:
-    # A label of the map that the data lack counts as one message: its prior is not 0.
+    # A label without messages counts as if it had one, so that its prior is not 0.
     counts = np.bincount(train, minlength=len(labels.names)).clip(min=1)
     arguments = {key: getattr(section, key) for key in LOSS_KEYS[section.name]}
     if section.name in WITH_COUNTS:
@@ -285,9 +287,10 @@ def _compute_metrics(
     loss: Loss, device: torch.device, prediction: EvalPrediction
 ) -> dict[str, float]:
     logits, truth = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
-    # The trainer's own mean loss counts what several processes fill their last batch with.
+    # The trainer's own mean loss would include the padding rows of the last batch when several
+    # processes run.
     losses = loss(torch.tensor(logits, device=device).float(), torch.tensor(truth, device=device))
     # Before the checkpoint of these weights is written.
     if not torch.isfinite(losses).all():
-        raise diverged("the validation")
+        raise diverged("during validation")
     return {**headline(truth, logits.argmax(axis=-1)), "loss": float(losses.mean())}

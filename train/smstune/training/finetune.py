@@ -48,9 +48,9 @@ def finetune(config: Config) -> Path:
     """Fine-tune as ``config`` says and return the run folder.
 
     The best checkpoint by macro-F1 on validation becomes the run's model, calibrated there. A run
-    that fails or is killed leaves its checkpoints; ``training.resume_from_checkpoint=true`` goes on
-    to the weights that an uninterrupted run would have had. Under a launcher every process calls
-    this, and the first one writes.
+    that fails or is killed leaves its checkpoints; ``training.resume_from_checkpoint=true``
+    resumes, and ends with the same weights as an uninterrupted run. Under a launcher every process
+    calls this, and the first one writes.
 
     Raises:
         UserError: if data, checkpoint or configuration do not fit, or the run folder is taken.
@@ -61,9 +61,9 @@ def finetune(config: Config) -> Path:
     run_folder = section.output_dir
     checkpoint = checkpoint_to_resume(run_folder, resume=section.resume_from_checkpoint)
     assembled = assemble(config)
-    # Another node may not see the first one's checkpoints: all go on from the same, or fail.
+    # Another node may not see the first one's checkpoints: all resume from the same, or fail.
     (checkpoint,) = broadcast_object_list([checkpoint])
-    # Before the training: what cannot be fitted is known at once.
+    # Fitted before training, so that an error shows at once.
     linear = _linear(config, assembled) if assembled.trainer.is_world_process_zero() else None
     # Each process draws dropout masks of its own.
     set_seed(section.seed + assembled.trainer.args.process_index)
@@ -80,7 +80,7 @@ def finetune(config: Config) -> Path:
             assembled.trainer.add_callback(report)
             output = assembled.trainer.train(resume_from_checkpoint=checkpoint)
     except UserError:
-        # The training diverged: going on would end as it did.
+        # The training diverged: resuming would end in the same way.
         raise
     except BaseException:
         logger.error(how_to_resume(run_folder))
@@ -102,7 +102,7 @@ def finetune(config: Config) -> Path:
 def _calibrated(
     run: Run, config: Config, device: torch.device, weights: dict[str, torch.Tensor]
 ) -> Run:
-    """Return a run that lies on no disk yet with the calibration that its ``weights`` need."""
+    """Return ``run``, which is not saved yet, with a calibration fitted for ``weights``."""
     backend = TorchBackend(run, device, pick_precision(device), weights)
     calibration = fit_run(SmsClassifier(run, backend), config.evaluation)
     manifest = run.manifest.model_copy(update={"calibration": calibration})

@@ -127,7 +127,7 @@ def checkpoint_to_resume(run: Path, *, resume: bool) -> str | None:
     if not resume:
         raise UserError(
             f"expected a new run folder, found checkpoints of an unfinished run in {run}: add "
-            "training.resume_from_checkpoint=true to go on, choose another training.output_dir, "
+            "training.resume_from_checkpoint=true to resume, choose another training.output_dir, "
             "or remove it"
         )
     changed = [folder.name for folder in whole if not _is_unchanged(folder)]
@@ -141,10 +141,10 @@ def checkpoint_to_resume(run: Path, *, resume: bool) -> str | None:
 
 
 def how_to_resume(run: Path) -> str:
-    """Say how to go on with the unfinished ``run``."""
+    """Say how to resume the unfinished ``run``."""
     if not _whole_checkpoints(run):
         return f"the run in {run} ended before its first checkpoint: start it again"
     return (
         f"the run in {run} is unfinished: the same command with "
-        "training.resume_from_checkpoint=true goes on from its last checkpoint"
+        "training.resume_from_checkpoint=true resumes from its last checkpoint"
     )

@@ -1,4 +1,4 @@
-"""What transformers' Trainer is given of ours: the objective and the order of an epoch."""
+"""transformers' Trainer with our objective and layer-wise learning rates."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Objective:
 
     ``loss`` gives the loss of each message, ``class_weights`` the factor of each label, which
     applies from the share ``reweight_after`` of the steps on (deferred re-weighting, Cao et al.,
-    2019). With ``r_drop`` above 0 every message passes twice under different dropout, and that
-    many times the symmetric divergence of the two answers is added (Liang et al., 2021, equation
-    4). With ``fgm`` above 0 a second pass is added whose word embeddings are moved that far, in
-    each message's own norm, to where the loss grows (Miyato et al., 2017, equation 5).
+    2019). If ``r_drop`` > 0, every message is passed twice with different dropout, and ``r_drop``
+    times the symmetric KL divergence of the two outputs is added (Liang et al., 2021, equation 4).
+    If ``fgm`` > 0, the gradient of a second pass is added, with each message's word embeddings
+    shifted by a step of L2 norm ``fgm`` along the gradient (Miyato et al., 2017, equation 5).
     """
 
     loss: Loss
@@ -106,8 +106,8 @@ class SmsTrainer(Trainer):
     ) -> torch.Tensor | float:
         """Return the norm of the gradient; called once a step, before the weights are changed.
 
-        Both are read at once: a GPU is waited for once a step, where transformers' filter of
-        losses, which is off, waits twice a batch.
+        Reads loss and norm together, so the GPU is synchronised once per step. (transformers' own
+        check, ``logging_nan_inf_filter``, is off; it would synchronise twice per batch.)
 
         Raises:
             UserError: if the loss or the gradient is not finite.
@@ -115,10 +115,10 @@ class SmsTrainer(Trainer):
         norm: torch.Tensor | float = super()._get_grad_norm(  # type: ignore[no-untyped-call]
             model, grad_norm=grad_norm
         )
-        # In fp16 the scaler leaves out steps whose gradient overflows and lowers its scale.
+        # In fp16 the gradient scaler skips steps whose gradient overflows.
         numbers = [self._tr_loss] if self.args.fp16 else [self._tr_loss, norm]
         if not all(math.isfinite(number) for number in numbers):
-            raise diverged(f"step {self.state.global_step + 1}")
+            raise diverged(f"in step {self.state.global_step + 1}")
         return norm
 
     def _averaged_loss(
@@ -149,9 +149,9 @@ class SmsTrainer(Trainer):
 
 
 def diverged(moment: str) -> UserError:
-    """Return the error of a training whose numbers are no longer finite at ``moment``."""
+    """Return the error of a training whose numbers are no longer finite; ``moment`` says when."""
     return UserError(
-        f"expected a finite loss and gradient, found NaN or infinity at {moment}: the training "
+        f"expected a finite loss and gradient, found NaN or infinity {moment}: the training "
         "diverged: lower training.learning_rate and choose another training.output_dir (the "
         "checkpoints of this one were made before)"
     )

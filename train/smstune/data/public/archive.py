@@ -54,8 +54,7 @@ def unpack(
                     )
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise UserError(
-            f"expected a whole zip archive, found a broken one at {archive} ({error}): remove it "
-            "and download again"
+            f"the zip archive {archive} is damaged ({error}): delete it and download again"
         ) from error
     return target
 
@@ -78,7 +77,9 @@ def _safe_entries(
         if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
             raise UserError(f"expected paths inside the archive, found {name!r} in {archive}")
         if stat.S_ISLNK(entry.external_attr >> 16) or entry.flag_bits & 1:
-            raise UserError(f"expected plain files in {archive}, found {name!r}, a link or locked")
+            raise UserError(
+                f"expected plain files in {archive}, found {name!r}, which is a link or encrypted"
+            )
     tops = {entry.filename.partition("/")[:2] for entry in entries}
     top = f"{next(iter(tops))[0]}/" if len(tops) == 1 and next(iter(tops))[1] else ""
     return {entry.filename.removeprefix(top): entry for entry in entries if not entry.is_dir()}

@@ -25,7 +25,7 @@ MAX_BYTES = 2 << 30
 _MAX_REDIRECTS = 5
 _MAX_WAIT = 30.0
 #: Fewer bytes than this in one timeout is a stall, even if a byte comes now and then.
-_LEAST_BYTES = 1024
+_MIN_BYTES = 1024
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)$")
 
 
@@ -142,7 +142,7 @@ class _PartialFile:
 
 
 def _attempt(client: httpx2.Client, partial: _PartialFile, timeout: float) -> str | None:
-    """Return why an attempt failed that may be repeated, or ``None`` if ``partial`` is complete."""
+    """Make one attempt; return why it failed if it may be retried, ``None`` if it succeeded."""
     try:
         _receive(client, partial, timeout)
     except (_RetryError, httpx2.TransportError) as error:
@@ -248,7 +248,7 @@ def _chunks(response: httpx2.Response, timeout: float) -> Iterator[bytes]:
         received += len(chunk)
         yield chunk
         if time.monotonic() - begin >= timeout:
-            if received < _LEAST_BYTES:
+            if received < _MIN_BYTES:
                 raise _RetryError(f"stalled: {received} bytes in {timeout:g} s")
             begin, received = time.monotonic(), 0
 

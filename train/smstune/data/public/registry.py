@@ -120,8 +120,9 @@ def find_set(registry: Mapping[str, PublicSet], name: str) -> PublicSet:
     """
     if name not in registry:
         near = difflib.get_close_matches(name.lower(), registry, n=1, cutoff=0.5)
-        hint = f": did you mean {near[0]}?" if near else ""
-        raise UserError(f"expected a public set of {', '.join(registry)}, found {name!r}{hint}")
+        hint = f"; did you mean {near[0]}?" if near else ""
+        names = ", ".join(registry)
+        raise UserError(f"unknown public set {name!r}: use one of {names}{hint}")
     return registry[name]
 
 
@@ -177,7 +178,8 @@ def download_set(
             try:
                 unpack(archive, target, file.members)
             finally:
-                # Its members are checked one by one; a wrong archive would only be found again.
+                # The members have their own checksums, and a bad archive must not be reused by the
+                # next run.
                 archive.unlink()
     is_one_file = len(public_set.files) == 1 and not public_set.files[0].members
     return target / public_set.files[0].name if is_one_file else target

@@ -56,7 +56,7 @@ def parse_input(text: str, default: str | None = None) -> Input:
         path = Path(text)
         name = default or _guess_reader(path)
     if name not in SOURCES:
-        raise UserError(f"expected a source of {', '.join(SOURCES)}, found {name!r} for {text}")
+        raise UserError(f"unknown source {name!r} for {text}: use one of {', '.join(SOURCES)}")
     return Input(path, SOURCES[name], _source_name(name, path))
 
 

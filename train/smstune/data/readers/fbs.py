@@ -29,9 +29,10 @@ def map_fbs_placeholders(text: str) -> str:
     CELLPHONE is a mobile number. PHONE follows 电话, 询 and 热线 of shops: mostly landlines, a few
     service numbers. HOTLINE is 400 and 800. The remains of an address (`URLdfge`, `wwwjcom`), an
     account (`QQzcw`) or a number (`CELLPHONE99`) are replaced together with the mark, but `URLtd`
-    is an address and td. A number inside letters (`jlnPHONE`) is an account after 微信, else NUM.
-    An amount in 元 becomes MONEY and a number after 验证码 CODE, as in `mask_pii`. Blanks remain
-    only between two Latin words; repeated marks remain, because the raw message repeats itself.
+    becomes [URL]td (td = opt out). A number attached to letters (`jlnPHONE`) becomes [WECHAT] after
+    微信, otherwise [NUM]. An amount in 元 becomes MONEY and a number after 验证码 CODE, as in
+    `mask_pii`. Blanks remain only between two Latin words; repeated marks remain, because the raw
+    message repeats itself.
     """
     text = _FBS_ADDRESS.sub("URL", text)
     text = _FBS_ACCOUNT.sub(lambda match: "微信 WECHAT" if match[1] else "DIGIT", text)

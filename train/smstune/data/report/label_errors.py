@@ -48,12 +48,12 @@ def find_label_errors(
     """Return the messages whose label is probably wrong, the surest first.
 
     These are the off-diagonal entries of the confident joint, ranked by normalised margin (the
-    probability of the label minus that of the likely one), as far as it is negative. Where the
-    label is still the likelier one it is mostly right: of 301 such rows of FBS with 5 % of the
-    labels changed, 8 were changed ones. Each campaign is in one fold; otherwise copies of a
-    mislabelled message would confirm its label. Labels of fewer than ``folds`` groups are left
-    out of the search, because their probabilities cannot be learned from so few; a warning names
-    them. Texts are masked and cut.
+    probability of the label minus that of the likely one). Only negative margins are returned. A
+    row whose own label is still the likelier one is usually right: of 301 such rows in FBS with
+    5 % of its labels flipped, 8 had been flipped. Each campaign is in one fold; otherwise copies
+    of a mislabelled message would confirm its label. Labels of fewer than ``folds`` groups are not
+    searched, because their probabilities cannot be learned from so few; a warning names them. Texts
+    are masked and cut.
     """
     rows = _searchable_rows(labels, groups, names, folds)
     present, row_labels = np.unique(labels[rows], return_inverse=True)
@@ -91,8 +91,9 @@ def confident_labels(probabilities: Floats, labels: Ints) -> Ints:
     """Return for each row the label that the model confidently predicts, else the row's own one.
 
     A label's threshold is its mean probability over the rows with that label. The prediction is the
-    likeliest of the labels whose threshold the row reaches (equations 1 and 2 of the paper). Rows
-    for which it differs from the row's label are off the diagonal of the confident joint.
+    likeliest of the labels whose threshold the row reaches (equations 1 and 2 of Northcutt, Jiang
+    and Chuang, "Confident Learning", 2021). The confident joint counts the rows by their label and
+    this prediction; rows for which the two differ are off its diagonal.
     """
     row_probabilities = probabilities[np.arange(len(labels)), labels]
     counts = np.bincount(labels, minlength=probabilities.shape[1])

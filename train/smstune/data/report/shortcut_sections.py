@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from smstune.data.report.shortcuts import (
-    COMMON,
-    FEWEST_ROWS,
-    HEADROOM,
-    LISTED,
-    NEVER,
-    RARE,
-    SOME,
+    COMMON_MAX_ELSEWHERE,
+    COMMON_MIN,
+    MIN_LISTED_DIFFERENCE,
+    MIN_ROWS,
+    ONLY_MAX_ELSEWHERE,
+    ONLY_MIN,
     STYLE,
+    WARN_FROM,
     ModelScore,
     ShortcutCheck,
 )
@@ -20,11 +20,14 @@ from smstune.reporting.charts import BarChart
 from smstune.reporting.document import Block, Figure, Section, Table
 from smstune.reporting.format import percent
 
+#: Warn if style or source alone finds a label with at least this F1.
+_WARN_FROM_LABEL_F1 = 0.9
+
 
 def shortcut_warnings(check: ShortcutCheck) -> list[str]:
     """Return a sentence for each reason why a high score would mean nothing."""
     sentences = []
-    if check.rows >= FEWEST_ROWS * len(check.labels):
+    if check.rows >= MIN_ROWS * len(check.labels):
         sentences += _score_warnings(check, check.style, "style", f"style ({STYLE})")
         sentences += _score_warnings(check, check.source, "source", "a message's source")
     sentences += [
@@ -45,7 +48,7 @@ def _score_warnings(
         return []
     chance = check.chance.best
     advice = "A high score there need not mean that a model understands the messages."
-    if score.macro_f1 - chance >= HEADROOM * (1 - chance):
+    if score.macro_f1 - chance >= WARN_FROM * (1 - chance):
         return [
             f"A model that sees only {sees} and not one word of the content reaches macro-F1 "
             f"{score.macro_f1:.2f}, where guessing reaches {chance:.2f}. {advice}"
@@ -53,7 +56,7 @@ def _score_warnings(
     return [
         f"{label} is found by {name} alone with F1 {f1:.2f}. {advice}"
         for label, f1 in score.per_label.items()
-        if f1 >= COMMON
+        if f1 >= _WARN_FROM_LABEL_F1
     ]
 
 
@@ -117,7 +120,7 @@ def _score_section(check: ShortcutCheck, labels: Sequence[str]) -> Section:
         "Shortcut check",
         f"Scores of a small model that sees only style ({STYLE}) or only the source, measured by "
         f"cross-validation with whole campaigns on {check.rows:,} of {check.total:,} messages. A "
-        f"score from {percent(HEADROOM)} of the way between guessing and 1 gives a warning.",
+        f"score from {percent(WARN_FROM)} of the way between guessing and 1 gives a warning.",
         blocks,
     )
 
@@ -137,10 +140,11 @@ def _give_away_section(check: ShortcutCheck) -> Section:
     head = ["feature", "label", "in label", "elsewhere", "lift", "warning"]
     return Section(
         "What gives a label away",
-        f"Features whose share of a label's messages is at least {100 * LISTED:.0f} points above "
-        "their share of the others. A feature gives a warning if it is in at least "
-        f"{percent(COMMON)} of the label and at most {percent(RARE)} of the others, or in at least "
-        f"{percent(SOME)} and at most {100 * NEVER:.1f} %. A feature can be legitimate: banks do "
-        "sign their messages.",
+        "Features whose share of a label's messages is at least "
+        f"{100 * MIN_LISTED_DIFFERENCE:.0f} points above their share of the others. A feature "
+        f"gives a warning if it is in at least {percent(COMMON_MIN)} of the label and at most "
+        f"{percent(COMMON_MAX_ELSEWHERE)} of the others, or in at least {percent(ONLY_MIN)} and at "
+        f"most {100 * ONLY_MAX_ELSEWHERE:.1f} %. A feature can be legitimate: banks do sign their "
+        "messages.",
         [Table(head, rows)],
     )

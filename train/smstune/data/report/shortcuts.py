@@ -29,22 +29,26 @@ from smstune.text.pii.placeholders import PLACEHOLDERS
 
 SAMPLE_ROWS = 20_000
 STYLE = "length, punctuation, digits, placeholders, first and last characters"
-#: A style-only or source-only score from this share of the way from chance to 1 gives a warning.
-HEADROOM = 0.6
-#: A feature gives a label away if COMMON of the label has it and at most RARE of the others.
-COMMON, RARE = 0.9, 0.1
-#: It occurs only in the label if SOME of the label has it and at most NEVER of the others.
-SOME, NEVER = 0.2, 0.005
-#: LISTED: smallest difference in share for a feature to be listed; APART: between two sources.
-LISTED, APART = 0.3, 0.5
-#: A label is bound to a source if this share of its messages comes from there.
-BOUND = 0.95
+#: Warn if a style-only or source-only macro-F1 is at least chance + WARN_FROM * (1 - chance).
+WARN_FROM = 0.6
+#: A feature is common in a label if at least this share of its messages has it, and at most this
+#: share of the others.
+COMMON_MIN, COMMON_MAX_ELSEWHERE = 0.9, 0.1
+#: It occurs only in the label if at least this share of its messages has it, and at most this share
+#: of the others.
+ONLY_MIN, ONLY_MAX_ELSEWHERE = 0.2, 0.005
+#: Smallest difference in share for a feature to be listed.
+MIN_LISTED_DIFFERENCE = 0.3
+#: Smallest difference in share between two sources.
+MIN_SOURCE_DIFFERENCE = 0.5
+#: A label is bound to a source if at least this share of its messages comes from there.
+MIN_BOUND_SHARE = 0.95
 #: Labels and sources with fewer rows, and features in fewer campaigns of a label, are ignored.
-FEWEST_ROWS, FEWEST_GROUPS = 20, 5
+MIN_ROWS, MIN_GROUPS = 20, 5
 
 _FOLDS = 3
 _LISTED_FEATURES = 5
-_EDGES = 30
+_MAX_AFFIXES = 30
 # Noncharacters, which no message contains, replace the placeholders: one character for each.
 _MARKS = {name: chr(0xFDD0 + index) for index, name in enumerate(PLACEHOLDERS)}
 _NAMES = {mark: name for name, mark in _MARKS.items()}
@@ -89,8 +93,8 @@ class Chance:
 class GiveAway:
     """A feature that is more frequent in one label than elsewhere.
 
-    ``share`` is that of the label's messages with the feature, ``elsewhere`` that of the others;
-    ``lift`` is their ratio, ``None`` where no other message has the feature. ``kind`` is
+    ``share`` is the share of the label's messages that have the feature, ``elsewhere`` the same for
+    the other messages; ``lift`` is their ratio, ``None`` if ``elsewhere`` is 0. ``kind`` is
     ``common`` (most of the label, few others), ``only`` (some of the label, hardly any others) or
     ``None`` where the feature is no reason for a warning.
     """
@@ -176,13 +180,13 @@ def _features(texts: Sequence[str]) -> tuple[list[str], Flags, Floats]:
     }
     flags_by_name["up to 20 characters"] = length <= 20
     flags_by_name["more than 70 characters"] = length > 70
-    for word, edges in (
+    for word, affixes in (
         ("begins", [(text[:1], text[:2]) for text in plain]),
         ("ends", [(text[-1:], text[-2:]) for text in plain]),
     ):
-        for edge in _frequent(edges):
-            name = "".join(_NAMES.get(character, character) for character in edge)
-            flags_by_name[f"{word} with {name}"] = [edge in pair for pair in edges]
+        for affix in _frequent(affixes):
+            name = "".join(_NAMES.get(character, character) for character in affix)
+            flags_by_name[f"{word} with {name}"] = [affix in pair for pair in affixes]
     flags = np.array(list(flags_by_name.values()), dtype=bool).T
     rates = [[len(pattern.findall(text)) for pattern in _RATES] for text in plain]
     counts = [[text.count(mark) for mark in _NAMES] for text in plain]
@@ -190,19 +194,23 @@ def _features(texts: Sequence[str]) -> tuple[list[str], Flags, Floats]:
     return list(flags_by_name), flags, numbers.astype(np.float64)
 
 
-def _frequent(edges: Sequence[tuple[str, str]]) -> list[str]:
-    """Return the most frequent edges of one and two characters, without near-synonyms."""
-    singles = Counter(single for single, _ in edges)
-    pairs = Counter((single, pair) for single, pair in edges if pair != single)
+def _frequent(affixes: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the most frequent affixes of one and two characters.
+
+    An affix of one character is not returned if nearly all its occurrences are part of a longer
+    one.
+    """
+    singles = Counter(single for single, _ in affixes)
+    pairs = Counter((single, pair) for single, pair in affixes if pair != single)
     most_frequent_pair = {single: count for (single, _), count in reversed(pairs.most_common())}
     frequent_singles = [
         single
-        for single, count in singles.most_common(_EDGES)
-        # 您 says no more than 您好 if nearly every 您 begins one.
-        if count >= FEWEST_GROUPS and most_frequent_pair.get(single, 0) < 0.9 * count
+        for single, count in singles.most_common(_MAX_AFFIXES)
+        # 您 adds nothing to 您好 if nearly every leading 您 is part of 您好.
+        if count >= MIN_GROUPS and most_frequent_pair.get(single, 0) < 0.9 * count
     ]
     frequent_pairs = [
-        pair for (_, pair), count in pairs.most_common(_EDGES) if count >= FEWEST_GROUPS
+        pair for (_, pair), count in pairs.most_common(_MAX_AFFIXES) if count >= MIN_GROUPS
     ]
     return frequent_singles + frequent_pairs
 
@@ -260,20 +268,20 @@ def _give_aways(sample: Sample, names: Sequence[str], flags: Flags) -> list[Give
     give_aways = []
     for label, label_name in enumerate(sample.label_names):
         in_label = sample.labels == label
-        if in_label.sum() < FEWEST_ROWS or in_label.all():
+        if in_label.sum() < MIN_ROWS or in_label.all():
             continue
         elsewhere, share = _shares(sample, flags, in_label.astype(np.int64))
-        kind = np.where((share >= COMMON) & (elsewhere <= RARE), "common", "")
-        kind[(share >= SOME) & (elsewhere <= NEVER)] = "only"
+        kind = np.where((share >= COMMON_MIN) & (elsewhere <= COMMON_MAX_ELSEWHERE), "common", "")
+        kind[(share >= ONLY_MIN) & (elsewhere <= ONLY_MAX_ELSEWHERE)] = "only"
         order = np.lexsort((elsewhere - share, kind == ""))
         listed = [
             column
             for column in order
-            if kind[column] or share[column] - elsewhere[column] >= LISTED
+            if kind[column] or share[column] - elsewhere[column] >= MIN_LISTED_DIFFERENCE
         ]
         for column in listed[:_LISTED_FEATURES]:
             n_groups = len(np.unique(sample.groups[in_label & flags[:, column]]))
-            if n_groups < FEWEST_GROUPS:
+            if n_groups < MIN_GROUPS:
                 continue
             lift = float(share[column] / elsewhere[column]) if elsewhere[column] else None
             give_aways.append(
@@ -292,11 +300,15 @@ def _give_aways(sample: Sample, names: Sequence[str], flags: Flags) -> list[Give
 def _source_style(sample: Sample, names: Sequence[str], flags: Flags) -> list[SourceFeature]:
     """Return the features that are frequent in one source and rare in another."""
     shares = _shares(sample, flags, sample.sources)
-    large = np.flatnonzero(np.bincount(sample.sources) >= FEWEST_ROWS)
+    large = np.flatnonzero(np.bincount(sample.sources) >= MIN_ROWS)
     if len(large) < 2:
         return []
     gap = shares[large].max(axis=0) - shares[large].min(axis=0)
-    order = [column for column in np.argsort(-gap, kind="stable").tolist() if gap[column] >= APART]
+    order = [
+        column
+        for column in np.argsort(-gap, kind="stable").tolist()
+        if gap[column] >= MIN_SOURCE_DIFFERENCE
+    ]
     return [
         SourceFeature(
             names[column],
@@ -310,11 +322,11 @@ def _source_style(sample: Sample, names: Sequence[str], flags: Flags) -> list[So
 
 
 def _one_source_labels(sample: Sample) -> dict[str, BoundLabel]:
-    """Return the labels all or nearly all of whose messages come from one of several sources."""
+    """Return the labels whose messages come (nearly) all from one source, if there are several."""
     bound_labels: dict[str, BoundLabel] = {}
     for label, counts in sample.label_sources.items():
         source = max(counts, key=lambda name: counts[name])
         share = counts[source] / sum(counts.values())
-        if len(sample.source_names) > 1 and share >= BOUND:
+        if len(sample.source_names) > 1 and share >= MIN_BOUND_SHARE:
             bound_labels[label] = BoundLabel(source, round(share, 4))
     return bound_labels

@@ -127,9 +127,9 @@ def largest_campaigns(splits: Splits, top: int = 20) -> list[Campaign]:
 def label_conflicts(splits: Splits, top: int = 20) -> LabelConflicts:
     """Return the number of campaigns with several labels, and the ``top`` by outvoted rows."""
     counts = _count_groups(splits)
-    most = np.zeros(len(counts.groups), dtype=np.int64)
-    np.maximum.at(most, counts.pair_group, counts.pair_rows)
-    outvoted = counts.rows - most
+    n_agreeing = np.zeros(len(counts.groups), dtype=np.int64)
+    np.maximum.at(n_agreeing, counts.pair_group, counts.pair_rows)
+    outvoted = counts.rows - n_agreeing
     conflicting = np.flatnonzero(outvoted)
     order = np.lexsort((counts.groups[conflicting], -outvoted[conflicting]))
     largest_positions = conflicting[order][:top]

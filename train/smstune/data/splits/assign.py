@@ -110,7 +110,10 @@ def _rows_of_source(name: str, collected: Collected) -> Flags:
 def _around_test(
     test: Flags, groups: Ints, collected: Collected, sketches: Sketches, seed: int
 ) -> Assigned:
-    """Split all but the test rows; set aside campaigns that test has too, or has near copies of."""
+    """Split the other rows into train and validation; set aside those that resemble the test set.
+
+    These are campaigns that also occur in test or resemble one there.
+    """
     shared = np.isin(groups, groups[test])
     not_shared = np.flatnonzero(~shared)
     near = match(sketches, not_shared, np.flatnonzero(test)) >= 0

@@ -28,9 +28,9 @@ def split_by_group(groups: Ints, labels: Ints, *, seed: int = 42) -> Assigned:
 def kfold_by_group(groups: Ints, labels: Ints, *, folds: int = 5, seed: int = 42) -> Ints:
     """Return for each row its fold, stratified by label; each group is in one fold.
 
-    A label with at least ``folds`` groups of its own is in every fold. Where groups hold several
-    labels no rule can promise more: three groups that share three labels in pairs cannot be put
-    into two folds with every label in both.
+    A label with at least ``folds`` groups of its own is in every fold. Groups with several
+    labels limit this: three groups with labels AB, BC and CA cannot be put into two folds that both
+    have A, B and C.
 
     Raises:
         UserError: if there are fewer than two folds, or fewer groups than folds.
@@ -49,8 +49,8 @@ def split_by_time(groups: Ints, times: Iterable[str | None]) -> Assigned:
 
     A group's time is that of its first message. Each group is in one split, and so are all groups
     of the same time. The cuts are between two times, as near as possible to 70 % of the rows, then
-    to a third of the rest. So every campaign of test began after every campaign of train; the last
-    message of a train campaign may still be later than that.
+    to a third of the rest. So every test campaign begins after every train campaign has begun, but
+    a train campaign may still have messages later than that.
 
     Raises:
         UserError: if a row has no readable time (see ``read_time``), or the groups begin at fewer
@@ -131,9 +131,10 @@ def _distribute(groups: Ints, labels: Ints, fractions: Sequence[float], seed: in
     """Return for each row the index of its bin; bins get ``fractions`` of every label.
 
     Groups are distributed label by label, the label with the fewest groups first and the largest
-    group first, each to the bin that lacks most of that label, of equal bins to the one with the
-    fewest rows (the greedy rule of stratified group folds). A label with at least as many groups
-    of its own as there are bins is in all of them.
+    group first. Each group goes to the bin that is furthest below its share of the label; ties
+    between bins of the same fraction go to the bin with the fewest rows (the greedy rule of
+    stratified group folds). A label with at least as many groups of its own as there are bins is in
+    every bin.
     """
     group_ids, group_of_row = np.unique(groups, return_inverse=True)
     label_count = int(labels.max()) + 1

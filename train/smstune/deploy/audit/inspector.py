@@ -21,7 +21,7 @@ OPTIONAL = ("sender", "recipient", "time", "consent")
 _NEEDS = {"no_consent": ("consent",), "night": ("time",), "too_many": ("recipient", "time")}
 _REMEMBERED = 200_000
 _EXAMPLES = 5
-_MOST_SENDERS = 10_000
+_MAX_SENDERS = 10_000
 _OTHER_SENDERS = "其他发送方"
 _PERSONAL = {"PHONE", "ID", "CARD", "EMAIL", "WECHAT", "QQ"}
 
@@ -197,7 +197,7 @@ class Inspector:
         self.hits.update(hits)
         if "sender" in cells:
             name = _shown(cells["sender"])
-            has_room = name in self.senders or len(self.senders) < _MOST_SENDERS
+            has_room = name in self.senders or len(self.senders) < _MAX_SENDERS
             counts = self.senders[name if has_room else _OTHER_SENDERS]
             counts.add(marketing=judgement.marketing, hit=bool(hits))
 
@@ -219,7 +219,7 @@ def _masked(text: str, recipient: str) -> str:
     return mask_pii(text[:MAX_CHARACTERS])
 
 
-@lru_cache(maxsize=_MOST_SENDERS)
+@lru_cache(maxsize=_MAX_SENDERS)
 def _shown(sender: str) -> str:
     """Return a sender as it may be written: a service number as it is, a person's masked."""
     personal = any(span.type in _PERSONAL for span in find_pii(sender))

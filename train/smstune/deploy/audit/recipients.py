@@ -80,10 +80,10 @@ class RecipientDays:
         self._keys, self._counts = keys[first], np.add.reduceat(counts, first, dtype=np.uint32)
         self._new = array("Q")
 
-    def summary(self, most: int) -> RecipientCounts | None:
+    def summary(self, limit: int) -> RecipientCounts | None:
         """Return messages per recipient, in a day and in any three; ``None`` without recipients.
 
-        A count is over if it is above ``most``.
+        A count is over if it is above ``limit``.
         """
         if self._new:
             self._gather()
@@ -101,19 +101,19 @@ class RecipientDays:
         return RecipientCounts(
             recipients=len(starts),
             recipient_days=len(self._keys),
-            recipients_over=int((highest > most).sum()),
-            a_day=_spread(self._counts, most),
-            three_days=_spread(fullest, most),
+            recipients_over=int((highest > limit).sum()),
+            a_day=_spread(self._counts, limit),
+            three_days=_spread(fullest, limit),
         )
 
 
-def _spread(counts: NDArray[Any], most: int) -> MessageSpread:
-    """Return how many of ``counts`` lie in each range and how many are above ``most``."""
+def _spread(counts: NDArray[Any], limit: int) -> MessageSpread:
+    """Return how many of ``counts`` lie in each range and how many are above ``limit``."""
     bins = np.bincount(np.searchsorted(_EDGES, counts), minlength=len(_EDGES) + 1).tolist()
     return MessageSpread(
         distribution=dict(zip(_range_names(), bins, strict=True)),
-        over=int((counts > most).sum()),
-        share=float((counts > most).mean()),
+        over=int((counts > limit).sum()),
+        share=float((counts > limit).mean()),
         mean=float(counts.mean()),
         most=int(counts.max()),
     )

@@ -104,14 +104,14 @@ def _overview(audit: AuditResult) -> Section:
     return Section("规则命中一览", note, blocks)
 
 
-def _recipients(counts: RecipientCounts, most: int) -> Section:
+def _recipients(counts: RecipientCounts, limit: int) -> Section:
     note = (
         f"仅统计营销短信，共 {counts.recipients:,} 个收件人、{counts.recipient_days:,} 个“人·天”"
         "（一个收件人在一个自然日，按北京时间）。"
-        f"一天超过 {most} 条的占全部“人·天”的 {_percent(counts.a_day.share)}，"
+        f"一天超过 {limit} 条的占全部“人·天”的 {_percent(counts.a_day.share)}，"
         f"单日最多 {counts.a_day.most:,} 条；{counts.recipients_over:,} 个收件人"
-        f"（{_share(counts.recipients_over, counts.recipients)}）至少有一天超过 {most} 条。"
-        f"任意连续三天合计超过 {most} 条的收件人占 {_percent(counts.three_days.share)}，"
+        f"（{_share(counts.recipients_over, counts.recipients)}）至少有一天超过 {limit} 条。"
+        f"任意连续三天合计超过 {limit} 条的收件人占 {_percent(counts.three_days.share)}，"
         f"三天最多 {counts.three_days.most:,} 条。"
         "表中“三天”按每个收件人短信最多的连续三天统计。"
     )

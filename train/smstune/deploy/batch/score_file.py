@@ -53,8 +53,8 @@ def score_file(
     ``input_<name>``.
 
     The rows stay in order; memory does not grow with the file. Copies of a message get the same
-    answer. From file to file, the same call after a stop or a kill resumes, and writes the same
-    output as an uninterrupted one; another input, run or option starts over.
+    answer. If input and output are files, the same call resumes after a stop or a kill, and its
+    output is that of an uninterrupted call; with another input, run or option it starts over.
 
     Raises:
         UserError: if one of the files cannot be used.

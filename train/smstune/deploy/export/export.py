@@ -71,8 +71,8 @@ def export_run(run: Path, formats: Sequence[Format], section: ExportConfig) -> l
     """Write ``RUN/onnx/``: the onnx file of each format, ``export.json`` and ``report.md``.
 
     Either all of ``formats`` are added to the run and its manifest, or none; formats exported
-    earlier stay. Computes on the CPU. For fp16 that rounds the weights as a GPU does but multiplies
-    in fp32. Returns the paths of the onnx files.
+    earlier stay. Everything is computed on the CPU, where an fp16 form has its weights rounded as
+    on a GPU but multiplies in fp32. Returns the paths of the onnx files.
 
     Raises:
         UserError: if a package is missing, the run does not match its data, or the model lacks a
@@ -240,9 +240,9 @@ def _require_packages() -> None:
 def _put_in_place(
     original: SmsClassifier, scratch: Path, new_files: dict[str, ExportedFile]
 ) -> list[Path]:
-    """Add the new forms to the run, all at the moment when its manifest names them.
+    """Add all new forms to the run at once, by writing a manifest that names them.
 
-    By then they are complete in a staging folder, where loading finds them (``run_file``); moving
+    Before that, they are completed in a staging folder, in which ``run_file`` also looks. Moving
     them to their final paths comes last.
     """
     run, manifest = original.run.path, original.run.manifest

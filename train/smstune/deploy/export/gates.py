@@ -103,7 +103,7 @@ class EvaluatedForm:
 def evaluate_form(
     classifier: SmsClassifier, validation: LabelledSet, *, own_thresholds: bool
 ) -> EvaluatedForm:
-    """Return ``macro_f1``, ``ece`` and, by each operating point in force, ``recall of NAME``.
+    """Return ``macro_f1``, ``ece`` and, by each current operating point, ``recall of NAME``.
 
     With ``own_thresholds`` the points are fitted to this form's probabilities, each within its
     budget: with the run's thresholds, a form of higher probabilities would block more messages than

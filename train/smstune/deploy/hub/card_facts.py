@@ -31,29 +31,29 @@ from smstune.inference.manifest import Manifest
 from smstune.inference.origin import DataFacts
 from smstune.text.normalize import preprocess
 
-#: Evaluations of the splits that prepare wrote; any other is of a set of one's own.
-SPLITS = ("test", "validation")
-#: A message as it arrives, invented, and so written in the card's code.
+#: Names of the evaluations of prepared splits; any other evaluation is of a user's own file.
+PREPARED_EVALUATIONS = ("test", "validation")
+#: Invented raw message for the code example on the card.
 RAW_EXAMPLE = "【云禾银行】您的账户存在异常，请登录 http://yh-app.example/k2p 核实"
-#: The sample's label that stands for a parent of its own (configs/labels/sample.yaml).
-_OF_PARENT = {
+#: For each parent in the sample (configs/labels/sample.yaml), the label that gives its example.
+_EXAMPLE_LABELS = {
     "normal": "bank_alert",
     "marketing": "retail",
     "fraud": "bank_phishing",
     "illegal": "gambling",
 }
-#: Labels with fewer test messages than this have hardly a number.
+#: Scores of labels with fewer test messages are hardly meaningful.
 RARE = 20
 _WORST_SLICES = 8
 #: Slices of fewer messages say little.
-_LEAST_SLICE = 10
+_MIN_SLICE = 10
 
 
 def load_evaluations(run: Path, labels: LabelMap) -> dict[str, Metrics]:
     """Return ``metrics.json`` of every evaluation of a run, by its name.
 
     Raises:
-        UserError: if one is not of the predictions that lie beside it.
+        UserError: if one does not match the predictions next to it.
     """
     evaluations = {}
     for path in sorted((run / "eval").glob("*/metrics.json")):
@@ -74,12 +74,15 @@ def _load_metrics(run: Path, name: str) -> Metrics:
 
 
 def _eval_command(run: Path, name: str) -> str:
-    again = "" if name == "test" else f" --split {name}" if name in SPLITS else " --data FILE"
-    return f"smstune eval {run}{again}"
+    if name == "test":
+        return f"smstune eval {run}"
+    return (
+        f"smstune eval {run} --{f'split {name}' if name in PREPARED_EVALUATIONS else 'data FILE'}"
+    )
 
 
 def _require_predictions(run: Path, name: str, metrics: Metrics, labels: LabelMap) -> None:
-    """Refuse an evaluation whose scores are not those of the predictions beside it."""
+    """Check that an evaluation's scores match the predictions next to it."""
     path = run / "eval" / name / "predictions.parquet"
     bound = path.is_file() and metrics.predictions_sha256 == file_hash(path)
     if bound:
@@ -90,10 +93,9 @@ def _require_predictions(run: Path, name: str, metrics: Metrics, labels: LabelMa
             for key, value in scores.items()
         )
     if not bound:
-        raise _incomplete(
-            "an evaluation with the predictions that its scores are of",
-            f"eval/{name}/metrics.json without them or with others",
-            _eval_command(run, name),
+        raise UserError(
+            f"eval/{name}/metrics.json does not match predictions.parquet next to it: evaluate "
+            f"again with {_eval_command(run, name)}"
         )
 
 
@@ -111,7 +113,7 @@ def require_evaluation(
     if "test" not in evaluations:
         raise _incomplete("an evaluation of the test split", "none", command)
     metrics = evaluations["test"]
-    if not _is_of_calibration(metrics, _in_force(manifest, metrics, export)):
+    if not _is_of_calibration(metrics, _current_calibration(manifest, metrics, export)):
         raise _incomplete("an evaluation of this calibration", "one of another", command)
     for present, name, fix in (
         (metrics.ci.macro_f1, "intervals", f"{command} evaluation.bootstrap_samples=1000"),
@@ -120,7 +122,7 @@ def require_evaluation(
     ):
         if present is None:
             raise _incomplete(f"{name} in eval/test/metrics.json", "none", fix)
-    if manifest.data.split.method == "random" and not set(evaluations) - set(SPLITS):
+    if manifest.data.split.method == "random" and not set(evaluations) - set(PREPARED_EVALUATIONS):
         raise UserError(
             "the only evaluation uses a random split, which leaks near-copies of test messages "
             "into training: smstune prepare ... --split group and train again, or "
@@ -145,7 +147,9 @@ def _is_of_calibration(metrics: Metrics, calibration: Calibration) -> bool:
     )
 
 
-def _in_force(manifest: Manifest, metrics: Metrics, export: Export | None) -> Calibration:
+def _current_calibration(
+    manifest: Manifest, metrics: Metrics, export: Export | None
+) -> Calibration:
     """Return the calibration of what was evaluated: of the run, or of an exported form."""
     computed_by = metrics.throughput
     if export is None or computed_by.backend != "onnx":
@@ -168,9 +172,9 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class EvasionRow:
-    """A transform of the evasion suite: scores at each strength, and macro-F1 without normaliser.
+    """A transform of the evasion suite, with its scores at each strength.
 
-    ``off`` is at the largest strength.
+    ``off`` is the macro-F1 with the normaliser off, at the largest strength.
     """
 
     transform: str
@@ -204,7 +208,7 @@ class FormSpeed:
 
 @dataclass(frozen=True)
 class CardFacts:
-    """Everything that the templates of the card fill in, in no language."""
+    """Everything that the templates of the card fill in; the same for both languages."""
 
     name: str
     on_hub: bool
@@ -251,7 +255,7 @@ def card_facts(run: Path, manifest: Manifest, name: str) -> CardFacts:
         rare=[label for label, row in metrics.per_label.items() if row.support < RARE],
         rare_below=RARE,
         other_evaluations=evaluations,
-        slices=[row for row in metrics.slices if row.n >= _LEAST_SLICE][:_WORST_SLICES],
+        slices=[row for row in metrics.slices if row.n >= _MIN_SLICE][:_WORST_SLICES],
         evasion=evasion_facts(metrics.robustness),
         onnx_file=onnx_file(export),
         exported=exported_speed(export),
@@ -325,13 +329,13 @@ def label_rows(manifest: Manifest, metrics: Metrics) -> list[LabelRow]:
 
 
 def sample_example(label: str) -> str | None:
-    """Return the bundled sample's first message of a label, masked; the name alone decides.
+    """Return the sample's first message, masked, of the label with this name, if there is one.
 
-    A parent before a colon (``AD:Retail``) and capitals do not count. A parent of the sample's
-    labels, such as ``fraud``, has a message of one of them.
+    A parent before a colon (``AD:Retail``) and the case of letters are ignored. For a parent in the
+    sample, such as ``fraud``, the message is of one of its labels.
     """
     name = label.rpartition(":")[2].lower()
-    return _sample().get(_OF_PARENT.get(name, name))
+    return _sample().get(_EXAMPLE_LABELS.get(name, name))
 
 
 @cache
@@ -361,9 +365,9 @@ def evasion_facts(suite: Robustness | None) -> EvasionFacts | None:
             EvasionRow(
                 transform=transform,
                 trained_on=by_strength[strengths[-1]].trained_on,
-                macro_f1=[by_strength[strength].on.macro_f1 for strength in strengths],
-                recall=[by_strength[strength].on.recall for strength in strengths],
-                off=by_strength[strengths[-1]].off.macro_f1,
+                macro_f1=[by_strength[strength].normalised.macro_f1 for strength in strengths],
+                recall=[by_strength[strength].normalised.recall for strength in strengths],
+                off=by_strength[strengths[-1]].raw.macro_f1,
             )
             for transform, by_strength in rows_by_transform.items()
         ],

@@ -180,14 +180,13 @@ def _add_scoring(app: FastAPI, batcher: Batcher, section: ServeConfig, *, with_k
 
 
 def _check(texts: Sequence[str], section: ServeConfig) -> None:
-    most, longest = section.max_messages, section.max_characters
-    if not 1 <= len(texts) <= most:
+    if not 1 <= len(texts) <= section.max_messages:
         advice = "send them in several requests" if texts else "send at least one"
-        raise RefusedError(422, f"1 to {most} messages", str(len(texts)), advice)
+        raise RefusedError(422, f"1 to {section.max_messages} messages", str(len(texts)), advice)
     for number, text in enumerate(texts):
-        if len(text) > longest:
+        if len(text) > section.max_characters:
             actual = f"{len(text)} in message {number}, counted from 0"
-            expected = f"messages of at most {longest} characters"
+            expected = f"messages of at most {section.max_characters} characters"
             raise RefusedError(422, expected, actual, "shorten it")
 
 
@@ -202,7 +201,12 @@ async def _until_disconnect(request: Request, answer: Coroutine[Any, Any, Value]
     try:
         await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
-            raise RefusedError(499, "an open connection", "a closed one", "wait for the answer")
+            raise RefusedError(
+                499,
+                "a client that waits for its answer",
+                "a client that disconnected",
+                "wait for the answer",
+            )
         return work.result()
     finally:
         work.cancel()
@@ -220,7 +224,10 @@ def _add_health(app: FastAPI, batcher: Batcher, metrics: Metrics) -> None:
         """Return 200 while the server accepts messages: loaded, warm and not stopping."""
         if not batcher.ready:
             raise RefusedError(
-                503, "a running server", "a server that is stopping", "use another server"
+                503,
+                "a server that accepts requests",
+                "a server that is stopping",
+                "use another server",
             )
         return "ready\n"
 
@@ -234,7 +241,7 @@ def _add_page(app: FastAPI, section: ServeConfig, name: str, *, with_key: bool) 
     folder = files("smstune.deploy.server") / "page"
     html, css, js = ((folder / f"page.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
     template = Environment(autoescape=True).from_string(html)
-    page = template.render(name=name, most=section.max_messages, with_key=with_key)
+    page = template.render(name=name, max_messages=section.max_messages, with_key=with_key)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def root() -> Response:

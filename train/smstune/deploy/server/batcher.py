@@ -112,14 +112,16 @@ class _Lane(Generic[Answer]):
     def _admit(self, size: int) -> None:
         pace = self._scoring_seconds / self._scored_messages if self._scored_messages else 0.0
         wait = self.messages * pace
-        expected = ""
+        expected = actual = ""
         if self.messages + size > self._max_messages:
-            expected = f"room for the request in a queue of {self._max_messages} messages"
+            expected = f"a queue of at most {self._max_messages} messages"
+            actual = f"{self.messages} waiting and {size} in this request"
         elif wait > self._max_wait:
             expected = f"a wait of at most {self._max_wait:g} s"
+            actual = f"{wait:.1f} s for the {self.messages} messages before it"
         if expected:
             seconds = min(60, max(1, math.ceil(wait)))
-            raise busy(expected, f"{self.messages} messages before it", seconds)
+            raise busy(expected, actual, seconds)
 
     async def work(self) -> None:
         """Answer jobs in order of arrival until cancelled."""
@@ -257,8 +259,12 @@ class Batcher:
             RefusedError: as ``classify``, and 501 if the run folder has no torch weights.
         """
         if self._exact is None:
-            actual = "a run with only its exported form"
-            raise RefusedError(501, f"a run with {WEIGHTS}", actual, "serve the whole run folder")
+            raise RefusedError(
+                501,
+                f"{WEIGHTS} in the run folder",
+                "only an exported ONNX file",
+                "serve the whole run folder",
+            )
         self._require_ready()
         return await self._explaining.submit([text], STEPS)
 
@@ -279,4 +285,4 @@ class Batcher:
 
 
 def _stopping() -> RefusedError:
-    return busy("a running server", "a server that is stopping", 1)
+    return busy("a server that accepts requests", "a server that is stopping", 1)

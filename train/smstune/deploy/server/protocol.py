@@ -43,7 +43,8 @@ class Http11(H11Protocol):
         if self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency:
             # Not counted from here on, so that no other connection is refused because of it.
             self.connections.discard(self)
-            self._refuse(busy(f"at most {self.limit_concurrency - 1} connections", "one more", 1))
+            limit = self.limit_concurrency - 1
+            self._refuse(busy(f"at most {limit} connections", f"{limit + 1} connections", 1))
             return
         self._set_timer(_HEAD_SECONDS, self._close_if_silent)
 

@@ -25,13 +25,13 @@ from smstune.inference.decision import Calibration, Fit, FitScores, biased_label
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import Manifest, store_calibration
 
-#: A validation split that is all right would ask for a temperature of 0.
+#: Bounded: if every validation answer is right, the best temperature would be 0.
 _TEMPERATURES = (0.2, 5.0)
 #: What a linear model's scores may be multiplied by, once the temperature has been applied.
 _WEIGHTS = (0.0, 20.0)
 _BIASES = tuple(sorted(np.linspace(-2, 2, 17).tolist(), key=abs))
-#: Macro-F1 that a shift must bring; less is chance.
-_WORTH = 0.002
+#: Smallest gain in macro-F1 for a shift to be accepted.
+_MIN_GAIN = 0.002
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +49,8 @@ def calibrate_run(classifier: SmsClassifier, section: EvaluationConfig) -> Manif
 def fit_run(classifier: SmsClassifier, section: EvaluationConfig) -> Calibration:
     """Return a run's calibration, fitted on the validation split of its data.
 
-    The backend must be torch: every form that is exported of the weights answers by their
-    calibration. Nothing of the run folder is read or written.
+    The backend must be torch, because the exported forms reuse this calibration. Neither reads nor
+    writes the run folder.
 
     Raises:
         UserError: if the run, its data or the section do not fit, or the scores are not finite.
@@ -74,10 +74,10 @@ def fit_run(classifier: SmsClassifier, section: EvaluationConfig) -> Calibration
 
 
 def check_section(section: EvaluationConfig, labels: LabelMap) -> None:
-    """Refuse an evaluation section that names labels which are none.
+    """Check that all labels in the evaluation section exist.
 
     Raises:
-        UserError: naming them.
+        UserError: naming those that do not.
     """
     for name, point in section.operating_points.items():
         labels.ids_of(point.labels, f"evaluation.operating_points.{name}")
@@ -175,9 +175,9 @@ def fit_weight(logits: Floats, linear: Floats, truth: Ints) -> tuple[float, floa
 def fit_label_bias(probabilities: Floats, truth: Ints) -> list[float]:
     """Return for each label what is added to its log-probability for the best macro-F1.
 
-    Coordinate search over -2 to 2 in steps of a quarter, the smallest shift first: another must
-    bring 0.002 more. Two rounds. With few messages of a label this learns their chance; the
-    configuration leaves it off.
+    Coordinate search, two rounds, from -2 to 2 in steps of 0.25, smallest shifts first; another
+    shift is taken only if macro-F1 rises by more than 0.002. Overfits labels with few messages, so
+    it is off by default.
     """
     bias = [0.0] * probabilities.shape[1]
     best = headline(truth, biased_labels(probabilities, bias))["macro_f1"]
@@ -186,7 +186,7 @@ def fit_label_bias(probabilities: Floats, truth: Ints) -> list[float]:
             for shift in _BIASES:
                 tried = [*bias[:label], shift, *bias[label + 1 :]]
                 score = headline(truth, biased_labels(probabilities, tried))["macro_f1"]
-                if score > best + _WORTH:
+                if score > best + _MIN_GAIN:
                     bias, best = tried, score
     return bias
 

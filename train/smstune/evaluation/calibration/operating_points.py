@@ -21,7 +21,7 @@ _THRESHOLDS = 20
 
 
 class ObservedPoint(OperatingPoint):
-    """A point and what it does to another set than the one that chose it."""
+    """An operating point with its effect on a set that it was not fitted on."""
 
     observed: PointScores | PointCounts
 
@@ -34,7 +34,7 @@ def upper_bound(count: NDArray[Any] | int, total: NDArray[Any] | int, confidence
 
 
 def needed(rate: float, confidence: float) -> int:
-    """Return how many campaigns without one failure show a failure rate of at most ``rate``."""
+    """Return how many campaigns, all without failure, show a failure rate of at most ``rate``."""
     return math.ceil(math.log1p(-confidence) / math.log1p(-rate))
 
 
@@ -45,14 +45,15 @@ def choose_operating_point(
     label_ids: Sequence[int],
     checkpoints_compared: int,
 ) -> OperatingPoint:
-    """Return the point whose threshold stops the most while its bound keeps the budget.
+    """Return the operating point that blocks the most guarded campaigns within its budget.
 
     It guards the labels of ``label_ids``. Where no threshold keeps the budget, the threshold is
     ``None`` and the reason says what is missing.
 
-    The same set chose the best of ``checkpoints_compared``. The best looks better there than it is,
-    so the bound is as sure as if one had been fitted for each of them (Bonferroni's inequality):
-    whichever was chosen, all their budgets hold together with the confidence asked for.
+    ``evaluated`` is also the set on which the best of ``checkpoints_compared`` checkpoints was
+    selected, so that checkpoint looks better here than it is. The bounds therefore use Bonferroni's
+    correction: with the confidence of the configuration, the budget holds whichever checkpoint was
+    selected.
     """
     kind, budget = next(iter(section.budget.items()))
     confidence = 1 - (1 - section.confidence) / checkpoints_compared
@@ -66,8 +67,8 @@ def choose_operating_point(
     threshold, reason = search(campaigns, budget, confidence)
     if reason is not None and checkpoints_compared > 1:
         reason += (
-            f"; {section.confidence:g} was asked for, and the choice among {checkpoints_compared} "
-            f"checkpoints on the same messages makes it {confidence:.4g}"
+            f"; the confidence {section.confidence:g} becomes {confidence:.4g}, because the same "
+            f"messages selected the best of {checkpoints_compared} checkpoints"
         )
     point = OperatingPoint(
         name=name,
@@ -85,7 +86,7 @@ def choose_operating_point(
 def measure_point(
     point: OperatingPoint, evaluated: EvaluatedSet, label_ids: Sequence[int], confidence: float
 ) -> PointScores | PointCounts:
-    """Return what a point that guards ``label_ids`` does to a set.
+    """Return the effect on a set of a point that guards ``label_ids``.
 
     Scores where it has a threshold, their bounds at ``confidence``; counts alone where not.
     """
@@ -99,34 +100,34 @@ def measure_point(
     )
     if point.threshold is None:
         return counts
-    stopped = scores >= point.threshold
+    blocked = scores >= point.threshold
     low = point.threshold if point.review_from is None else point.review_from
-    review = (scores >= low) & ~stopped
-    n_hit, n_other = int((campaigns.other >= point.threshold).sum()), len(campaigns.other)
+    review = (scores >= low) & ~blocked
+    n_wrong, n_other = int((campaigns.other >= point.threshold).sum()), len(campaigns.other)
     n_guarded = counts.guarded_messages
     return PointScores(
         messages=counts.messages,
         guarded_messages=n_guarded,
         other_campaigns=n_other,
         guarded_campaigns=counts.guarded_campaigns,
-        hit_campaigns=n_hit,
-        false_positive_rate=_share(n_hit, n_other),
-        false_positive_bound=float(upper_bound(n_hit, n_other, confidence)) if n_other else None,
-        message_false_positive_rate=_share((stopped & ~guarded).sum(), (~guarded).sum()),
-        precision=_share((stopped & guarded).sum(), stopped.sum()),
-        recall=_share((stopped & guarded).sum(), n_guarded),
-        stopped_share=_share(stopped.sum(), len(stopped)),
+        hit_campaigns=n_wrong,
+        false_positive_rate=_share(n_wrong, n_other),
+        false_positive_bound=float(upper_bound(n_wrong, n_other, confidence)) if n_other else None,
+        message_false_positive_rate=_share((blocked & ~guarded).sum(), (~guarded).sum()),
+        precision=_share((blocked & guarded).sum(), blocked.sum()),
+        recall=_share((blocked & guarded).sum(), n_guarded),
+        stopped_share=_share(blocked.sum(), len(blocked)),
         review_share=_share(review.sum(), len(review)),
         review_guarded=_share((review & guarded).sum(), review.sum()),
-        recall_with_review=_share(((stopped | review) & guarded).sum(), n_guarded),
+        recall_with_review=_share(((blocked | review) & guarded).sum(), n_guarded),
     )
 
 
 @dataclass(frozen=True)
 class _CampaignScores:
-    """The score that decides for each campaign, from the highest down.
+    """One score for each campaign, sorted from high to low.
 
-    That is the highest of the messages of an ``other`` one, the lowest of those of a guarded one.
+    A guarded campaign has the lowest score of its messages, any other campaign the highest.
     """
 
     other: Floats
@@ -147,14 +148,14 @@ class _CampaignScores:
             guarded=deciding(guarded, np.minimum, np.inf),
         )
 
-    def thresholds(self, fewest: int) -> Floats:
-        """Return up to 20 thresholds, the strictest stopping ``fewest`` campaigns or more."""
+    def thresholds(self, min_blocked: int) -> Floats:
+        """Return up to 20 thresholds, the strictest blocking at least ``min_blocked`` campaigns."""
         scores = np.sort(np.concatenate([self.other, self.guarded]))[::-1]
-        counts = np.unique(np.geomspace(fewest, len(scores), _THRESHOLDS).astype(int))
+        counts = np.unique(np.geomspace(min_blocked, len(scores), _THRESHOLDS).astype(int))
         return np.unique(scores[counts - 1])[::-1]
 
-    def reached(self, thresholds: Floats) -> tuple[Ints, Ints]:
-        """Return how many other and how many guarded campaigns each threshold stops."""
+    def blocked_by(self, thresholds: Floats) -> tuple[Ints, Ints]:
+        """Return how many harmless and how many guarded campaigns each threshold blocks."""
         n_other = len(self.other) - np.searchsorted(self.other[::-1], thresholds)
         n_guarded = len(self.guarded) - np.searchsorted(self.guarded[::-1], thresholds)
         return n_other, n_guarded
@@ -172,14 +173,14 @@ def _by_false_positives(
     if allowed < 0:
         return None, (
             f"the validation split is too small: a false-positive rate of {rate:g} at confidence "
-            f"{confidence:.4g} takes {needed(rate, confidence):,} campaigns of the other labels "
-            f"without one hit, found {n:,}"
+            f"{confidence:.4g} takes {needed(rate, confidence):,} harmless campaigns without an "
+            f"error, found {n:,}"
         )
     above = campaigns.guarded[campaigns.guarded > campaigns.other[allowed]]
     if not len(above):
         return None, (
-            f"the budget allows {allowed:,} campaigns of the other labels to be hit, and more of "
-            "them score above every guarded one: nothing could be stopped within it"
+            f"the budget allows {allowed:,} harmless campaigns to be blocked, and more of them "
+            "score above every guarded one: nothing could be blocked within it"
         )
     return float(above[-1]), None
 
@@ -188,20 +189,20 @@ def _by_precision(
     campaigns: _CampaignScores, precision: float, confidence: float
 ) -> ThresholdOrReason:
     strict = 1 - (1 - confidence) / _THRESHOLDS
-    fewest, n = needed(1 - precision, strict), len(campaigns.other) + len(campaigns.guarded)
-    if n < fewest:
+    min_blocked, n = needed(1 - precision, strict), len(campaigns.other) + len(campaigns.guarded)
+    if n < min_blocked:
         return None, (
             f"the validation split is too small: a precision of {precision:g} at confidence "
-            f"{confidence:.4g} takes {fewest:,} stopped campaigns without a mistake, found "
+            f"{confidence:.4g} takes {min_blocked:,} blocked campaigns without an error, found "
             f"{n:,} in all"
         )
-    thresholds = campaigns.thresholds(fewest)
-    wrong, right = campaigns.reached(thresholds)
+    thresholds = campaigns.thresholds(min_blocked)
+    wrong, right = campaigns.blocked_by(thresholds)
     is_kept = upper_bound(wrong, wrong + right, strict) <= 1 - precision
     if not is_kept.any():
         return None, (
-            f"too many mistakes among the {fewest:,} highest scores and beyond: no threshold keeps "
-            f"a precision of {precision:g} at confidence {confidence:.4g}"
+            f"too many errors among the {min_blocked:,} highest scores and below: no threshold "
+            f"keeps a precision of {precision:g} at confidence {confidence:.4g}"
         )
     return float(thresholds[is_kept][-1]), None
 
@@ -210,15 +211,17 @@ def _by_cost(campaigns: _CampaignScores, ratio: float, confidence: float) -> Thr
     strict = 1 - (1 - confidence) / (2 * _THRESHOLDS)
     n_other, n_guarded = len(campaigns.other), len(campaigns.guarded)
     if not n_other or not n_guarded:
-        return None, "the validation split has campaigns of one kind only: no cost can be weighed"
+        return None, (
+            "the validation split has no harmless or no guarded campaigns: a cost needs both"
+        )
     thresholds = campaigns.thresholds(1)
-    hit, stopped = campaigns.reached(thresholds)
-    cost = ratio * n_other * upper_bound(hit, n_other, strict)
-    cost += n_guarded * upper_bound(n_guarded - stopped, n_guarded, strict)
+    wrongly_blocked, caught = campaigns.blocked_by(thresholds)
+    cost = ratio * n_other * upper_bound(wrongly_blocked, n_other, strict)
+    cost += n_guarded * upper_bound(n_guarded - caught, n_guarded, strict)
     best = int(cost.argmin())
     if cost[best] >= n_guarded:
         return None, (
-            f"at confidence {confidence:.4g} every threshold may cost more than stopping nothing: "
+            f"at confidence {confidence:.4g} every threshold may cost more than blocking nothing: "
             "a larger validation split or a smaller cost_ratio is needed"
         )
     return float(thresholds[best]), None
@@ -241,7 +244,7 @@ def _share(count: float, total: float) -> float | None:
 def observed_points(
     evaluated: EvaluatedSet, points: Sequence[OperatingPoint], labels: LabelMap
 ) -> list[ObservedPoint]:
-    """Return each point together with what it does to a set that took no part in choosing it."""
+    """Return each point with its effect on a set that it was not fitted on."""
     observed = []
     for point in points:
         label_ids = labels.ids_of(point.labels, point.name)

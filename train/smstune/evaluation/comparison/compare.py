@@ -30,8 +30,8 @@ NO_DIFFERENCE = "no difference shown"
 class Difference(Result):
     """A score of a run beside that of the reference, and whether they differ by more than chance.
 
-    ``ci`` is the 95 % interval of the difference, ``p`` the p value of no difference; ``reason``
-    says why there is none.
+    ``ci`` is the 95 % interval of the difference, ``p`` the p value of the null
+    hypothesis "no difference"; ``reason`` says why a value is missing.
     """
 
     reference: str
@@ -48,7 +48,7 @@ class Difference(Result):
 
 
 class Differences(Result):
-    """Differences of overall scores and of each label's F1; p values are corrected in each."""
+    """Differences of overall scores and of each label's F1; p is corrected within each list."""
 
     overall: list[Difference]
     per_label: list[Difference]
@@ -68,7 +68,7 @@ class Comparison(Differences):
 
 
 @dataclass(frozen=True)
-class _Untested:
+class _Uncorrected:
     """A difference before its p value is corrected."""
 
     score: str
@@ -111,21 +111,21 @@ def compare_sets(
     draws: int = 5000,
     seed: int = 0,
 ) -> Differences:
-    """Compare each run with the first; a run of several seeds has an evaluated set a seed.
+    """Compare each run with the first; a run with several seeds has one evaluated set per seed.
 
-    Macro-F1 and each label's F1 by a paired bootstrap over campaigns, to which the spread between
-    the seeds of a run is added: a recipe of several seeds stands for all of its seeds, a single
-    run for itself. Where both are single runs also accuracy by McNemar's test over campaigns
-    (exact: which run has more of a campaign right), which knows no spread between seeds. p values
-    are corrected by Holm (1979), overall scores and labels apart; above 0.05 the verdict is
-    ``NO_DIFFERENCE``.
+    Macro-F1 and the F1 of each label are compared by a paired bootstrap over campaigns. For runs
+    with several seeds, the variation between seeds is added; a result for a single run is about
+    that run only. Two single runs are also compared by McNemar's exact test over campaigns (which
+    run answers more messages of a campaign correctly), which does not include the variation between
+    seeds. p values are corrected by Holm (1979), separately for overall scores and for labels;
+    above 0.05 the verdict is ``NO_DIFFERENCE``.
     """
     drawn = {run: _mean_draws(sets, labels, draws, seed) for run, sets in sets_by_run.items()}
     values = {run: _values_by_seed(sets, labels) for run, sets in sets_by_run.items()}
     rng = np.random.default_rng(seed)
     reference, *runs = sets_by_run
-    overall: list[tuple[str, _Untested]] = []
-    per_label: list[tuple[str, _Untested]] = []
+    overall: list[tuple[str, _Uncorrected]] = []
+    per_label: list[tuple[str, _Uncorrected]] = []
     for run in runs:
         if len(sets_by_run[reference]) == len(sets_by_run[run]) == 1:
             overall.append((run, _mcnemar(sets_by_run[reference][0], sets_by_run[run][0])))
@@ -133,9 +133,11 @@ def compare_sets(
             by_seed = values[reference][path], values[run][path]
             differences = drawn[run][path] - drawn[reference][path]
             differences = differences + _seed_errors(by_seed, rng, draws)
-            untested = _difference(".".join(path), differences, *by_seed)
-            (per_label if path[0] == "per_label" else overall).append((run, untested))
-    return Differences(overall=_tested(reference, overall), per_label=_tested(reference, per_label))
+            uncorrected = _difference(".".join(path), differences, *by_seed)
+            (per_label if path[0] == "per_label" else overall).append((run, uncorrected))
+    return Differences(
+        overall=_corrected(reference, overall), per_label=_corrected(reference, per_label)
+    )
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -166,11 +168,11 @@ def comparison_title(comparison: Comparison) -> str:
     )
 
 
-def _mcnemar(reference: EvaluatedSet, run: EvaluatedSet) -> _Untested:
+def _mcnemar(reference: EvaluatedSet, run: EvaluatedSet) -> _Uncorrected:
     only_reference, only_run, p = mcnemar(
         reference.right.astype(float), run.right.astype(float), reference.groups
     )
-    return _Untested(
+    return _Uncorrected(
         score="campaigns (McNemar)",
         reference_value=only_reference,
         value=only_run,
@@ -181,14 +183,14 @@ def _mcnemar(reference: EvaluatedSet, run: EvaluatedSet) -> _Untested:
 
 def _difference(
     score: str, differences: Floats, reference_by_seed: SeedScores, by_seed: SeedScores
-) -> _Untested:
-    """Return the difference of the means, its interval, and the p value of no difference."""
+) -> _Uncorrected:
+    """Return the difference of the means, its interval, and the p value."""
     differences = differences[np.isfinite(differences)]
     reference_value, value = _mean(reference_by_seed), _mean(by_seed)
     if reference_value is None or value is None or not len(differences):
-        return _Untested(score, reference_value, value, reason="no message of it")
+        return _Uncorrected(score, reference_value, value, reason="no message has this label")
     below, above = (differences <= 0).sum(), (differences >= 0).sum()
-    return _Untested(
+    return _Uncorrected(
         score,
         reference_value,
         value,
@@ -198,22 +200,22 @@ def _difference(
     )
 
 
-def _tested(reference: str, untested: Sequence[tuple[str, _Untested]]) -> list[Difference]:
-    """Return the differences with Holm's p values and verdicts; those without p do not count."""
-    corrected = iter(holm([row.p for _, row in untested if row.p is not None]))
-    tested = []
-    for run, row in untested:
-        p_holm = None if row.p is None else next(corrected)
+def _corrected(reference: str, uncorrected: Sequence[tuple[str, _Uncorrected]]) -> list[Difference]:
+    """Return the differences with verdicts and p values corrected by Holm, where they have one."""
+    p_values = iter(holm([row.p for _, row in uncorrected if row.p is not None]))
+    differences = []
+    for run, row in uncorrected:
+        p_holm = None if row.p is None else next(p_values)
         verdict = NO_DIFFERENCE
         if p_holm is not None and p_holm < _LEVEL and row.difference:
             verdict = "better" if row.difference > 0 else "worse"
         values = asdict(row)
         if row.reason is None:
             del values["reason"]
-        tested.append(
+        differences.append(
             Difference(reference=reference, run=run, **values, p_holm=p_holm, verdict=verdict)
         )
-    return tested
+    return differences
 
 
 def _compared(labels: LabelMap) -> list[ScorePath]:
@@ -238,11 +240,11 @@ def _mean(by_seed: SeedScores) -> float | None:
 
 
 def _seed_errors(by_seed: Sequence[SeedScores], rng: np.random.Generator, draws: int) -> Floats:
-    """Return draws of the error that a difference of means over so few seeds has.
+    """Return random draws of the sampling error of a difference of means over few seeds.
 
     That is Student's t with the variance pooled over the sides ("The probable error of a mean",
-    1908); drawing among three seeds themselves would be much too narrow. A single run stands for
-    itself and adds nothing. What differs between campaigns from seed to seed is counted by the
+    1908); drawing among three seeds themselves would be much too narrow. A single run adds
+    nothing. What differs between campaigns from seed to seed is counted by the
     bootstrap, too, so the sum is a little too wide.
     """
     measured = [[value for value in side if value is not None] for side in by_seed]

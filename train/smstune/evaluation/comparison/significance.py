@@ -21,14 +21,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def mcnemar(right: Floats, other: Floats, groups: Ints) -> tuple[int, int, float]:
-    """Return how many campaigns each has more of right, and McNemar's exact p value.
+def mcnemar(first: Floats, second: Floats, groups: Ints) -> tuple[int, int, float]:
+    """Return (campaigns where the first is ahead, where the second is, exact McNemar p value).
 
-    ``right`` and ``other`` are shares in [0, 1] for each message. With one message a campaign this
-    is McNemar (1947) as a binomial test.
+    ``first`` and ``second`` are two runs' scores of each message, from 0 to 1. With one message a
+    campaign this is McNemar (1947) as a binomial test.
     """
     _, group = np.unique(groups, return_inverse=True)
-    ahead = np.bincount(group, weights=right) - np.bincount(group, weights=other)
+    ahead = np.bincount(group, weights=first) - np.bincount(group, weights=second)
     # Sums of shares such as a third: what differs by less is equal.
     wins, losses = int((ahead > 1e-9).sum()), int((ahead < -1e-9).sum())
     if not wins + losses:

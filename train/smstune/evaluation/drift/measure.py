@@ -106,41 +106,50 @@ def label_shift(reference: EvaluatedSet, new: EvaluatedSet, labels: LabelMap) ->
     """
     sides = (reference, new)
     answers_by_side = [_campaign_answers(side, len(labels.names)) for side in sides]
-    before, after = (len(answers) for answers in answers_by_side)
+    n_reference, n_new = (len(answers) for answers in answers_by_side)
     counts = [
         tuple(int((answers == label_id).sum()) for answers in answers_by_side)
         for label_id in range(len(labels.names))
     ]
     p_values = [
-        float(fisher_exact([[old, before - old], [young, after - young]]).pvalue)
-        for old, young in counts
+        float(
+            fisher_exact(
+                [[with_reference, n_reference - with_reference], [with_new, n_new - with_new]]
+            ).pvalue
+        )
+        for with_reference, with_new in counts
     ]
     return [
         LabelShift(
             label=label,
             reference=float((reference.answers == label_id).mean()),
             new=float((new.answers == label_id).mean()),
-            campaigns=(old, young),
-            difference=young / after - old / before,
-            ci=difference_interval((old, before), (young, after)),
+            campaigns=(with_reference, with_new),
+            difference=with_new / n_new - with_reference / n_reference,
+            ci=difference_interval((with_reference, n_reference), (with_new, n_new)),
             p=p,
             p_holm=p_holm,
             shifted=p_holm < _LEVEL,
         )
-        for label_id, (label, (old, young), p, p_holm) in enumerate(
+        for label_id, (label, (with_reference, with_new), p, p_holm) in enumerate(
             zip(labels.names, counts, p_values, holm(p_values), strict=True)
         )
     ]
 
 
-def difference_interval(first: tuple[int, int], second: tuple[int, int]) -> Bounds:
-    """Return Newcombe's 95 % interval of the second share less the first, each (hits, of)."""
-    (p, (p_low, p_high)), (q, (q_low, q_high)) = (
-        (hits / total, binomtest(hits, total).proportion_ci(method="wilson"))
-        for hits, total in (first, second)
+def difference_interval(reference: tuple[int, int], new: tuple[int, int]) -> Bounds:
+    """Return Newcombe's 95 % interval of the new share minus the reference share.
+
+    Each is given as (count, total).
+    """
+    (reference_share, (reference_low, reference_high)), (new_share, (new_low, new_high)) = (
+        (count / total, binomtest(count, total).proportion_ci(method="wilson"))
+        for count, total in (reference, new)
     )
-    low, high = np.hypot(q - q_low, p_high - p), np.hypot(q_high - q, p - p_low)
-    return float(q - p - low), float(q - p + high)
+    difference = new_share - reference_share
+    below = np.hypot(new_share - new_low, reference_high - reference_share)
+    above = np.hypot(new_high - new_share, reference_share - reference_low)
+    return float(difference - below), float(difference + above)
 
 
 def by_month(new: EvaluatedSet, labels: LabelMap, *, draws: int) -> list[Month]:
@@ -201,13 +210,15 @@ def _unseen_share(evaluated: EvaluatedSet, train: Sequence[str]) -> float:
 def _unknown_and_stability(
     classifier: SmsClassifier, reference: EvaluatedSet, new: EvaluatedSet
 ) -> tuple[Unknown, list[Stability]]:
-    old_counts, young_counts = (_n_unknown(classifier, side) for side in (reference, new))
+    reference_counts, new_counts = (_n_unknown(classifier, side) for side in (reference, new))
     features = [
         {**_features(side), "an unknown token": n_unknown > 0}
-        for side, (n_unknown, _) in ((reference, old_counts), (new, young_counts))
+        for side, (n_unknown, _) in ((reference, reference_counts), (new, new_counts))
     ]
     campaigns = (reference.campaigns, new.campaigns)
-    unknown = Unknown(reference=_unknown_tokens(*old_counts), new=_unknown_tokens(*young_counts))
+    unknown = Unknown(
+        reference=_unknown_tokens(*reference_counts), new=_unknown_tokens(*new_counts)
+    )
     return unknown, stability_rows(features, campaigns, classifier.labels.names)
 
 

@@ -1,11 +1,11 @@
-"""drift.html: what has moved, how far, and out of how many messages."""
+"""drift.html: what has shifted, how far, and out of how many messages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from smstune.evaluation.drift.results import Drift, Month, Quantiles, StabilityBin
-from smstune.evaluation.drift.stability import ANSWER
+from smstune.evaluation.drift.stability import ANSWER, SOME_SHIFT
 from smstune.reporting.charts import BarChart, Line, LineChart
 from smstune.reporting.document import Block, Caution, Figure, Report, Section, Table
 from smstune.reporting.format import interval_text, share_text
@@ -25,7 +25,7 @@ def drift_report(drift: Drift) -> Report:
             _label_section(drift),
             _confidence_section(drift),
             _stability_section(drift),
-            _reading_section(drift),
+            _unseen_section(drift),
             _month_section(drift),
         ],
     )
@@ -34,16 +34,17 @@ def drift_report(drift: Drift) -> Report:
 def _opening(drift: Drift) -> list[str]:
     reference, new = drift.reference, drift.new
     shifted = [row.label for row in drift.labels if row.shifted]
-    moved = [row.feature for row in drift.psi if row.reading in _SHIFTED]
+    shifted_features = [row.feature for row in drift.psi if row.verdict in _SHIFTED]
     answers = f"more or fewer of {', '.join(shifted)}" if shifted else "no label's share shifted"
-    features = ", ".join(moved) if moved else "none"
+    features = ", ".join(shifted_features) if shifted_features else "none"
     return [
         f"{new.messages:,} messages of {new.path} ({new.distinct:,} distinct in {new.campaigns:,} "
         f"campaigns; {new.unusable:,} rows could not be used) are compared with the "
         f"{reference.distinct:,} of the run's {reference.split} split ({reference.campaigns:,} "
         "campaigns).",
         f"Answers: {answers}.",
-        f"Features that moved by more than chance and the rules of thumb: {features}.",
+        f"Features that shifted (index above the chance level and at least {SOME_SHIFT:g}): "
+        f"{features}.",
         f"{share_text(drift.no_known_campaign.new)} of the new messages are in no campaign that "
         f"the run was trained on; {share_text(drift.unknown_tokens.new.rate)} of their tokens are "
         "unknown to the model.",
@@ -52,7 +53,7 @@ def _opening(drift: Drift) -> list[str]:
 
 
 def _label_section(drift: Drift) -> Section:
-    old, new = drift.reference, drift.new
+    reference, new = drift.reference, drift.new
     n_shifted = sum(row.shifted for row in drift.labels)
     note = (
         f"Shares of the run's answers, not of the truth. {n_shifted} of {len(drift.labels)} labels "
@@ -61,7 +62,7 @@ def _label_section(drift: Drift) -> Section:
         "not the same as equal: look at the interval."
     )
     head = [
-        "label", old.split, new.name, "", f"campaigns of {old.campaigns:,}",
+        "label", reference.split, new.name, "", f"campaigns of {reference.campaigns:,}",
         f"of {new.campaigns:,}", "difference", "95 %", "p (Holm)",
     ]  # fmt: skip
     rows = [
@@ -92,13 +93,19 @@ def _label_figure(drift: Drift) -> Figure:
 
 def _confidence_section(drift: Drift) -> Section:
     head = ["", "messages", "campaigns", "mean", "5 %", "25 %", "median"]
-    old, new = drift.reference, drift.new
+    reference, new = drift.reference, drift.new
     rows = [
-        [old.split, old.distinct, old.campaigns, *_quantiles(drift.confidence.reference)],
+        [
+            reference.split,
+            reference.distinct,
+            reference.campaigns,
+            *_quantiles(drift.confidence.reference),
+        ],
         [new.name, new.distinct, new.campaigns, *_quantiles(drift.confidence.new)],
     ]
     note = (
-        "The probability of the answer. The row confidence of the next table says whether it moved."
+        'The probability of the answer. The table below shows in its row "confidence" whether it '
+        "shifted."
     )
     return Section("Confidence", note, [Table(head, rows)])
 
@@ -108,26 +115,26 @@ def _quantiles(quantiles: Quantiles) -> list[float]:
 
 
 def _stability_section(drift: Drift) -> Section:
-    old, new = drift.reference, drift.new
+    reference, new = drift.reference, drift.new
     note = (
         "Population stability index, bins by deciles of the reference, an empty bin counted as "
-        "half a message. Rules of thumb of credit scoring, no law (Siddiqi, Credit Risk "
-        "Scorecards, 2006): below 0.1 stable, to 0.25 some shift, above it shift. Two samples of "
-        "one population have an index above 0, too: an index that is not above the chance level "
-        f"(simulated for {old.campaigns:,} and {new.campaigns:,} campaigns, corrected for the "
-        "number of rows) shows no shift. A kind of placeholder, or an unknown token, is in a "
-        "message (1) or not (0)."
+        "half a message. Rules of thumb from credit scoring (Siddiqi, Credit Risk Scorecards, "
+        "2006), not a test: below 0.1 stable, 0.1 to 0.25 some shift, above 0.25 shift. Two "
+        "samples of one population have an index above 0, too: an index that is not above the "
+        f"chance level (simulated for {reference.campaigns:,} and {new.campaigns:,} campaigns, "
+        "corrected for the number of rows) shows no shift. A kind of placeholder, or an unknown "
+        "token, is in a message (1) or not (0)."
     )
-    rows = [[row.feature, row.reading, row.psi, row.chance] for row in drift.psi]
-    blocks: list[Block] = [Table(["feature", "reading", "index", "chance level"], rows)]
+    rows = [[row.feature, row.verdict, row.psi, row.chance] for row in drift.psi]
+    blocks: list[Block] = [Table(["feature", "verdict", "index", "chance level"], rows)]
     bins = [
         [row.feature, _bin_name(row.bins, number), stability_bin.reference, stability_bin.new]
         for row in drift.psi
         for number, stability_bin in enumerate(row.bins)
-        if row.reading in _SHIFTED and row.feature != ANSWER
+        if row.verdict in _SHIFTED and row.feature != ANSWER
     ]
     if bins:
-        blocks.append(Table(["feature", "from, up to", old.split, new.name], bins))
+        blocks.append(Table(["feature", "from, up to", reference.split, new.name], bins))
     return Section("Stability", note, blocks)
 
 
@@ -138,7 +145,7 @@ def _bin_name(bins: Sequence[StabilityBin], number: int) -> str:
     return f"up to {top:.4g}" if below is None else f"{below:.4g} to {top:.4g}"
 
 
-def _reading_section(drift: Drift) -> Section:
+def _unseen_section(drift: Drift) -> Section:
     unknown, unseen = drift.unknown_tokens, drift.no_known_campaign
     rows = [
         [
@@ -200,7 +207,8 @@ def _month_section(drift: Drift) -> Section:
     note = (
         "Scores are of the messages that have a label of the run, macro-F1 over the labels of the "
         "month, so months with other labels cannot be compared. Intervals are over campaigns, each "
-        "for one month: of twenty equal months one lies outside by chance. Macro-F1 has no "
+        "for one month: if nothing changes, about one month in twenty lies outside its "
+        "interval by chance. Macro-F1 has no "
         "interval where every draw gives the same."
     )
     if drift.new.unknown:

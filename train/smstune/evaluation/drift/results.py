@@ -76,12 +76,12 @@ class StabilityBin(Result):
 
 
 class Stability(Result):
-    """The population stability index of a feature, the level of chance, and what it says."""
+    """The population stability index of a feature, its chance level, and the verdict."""
 
     feature: str
     psi: float
     chance: float
-    reading: str
+    verdict: str = Field(alias="reading")
     bins: list[StabilityBin]
 
 

@@ -1,4 +1,4 @@
-"""The population stability index: how far a feature of messages has moved."""
+"""The population stability index: how far a feature of messages has shifted."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ def stability_rows(
     ``features`` are those of the reference and of the new messages, by name; the ids of answered
     ``labels`` are a bin each, anything else is put into deciles of the reference.
     """
-    reference, new = features
+    of_reference, of_new = features
     pairs = {
-        name: (reference[name].astype(np.float64), new[name].astype(np.float64))
-        for name in reference
+        name: (of_reference[name].astype(np.float64), of_new[name].astype(np.float64))
+        for name in of_reference
     }
     varying = {name: pair for name, pair in pairs.items() if np.ptp(np.concatenate(pair)) > 0}
     rows = []
-    for name, (old, young) in varying.items():
+    for name, (reference, new) in varying.items():
         is_answer = name == ANSWER
-        edges = np.arange(len(labels) - 1) if is_answer else _edges(old)
+        edges = np.arange(len(labels) - 1) if is_answer else _edges(reference)
         tops = list(labels) if is_answer else [*edges.tolist(), None]
         counts = [
             np.bincount(np.searchsorted(edges, values), minlength=len(tops))
-            for values in (old, young)
+            for values in (reference, new)
         ]
         bins = [
-            StabilityBin(up_to=top, reference=int(n_old), new=int(n_young))
-            for top, n_old, n_young in zip(tops, *counts, strict=True)
-            if n_old or n_young
+            StabilityBin(up_to=top, reference=int(n_reference), new=int(n_new))
+            for top, n_reference, n_new in zip(tops, *counts, strict=True)
+            if n_reference or n_new
         ]
         table = np.array([[row.reference, row.new] for row in bins])
         psi = float(stability(*table.T))
         # Several features are looked at together: Bonferroni.
         chance = chance_level(table.sum(axis=1), campaigns, _LEVEL / len(varying))
         rows.append(
-            Stability(feature=name, psi=psi, chance=chance, reading=reading(psi, chance), bins=bins)
+            Stability(feature=name, psi=psi, chance=chance, reading=verdict(psi, chance), bins=bins)
         )
     return sorted(rows, key=lambda row: -row.psi)
 
@@ -88,8 +88,8 @@ def chance_level(counts: ArrayLike, sizes: tuple[int, int], level: float = _LEVE
     return float(np.quantile(stability(*samples), 1 - level, method="higher"))
 
 
-def reading(psi: float, chance: float) -> str:
-    """Return what an index says: nothing within chance, else by the rules of thumb."""
+def verdict(psi: float, chance: float) -> str:
+    """Return the verdict: no shift within the chance level, otherwise by the rules of thumb."""
     if psi <= chance:
         return "no shift shown"
     return "stable" if psi < SOME_SHIFT else "some shift" if psi <= SHIFT else "shift"

@@ -10,7 +10,7 @@ import numpy as np
 
 from smstune.arrays import Floats
 from smstune.evaluation.evaluated import EvaluatedSet
-from smstune.evaluation.mistakes.mistakes import error_order
+from smstune.evaluation.mistakes.mistakes import review_order
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.tokenization import PaddingCollator, token_spans
 from smstune.results import Result
@@ -58,10 +58,11 @@ class ExplainedAnswer(Result):
 class Explanation:
     """What the answer ``label`` rests on.
 
-    The pieces make up the message as the model reads it, personal information masked. Their scores
-    add up to ``log_odds``, those of the label's calibrated ``probability`` in nats, less
-    ``baseline``, the same of the message without tokens. ``token_ids`` and ``token_scores`` are of
-    the whole input, special tokens included. ``text`` is the message as the model reads it.
+    ``log_odds`` are the log-odds in nats of the label's calibrated ``probability``, ``baseline``
+    those of the message with all tokens replaced by padding. The pieces make up ``text``, the
+    message as the model reads it, personal information masked; their scores add up to
+    ``log_odds - baseline``. ``token_ids`` and ``token_scores`` are of the whole input, special
+    tokens included.
     """
 
     label: str
@@ -88,11 +89,12 @@ def explain(classifier: SmsClassifier, text: str, label: str | None = None) -> E
 
     Integrated gradients of the log-odds over the word embeddings (Sundararajan, Taly and Yan,
     "Axiomatic Attribution for Deep Networks", ICML 2017), from the same message with the padding
-    token in place of every token but the special ones. Log-odds, since the probability itself is
-    flat but for a step that 64 points miss: its scores missed their sum by 5 %, these by 0.1 %.
-    A linear model's scores go the same straight way, from those of an empty message, and what they
-    add is shared out over the characters of the n-grams that it comes from.
-    In fp32 on the CPU: to explain many messages, give a classifier that is (``in_fp32``).
+    token in place of every token but the special ones. Log-odds rather than the
+    probability, which is flat except for one step that 64 points miss: its attributions were off by
+    5 % in sum, those of the log-odds by 0.1 %. The linear model's scores are interpolated in the
+    same way, from those of an empty message; their contribution is divided among the characters of
+    the n-grams. Computed in fp32 on the CPU. To explain many messages, pass the result of
+    ``in_fp32``, so that the model is loaded once.
 
     Raises:
         UserError: if the run has no such label.
@@ -183,20 +185,20 @@ def deletion_areas(classifier: SmsClassifier, explanation: Explanation) -> tuple
 
 
 def explain_errors(
-    classifier: SmsClassifier, evaluated: EvaluatedSet, most: int
+    classifier: SmsClassifier, evaluated: EvaluatedSet, limit: int
 ) -> list[ExplainedAnswer]:
-    """Return explanations of the ``most`` most confident mistakes and as many least certain hits.
+    """Return explanations of the ``limit`` most confident mistakes and as many least certain hits.
 
     Copies of a message are explained once.
     """
     exact, names = in_fp32(classifier), classifier.labels.names
-    mistakes, hits = error_order(evaluated)
+    mistakes, hits = review_order(evaluated)
     explained = []
     for kind, order in (("mistake", mistakes), ("uncertain hit", hits)):
         first_rows: dict[str, int] = {}
         for row in order.tolist():
             first_rows.setdefault(evaluated.texts[row], row)
-        for row in list(first_rows.values())[:most]:
+        for row in list(first_rows.values())[:limit]:
             explanation = explain(exact, evaluated.texts[row], names[evaluated.answers[row]])
             by_score, at_random = deletion_areas(exact, explanation)
             explained.append(

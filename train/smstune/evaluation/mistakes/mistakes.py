@@ -1,4 +1,4 @@
-"""The mistakes that teach most, with personal information masked."""
+"""The most informative mistakes, with personal information masked."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class MistakenCampaign:
 
 
 @dataclass(frozen=True)
-class TellingAnswers:
+class InstructiveAnswers:
     """Answers worth a look, each list with the worst first."""
 
     confident_mistakes: Sequence[ShownAnswer]
@@ -41,7 +41,9 @@ class TellingAnswers:
     campaigns: Sequence[MistakenCampaign]
 
 
-def telling_answers(evaluated: EvaluatedSet, labels: LabelMap, *, most: int = 15) -> TellingAnswers:
+def instructive_answers(
+    evaluated: EvaluatedSet, labels: LabelMap, *, limit: int = 15
+) -> InstructiveAnswers:
     """Return the most confident mistakes, the least certain hits, and the worst campaigns.
 
     A campaign counts from two mistakes on.
@@ -56,7 +58,7 @@ def telling_answers(evaluated: EvaluatedSet, labels: LabelMap, *, most: int = 15
             text=shown(evaluated.texts[row]),
         )
 
-    mistakes, hits = error_order(evaluated)
+    mistakes, hits = review_order(evaluated)
     _, group = np.unique(evaluated.groups, return_inverse=True)
     n_mistakes = np.bincount(group, weights=~evaluated.right)
     by_mistakes = np.argsort(-n_mistakes, kind="stable")
@@ -66,16 +68,16 @@ def telling_answers(evaluated: EvaluatedSet, labels: LabelMap, *, most: int = 15
             messages=int((group == campaign).sum()),
             example=show_answer(int(np.flatnonzero((group == campaign) & ~evaluated.right)[0])),
         )
-        for campaign in by_mistakes[n_mistakes[by_mistakes] >= 2][:most].tolist()
+        for campaign in by_mistakes[n_mistakes[by_mistakes] >= 2][:limit].tolist()
     ]
-    return TellingAnswers(
-        confident_mistakes=[show_answer(row) for row in mistakes[:most].tolist()],
-        uncertain_hits=[show_answer(row) for row in hits[:most].tolist()],
+    return InstructiveAnswers(
+        confident_mistakes=[show_answer(row) for row in mistakes[:limit].tolist()],
+        uncertain_hits=[show_answer(row) for row in hits[:limit].tolist()],
         campaigns=campaigns,
     )
 
 
-def error_order(evaluated: EvaluatedSet) -> tuple[Ints, Ints]:
+def review_order(evaluated: EvaluatedSet) -> tuple[Ints, Ints]:
     """Return the rows of wrong answers, the most confident first, and of right ones, the least."""
     order = np.argsort(evaluated.confidence, kind="stable")
     right = evaluated.right[order]

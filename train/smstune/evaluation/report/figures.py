@@ -11,7 +11,7 @@ from smstune.reporting.charts import BarChart, ConfusionGrid, Line, LineChart
 from smstune.reporting.document import Block, Figure, Table
 from smstune.reporting.format import percent
 
-_MOST_CONFUSED = 20
+_MAX_CONFUSED = 20
 _SHOWN_RECALLS = (0.5, 0.8, 0.9, 0.95, 1.0)
 _COLOURS = 6
 #: Of the series colours, the grey one.
@@ -32,7 +32,7 @@ def confusion_blocks(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> 
         for column, count in enumerate(line)
         if row != column and count
     )
-    rows = [[truth, answer, -count] for count, truth, answer in confused[:_MOST_CONFUSED]]
+    rows = [[truth, answer, -count] for count, truth, answer in confused[:_MAX_CONFUSED]]
     grid = ConfusionGrid(counts, labels)
     return [
         Figure([grid], "Confusion matrix with a count in each cell"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smstune.evaluation.metrics import Metrics
-from smstune.evaluation.mistakes.mistakes import TellingAnswers
+from smstune.evaluation.mistakes.mistakes import InstructiveAnswers
 from smstune.evaluation.report.figures import confusion_blocks, label_figure
 from smstune.evaluation.report.sections import (
     answer_sections,
@@ -53,7 +53,7 @@ def headline_table(metrics: Metrics) -> Table:
 def evaluation_report(
     metrics: Metrics,
     run: EvaluatedRun,
-    answers: TellingAnswers,
+    answers: InstructiveAnswers,
     training: Section | None = None,
 ) -> Report:
     """Return the report of an evaluation; ``training`` says how the run was trained, if known."""
@@ -110,9 +110,8 @@ def _blocking_sentence(metrics: Metrics) -> str:
         observed = point.observed
         if isinstance(observed, PointScores):
             on_this_set.append(
-                f'"{point.name}" stops {share_text(observed.recall)} of the messages it guards '
-                f"against and hits {share_text(observed.false_positive_rate)} of the other "
-                "campaigns"
+                f'"{point.name}" blocks {share_text(observed.recall)} of the messages it guards '
+                f"against and {share_text(observed.false_positive_rate)} of the harmless campaigns"
             )
     return f"Operating points on this set: {'; '.join(on_this_set)}."
 
@@ -191,7 +190,6 @@ def headline_rows(metrics: Metrics) -> list[list[object]]:
     ]
     if metrics.coarse is not None:
         of_baseline = baseline.coarse if baseline else None
-        of_parents = ci.coarse or ParentIntervals(accuracy=None, macro_f1=None, weighted_f1=None)
         of_parents = ci.coarse or ParentIntervals(accuracy=None, macro_f1=None, weighted_f1=None)
         rows += [
             [

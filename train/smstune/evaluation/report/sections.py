@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from smstune.evaluation.calibration.operating_points import ObservedPoint
 from smstune.evaluation.metrics import CalibrationFacts, Metrics
 from smstune.evaluation.mistakes.attribution import ExplainedAnswer
-from smstune.evaluation.mistakes.mistakes import ShownAnswer, TellingAnswers
+from smstune.evaluation.mistakes.mistakes import InstructiveAnswers, ShownAnswer
 from smstune.evaluation.report.figures import precision_recall_blocks, reliability_blocks
 from smstune.evaluation.scores.gates import describe_gate
 from smstune.evaluation.scores.results import GateResult, RecallAtRate, SliceScores
@@ -15,9 +15,9 @@ from smstune.inference.decision import PointScores
 from smstune.reporting.document import Block, Caution, Highlighted, Section, Table, Text
 from smstune.reporting.format import interval_text, share_text
 
-_MOST_SLICES = 40
-_MOST_PIECES = 4
-#: A label of fewer messages has hardly a score.
+_MAX_SLICES = 40
+_MAX_PIECES = 4
+#: Scores of labels with fewer messages are hardly meaningful.
 _RARE = 20
 
 
@@ -33,12 +33,13 @@ def gate_section(gates: Sequence[GateResult]) -> list[Section]:
 
 
 def operating_section(metrics: Metrics) -> Section:
-    """Return each operating point: what validation promised, what this set shows."""
+    """Return each operating point: its guarantee from validation, and the result on this set."""
     note = (
         "A message's score is the summed probability of the labels that a point guards against. "
-        "From the threshold on a message is blocked; from the review limit on a person looks. A "
-        "campaign counts as hit if any of its messages is blocked. Shares depend on the mix of "
-        "this set; real traffic has another."
+        "A message is blocked if its score reaches the threshold, and sent to review if it reaches "
+        "the review limit. Harmless means: of a label that the point does not guard. A harmless "
+        "campaign counts as blocked if any of its messages is. Shares depend on the mix of this "
+        "set; real traffic has another."
     )
     compared = metrics.calibration.checkpoints_compared
     if compared > 1:
@@ -52,8 +53,8 @@ def operating_section(metrics: Metrics) -> Section:
         blocks += _point_blocks(point, metrics.split)
     if not blocks:
         note = (
-            "None is configured, so nothing is blocked: evaluation.operating_points says what to "
-            "stop at what price."
+            "No operating point is configured, so nothing is blocked. Set "
+            "evaluation.operating_points to block labels within a budget."
         )
     rates = [
         [
@@ -93,21 +94,21 @@ def _point_column(point: ObservedPoint, facts: object) -> dict[str, object]:
     if not isinstance(facts, PointScores):
         return {}
     return {
-        "other campaigns hit": share_text(facts.false_positive_rate),
+        "harmless campaigns blocked": share_text(facts.false_positive_rate),
         f"its upper bound at {point.confidence:g}": share_text(facts.false_positive_bound),
-        "other messages hit": share_text(facts.message_false_positive_rate),
+        "harmless messages blocked": share_text(facts.message_false_positive_rate),
         "precision, messages": share_text(facts.precision),
         "recall, messages": share_text(facts.recall),
-        "sent to review, of all": share_text(facts.review_share),
-        "guarded, of those": share_text(facts.review_guarded),
-        "recall if review is right": share_text(facts.recall_with_review),
-        "other campaigns": facts.other_campaigns,
+        "sent to review": share_text(facts.review_share),
+        "harmful share of the reviewed": share_text(facts.review_guarded),
+        "recall if every review is decided correctly": share_text(facts.recall_with_review),
+        "harmless campaigns": facts.other_campaigns,
     }
 
 
 def ranking_section(metrics: Metrics) -> Section:
     """Return the precision-recall curves of the groups of labels."""
-    note = "The best precision at each recall or beyond, each group against all other labels."
+    note = "Highest precision at each recall or above, for each group of labels against all others."
     curves = metrics.precision_recall
     return Section("Precision and recall", note, precision_recall_blocks(curves) if curves else [])
 
@@ -146,7 +147,7 @@ def slice_section(slices: Sequence[SliceScores]) -> list[Section]:
             row.macro_f1,
             row.coarse_accuracy,
         ]
-        for row in slices[:_MOST_SLICES]
+        for row in slices[:_MAX_SLICES]
     ]
     note = (
         "The worst first. Simple rules tell the kinds of messages apart. Hard twins are messages "
@@ -155,7 +156,7 @@ def slice_section(slices: Sequence[SliceScores]) -> list[Section]:
     return [Section("Slices", note, [Table(head, rows)])]
 
 
-def answer_sections(answers: TellingAnswers) -> list[Section]:
+def answer_sections(answers: InstructiveAnswers) -> list[Section]:
     """Return the answers worth a look; personal information is masked."""
     head = ["label", "answer", "probability", "message"]
     sections = [
@@ -213,23 +214,26 @@ def explanation_section(explained: Sequence[ExplainedAnswer]) -> Section:
 def _strongest(pieces: Sequence[tuple[str, float | None]]) -> str:
     scored = [(text, score) for text, score in pieces if score is not None]
     scored.sort(key=lambda piece: -abs(piece[1]))
-    return ", ".join(f"{text} {score:+.2f}" for text, score in scored[:_MOST_PIECES])
+    return ", ".join(f"{text} {score:+.2f}" for text, score in scored[:_MAX_PIECES])
 
 
 def limit_section(metrics: Metrics) -> Section:
-    """Return what these numbers do not say."""
+    """Return the limits of these scores."""
     lines = [
-        "Numbers hold for messages like these: other senders, months and tricks need a test set of "
-        "their own.",
+        "These scores hold only for similar messages; test other senders, months or kinds of "
+        "evasion separately.",
         "Copies of a message are merged in prepared data, so shares are of distinct messages, not "
         "of traffic.",
         "Intervals cover the chance of which campaigns were drawn, not that of training with "
         "another seed: smstune compare takes several seeds.",
-        "The interval of the calibration error lies somewhat high because gaps only add up.",
+        "The interval of the calibration error is biased upwards, because the score is a sum of "
+        "absolute gaps.",
     ]
     if rare := [name for name, row in metrics.per_label.items() if row.support < _RARE]:
         names = ", ".join(rare)
-        lines.append(f"Labels of fewer than {_RARE} messages have hardly a score: {names}.")
+        lines.append(
+            f"The scores of labels with fewer than {_RARE} messages are hardly meaningful: {names}."
+        )
     return Section("Limits", "", [Text(line) for line in lines])
 
 

@@ -9,7 +9,7 @@ from smstune.reporting.charts import Line, LineChart
 from smstune.reporting.document import Figure, Section, Table
 from smstune.reporting.format import percent
 
-#: Names of the scores in the report, and how to read them.
+#: Each score's name in the report, and the function that gets it from SuiteScores.
 _SCORES: dict[str, Callable[[SuiteScores], float | None]] = {
     "macro-F1": lambda scores: scores.macro_f1,
     "recall": lambda scores: scores.recall,
@@ -30,20 +30,20 @@ def robustness_section(suite: Robustness) -> Section:
         )
     note = (
         f"{suite.n:,} messages drawn from the split, each rewritten by every transform; strength "
-        f"is the share of characters or words changed. {meaning} Off: without the normaliser; "
-        "personal information is masked in both. docs/robustness.md describes the transforms."
+        f"is the share of characters or words changed. {meaning} Personal information is masked "
+        "with and without the normaliser. docs/robustness.md describes the transforms."
     )
     return Section("Evasion", note, [_curves(suite), _numbers(suite)])
 
 
 def _numbers(suite: Robustness) -> Table:
     head = ["transform", "strength", "changed"]
-    head += [column for name in _SCORES for column in (name, "off")]
+    head += [column for name in _SCORES for column in (name, "without normaliser")]
     clean = [score(suite.clean) for score in _SCORES.values() for _ in range(2)]
     rows: list[list[object]] = [["none", "", "", *clean]]
     for row in suite.rows:
         name = f"{row.transform} (trained on)" if row.trained_on else row.transform
-        scores = [score(side) for score in _SCORES.values() for side in (row.on, row.off)]
+        scores = [score(side) for score in _SCORES.values() for side in (row.normalised, row.raw)]
         rows.append([name, f"{row.strength:g}", percent(row.changed), *scores])
     return Table(head, rows)
 
@@ -70,9 +70,9 @@ def _lines(name: str, rows: list[SuiteRow], clean: SuiteScores) -> list[Line]:
     score = _SCORES[name]
     if score(clean) is None:
         return []
-    on = [(0.0, score(clean)), *((row.strength, score(row.on)) for row in rows)]
-    off = [(0.0, score(clean)), *((row.strength, score(row.off)) for row in rows)]
+    normalised = [(0.0, score(clean)), *((row.strength, score(row.normalised)) for row in rows)]
+    raw = [(0.0, score(clean)), *((row.strength, score(row.raw)) for row in rows)]
     return [
-        Line(name, on, _COLOURS[name], markers=True),
-        Line(f"{name}, off", off, _COLOURS[name], dashed=True, markers=True),
+        Line(name, normalised, _COLOURS[name], markers=True),
+        Line(f"{name}, without normaliser", raw, _COLOURS[name], dashed=True, markers=True),
     ]

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from pydantic import Field
 
 from smstune.arrays import Flags, Ints
 from smstune.config.schema import TransformName
@@ -20,7 +21,7 @@ from smstune.text.pii.mask import mask_pii
 SAMPLE = 400
 STRENGTHS = (0.1, 0.3, 1.0)
 _SEED = 0
-#: Labels, or parents of labels, that a filter is there to stop; FR and IL are those of FBS.
+#: Labels, or parents of labels, that a filter should block; FR and IL are those of FBS.
 _HARMFUL = {"fraud", "illegal", "fr", "il"}
 
 logger = logging.getLogger(__name__)
@@ -39,8 +40,9 @@ class SuiteScores(Result):
 
 
 class SuiteRow(Result):
-    """Scores of the sample under a transform and strength, with the normaliser and without.
+    """Scores of the sample under a transform and strength.
 
+    ``normalised`` are those with the normaliser, ``raw`` those without it.
     ``changed`` is the share of messages that the transform changed, ``trained_on`` whether the run
     was trained on it.
     """
@@ -49,14 +51,14 @@ class SuiteRow(Result):
     strength: float
     trained_on: bool
     changed: float
-    on: SuiteScores
-    off: SuiteScores
+    normalised: SuiteScores = Field(alias="on")
+    raw: SuiteScores = Field(alias="off")
 
 
 class Robustness(Result):
     """Scores of ``n`` messages as they are and under every transform and strength.
 
-    ``harmful`` are the labels to stop; ``None`` where no label or parent is named so.
+    ``harmful`` are the labels to block; ``None`` where no label or parent is named so.
     """
 
     n: int
@@ -74,8 +76,7 @@ def measure_robustness(
 ) -> Robustness:
     """Score a sample of a split as it is and under every transform and strength.
 
-    With and without the normaliser personal information is masked, without it in the text as it
-    came.
+    Each rewrite is scored twice: normalised and masked, and only masked.
     """
     rows = np.sort(np.random.default_rng(_SEED).permutation(len(texts))[:SAMPLE])
     clean, truth = [texts[row] for row in rows], truth[rows]
@@ -104,10 +105,10 @@ def measure_robustness(
                 strength=strength,
                 trained_on=name in trained,
                 changed=float(np.mean([a != b for a, b in zip(clean, rewritten, strict=True)])),
-                on=on,
-                off=off,
+                on=normalised,
+                off=raw,
             )
-            for (name, strength), rewritten, on, off in zip(
+            for (name, strength), rewritten, normalised, raw in zip(
                 cells, written, scores[::2], scores[1::2], strict=True
             )
         ],
@@ -117,7 +118,7 @@ def measure_robustness(
 def harmful_labels(labels: LabelMap) -> Flags | None:
     """Return which labels are fraud or illegal, by their parent or else by their name.
 
-    ``None`` where that leaves no label, or none besides.
+    ``None`` if no label is harmful, or all are.
     """
     names = [parent or name for name, parent in zip(labels.names, labels.parents, strict=True)]
     harmful = np.array([name.lower() in _HARMFUL for name in names])

@@ -26,7 +26,7 @@ from smstune.inference.labels import LabelMap
 _COUNTS = 1 << 21
 _HEADLINE = ("accuracy", "macro_f1", "weighted_f1", "balanced_accuracy", "matthews")
 _COARSE = ("accuracy", "macro_f1", "weighted_f1")
-_NO_SPREAD = "every draw gives the same: too few campaigns, or none that differ, for an interval"
+_NO_SPREAD = "every bootstrap draw gave the same value: too few campaigns, or none that differ"
 
 #: The keys that lead to a score in metrics.json, such as ("per_label", "retail", "recall").
 ScorePath = tuple[str, ...]
@@ -185,7 +185,7 @@ def _row_sums(evaluated: EvaluatedSet, group: Ints, count: int) -> Floats:
 
 @dataclass(frozen=True)
 class _Ranking:
-    """Rows from the highest score down: their group, whether positive, where a score ends."""
+    """Rows in descending order of score; ``last`` marks the last row of each equal score."""
 
     group: Ints
     positive: NDArray[np.bool_]

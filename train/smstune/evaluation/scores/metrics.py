@@ -33,7 +33,7 @@ from smstune.inference.decision import biased_labels
 from smstune.inference.labels import LabelMap
 
 ECE_BINS = 15
-_NO_MESSAGE, _NO_ANSWER = "no positives: no message of it", "never answered"
+_NO_MESSAGE, _NO_ANSWER = "no message has this label", "never answered"
 
 
 class SmsMetric(evaluate.Metric):
@@ -156,8 +156,8 @@ def matrix_scores(matrix: NDArray[Any]) -> dict[str, Floats]:
     """Return the overall scores of confusion matrices over their last two axes.
 
     Macro averages are over the labels that have messages; the precision of such a label that is
-    never answered counts as 0 there. Matthews is NaN where all messages or all answers are of one
-    label. Gorodkin (2004) for its form with several labels.
+    never answered counts as 0 there. Matthews' coefficient, in Gorodkin's form (2004) for several
+    labels, is NaN where all messages or all answers are of one label.
     """
     matrix = np.asarray(matrix, dtype=np.float64)
     hits = np.diagonal(matrix, axis1=-2, axis2=-1)

@@ -26,9 +26,9 @@ RECALLS = tuple(round(0.05 * step, 2) for step in range(1, 21))
 def one_sided(positive: Flags) -> str | None:
     """Say why a ranking of these messages has no value, or ``None`` if it has one."""
     if not positive.any():
-        return "no positives: no message of it"
+        return "no message has this label"
     if positive.all():
-        return "no negatives: every message is of it"
+        return "every message has this label"
     return None
 
 

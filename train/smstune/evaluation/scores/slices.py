@@ -87,12 +87,12 @@ def hard_twins(texts: list[str], kinds: Ints) -> Flags:
 
 
 def _rare_grams(grams: csr_array) -> csr_array:
-    """Return for each row of unit length the rarest grams that a twin shares one of.
+    """Return each row's prefix of rarest grams: two twins always share at least one of them.
 
-    The remaining, more common ones are shorter than ``TWINS`` together, so two rows that share none
-    of the rarest of both are no twins (Bayardo, Ma, Srikant, "Scaling up all pairs similarity
-    search", WWW 2007). Almost all pairs are ruled out so, at a cost that grows little faster than
-    the number of messages.
+    Rows have unit length. The remaining, more common grams of a row are shorter than ``TWINS``
+    together, so two rows that share none of the rarest of both are no twins (Bayardo, Ma, Srikant,
+    "Scaling up all pairs similarity search", WWW 2007). This rules out almost all pairs, at a cost
+    that grows little faster than the number of messages.
     """
     frequency = np.bincount(grams.indices, minlength=grams.shape[1])
     by_rarity = grams[:, np.argsort(frequency, kind="stable")]

@@ -84,11 +84,13 @@ class ExportedFile(BaseModel):
 
     def belongs_to(self, calibration: Calibration) -> bool:
         """Return whether this form's thresholds were fitted under a run's ``calibration``."""
-        return self.calibration is None or _as_asked(self.calibration) == _as_asked(calibration)
+        return self.calibration is None or _fitting_inputs(self.calibration) == _fitting_inputs(
+            calibration
+        )
 
 
 class Export(BaseModel):
-    """``export.json``: of which weights the exported files were made, and each of them."""
+    """``export.json``: the hash of the exported weights, and a description of each file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -101,7 +103,8 @@ def load_export(path: Path, manifest: Manifest) -> Export | None:
     """Read ``RUN/onnx/export.json``; ``None`` where the run was not exported.
 
     Raises:
-        UserError: if it is missing, of another run, or cannot be read.
+        UserError: if the manifest names it but it is missing, or it is of another run, or it cannot
+            be read.
     """
     file = run_file(path, manifest, EXPORT)
     if file is None:
@@ -116,8 +119,12 @@ def load_export(path: Path, manifest: Manifest) -> Export | None:
     return export
 
 
-def _as_asked(calibration: Calibration) -> dict[str, Any]:
-    """Return what thresholds are fitted under: probabilities, and what was asked of each point."""
+def _fitting_inputs(calibration: Calibration) -> dict[str, Any]:
+    """Return the inputs of threshold fitting.
+
+    These are temperature, linear weight and label biases, and each point's name, labels, budget and
+    confidence.
+    """
     points = [
         point.model_dump(include={"name", "labels", "budget", "confidence"})
         for point in calibration.operating_points
@@ -127,7 +134,7 @@ def _as_asked(calibration: Calibration) -> dict[str, Any]:
 
 
 def exported_form(path: Path, manifest: Manifest, precision: Precision) -> tuple[Path, Calibration]:
-    """Return the exported file of ``precision`` and the calibration to answer by with it.
+    """Return the exported file of ``precision`` and the calibration to use with it.
 
     Raises:
         UserError: if there is none, if it is of another run, or if its hash is not the one in the
@@ -146,6 +153,6 @@ def exported_form(path: Path, manifest: Manifest, precision: Precision) -> tuple
 
 
 def how_to_export(precision: Precision) -> str:
-    """Return the words that tell how a run gets an exported form."""
+    """Return the advice on how to export."""
     suffix = "" if precision == "fp32" else f"-{precision}"
-    return f"make it by `smstune export RUN --format onnx{suffix}`"
+    return f"create it with `smstune export RUN --format onnx{suffix}`"

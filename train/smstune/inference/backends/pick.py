@@ -65,8 +65,8 @@ def pick_backend(
         chosen = precision
     if chosen not in usable:
         raise UserError(
-            f"expected onnx/{EXPORTED[chosen]} of the run's calibration in {path}, found none: "
-            f"{how_to_export(chosen)}"
+            f"expected onnx/{EXPORTED[chosen]} exported under the run's current calibration in "
+            f"{path}, found none: {how_to_export(chosen)}"
         )
     return "onnx", chosen
 

@@ -13,7 +13,8 @@ import torch
 from smstune.config.choices import Attention, DeviceChoice, Precision, PrecisionChoice
 from smstune.errors import UserError
 
-#: Of glibc's malloc.h: how many blocks to fetch past the heap; free bytes at its end to give back.
+#: Parameters of glibc's mallopt: the number of blocks allocated with mmap, and the free bytes at
+#: the end of the heap above which memory is returned.
 _M_MMAP_MAX, _M_TRIM_THRESHOLD = -4, -1
 
 
@@ -87,7 +88,7 @@ def hide_loading_bars() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory it frees, where the C library can be told so (glibc).
+    """Let this process keep the memory it frees, where the C library can be set to do so (glibc).
 
     By default a tensor of some size is given back to the system when freed and fetched anew, page
     by page, in the next step: a tenth of the processor's time in training on a CPU.

@@ -12,10 +12,10 @@ a number) as well as in NFKC-normalised text:
 - WECHAT, QQ, CODE: by the word in front (微信, 威 信, 加V, 扣扣, 验证码). MONEY: by 元, 块, ¥, RMB.
 - NUM: any other number of six or more digits (orders, parcels) and the letters glued to it.
 
-Not covered: names and addresses, which no kept library finds well offline, starred numbers, plates,
-Chinese-script domains. Shorter numbers (满300减50, dates) stay, as they carry meaning; FBS wrote
-numbers of two digits and more as DIGIT and dropped single digits, so a model trained on it reads
-`[NUM]` where a raw message still shows a number.
+Not detected: starred numbers, number plates, Chinese-script domains, and names and addresses (no
+maintained offline library finds them reliably). Shorter numbers (满300减50, dates) stay, as they
+carry meaning; FBS wrote numbers of two digits and more as DIGIT and dropped single digits, so a
+model trained on it reads `[NUM]` where a raw message still shows a number.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ _TRIGGER = re.compile(
 _NOT_PLAIN_CHINESE = f"(?:[^{BLANK}，。！？；：、（）【】“”一-鿿]|[{_CHINESE_NUMBER_SIGN}元块点點])"
 _NEIGHBOURS = re.compile(f"{_NOT_PLAIN_CHINESE}+")
 #: Real messages need at most two.
-_MOST_PASSES = 8
-#: How many characters on either side of a find are searched again; all of almost any real message.
+_MAX_PASSES = 8
+#: How many characters on either side of a find are searched again: all of nearly every message.
 _REACH = 2000
 #: Finds nearer than this to a cut are left out: there the rest of a number may be missing.
 _NEAR_CUT = _REACH // 2
@@ -73,16 +73,16 @@ def find_pii(text: str) -> list[PiiSpan]:
     """Return the personal information in ``text``, in order; placeholders are not touched.
 
     The rules run until they find nothing more, so that masking what they found is final: first over
-    the whole text, then only around finds that touch what may now read as something else. A text in
-    which every find uncovers another (二元二元…) was built to keep the search busy: after
-    ``_MOST_PASSES`` a find takes all the digits and letters beside it with it.
+    the whole text, then only around finds that touch what may now read as something else. In a text
+    such as 二元二元… every masked span reveals another. After ``_MAX_PASSES`` passes, each span is
+    therefore widened over the digits and letters next to it.
     """
     found: list[PiiSpan] = []
     if not _TRIGGER.search(text):
         return found
     rest = PLACEHOLDER.sub(lambda match: BLANK * len(match[0]), text) if "[" in text else text
     windows = [range(len(rest))]
-    for _ in range(_MOST_PASSES):
+    for _ in range(_MAX_PASSES):
         spans = [span for window in windows for span in _scan(rest, window)]
         found += spans
         rest = replace_spans(rest, sorted(spans), blank=True)

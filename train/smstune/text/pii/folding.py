@@ -19,7 +19,7 @@ from smstune.text.pii.placeholders import BLANK
 
 #: What every emoji and symbol is folded to.
 SYMBOL = "•"
-# Marks characters to be removed, as zero-width characters are.
+# Replaces a character that is removed afterwards.
 _DROPPED = "\x01"
 
 _READ_AS: dict[int, str] = {
@@ -36,7 +36,7 @@ _ASCII_OF_CONTACTS = re.compile(r"[#$+./@\w=*~-]", re.ASCII)
 
 
 class _Fold(dict[int, str]):
-    """The folded form of each character: ASCII where Unicode calls the two compatible.
+    """The folded form of each character: the ASCII character that NFKC turns it into, if any.
 
     A character to which Unicode gives a whole number from 0 to 9 is folded to that digit: ⑴, 〡, ٣,
     Ⅳ. Chinese characters are not: 陆 and 参 have numbers too, but are more often words.
@@ -124,18 +124,18 @@ def _without_brackets(match: re.Match[str]) -> str:
 
 _COUNTING = "0123456789101112"
 # The fewest digits that count as disguised, by separator: lists and sums have fewer.
-_FEWEST_BETWEEN = {**dict.fromkeys(",，、/:：;.", 7), "+": 5}
+_MIN_DIGITS_BY_SEPARATOR = {**dict.fromkeys(",，、/:：;.", 7), "+": 5}
 
 
 def _without_noise(match: re.Match[str]) -> str:
     """Remove what is between digits written one by one, unless they count upwards."""
     plain = _only(f"{_DIGIT}|x$", match[0]).translate(TO_ARABIC)
     digits = plain.replace(_DROPPED, "")
-    fewest = _FEWEST_BETWEEN.get(match["noise"].strip(), 4)
-    return match[0] if len(digits) < fewest or digits in _COUNTING else plain
+    min_digits = _MIN_DIGITS_BY_SEPARATOR.get(match["noise"].strip(), 4)
+    return match[0] if len(digits) < min_digits or digits in _COUNTING else plain
 
 
-# 1加3加0加0: the same between all.
+# 1加3加0加0: the same characters between all digits.
 _INTERLEAVED = re.compile(
     rf"(?<![0-9]){_DIGIT}(?P<noise>(?!{SEPARATOR}[0-9])[^0-9{SPELT_DIGITS}{BLANK}]{{1,3}}?)"
     rf"{_DIGIT}(?:(?P=noise){_DIGIT}){{2,}}(?:(?P=noise)x)?"
@@ -147,17 +147,17 @@ def _joined_if_contact(match: re.Match[str]) -> str:
     return _only("[0-9]", match[0]) if is_contact(digits) else match[0]
 
 
-# 1我3爱0你: anything between, where the digits are a contact.
-_STREWN = re.compile(rf"(?<![0-9])[0-9](?:[^0-9{BLANK}]{{1,2}}[0-9]){{6,18}}(?![0-9])")
+# 1我3爱0你: any characters between the digits, if the digits form a contact.
+_SCATTERED = re.compile(rf"(?<![0-9])[0-9](?:[^0-9{BLANK}]{{1,2}}[0-9]){{6,18}}(?![0-9])")
 
 
 def _without_stops(match: re.Match[str]) -> str:
     stops = sum(sign in ".," for sign in match[0])
-    return _joined_if_contact(match) if stops >= _FEWEST_STOPS else match[0]
+    return _joined_if_contact(match) if stops >= _MIN_STOPS else match[0]
 
 
 # ⒈⒊00⒉ by NFKC is 1.3.002. An address 10.0.0.1 has three stops.
-_FEWEST_STOPS = 4
+_MIN_STOPS = 4
 _WITH_STOPS = re.compile("(?<![0-9])(?<![0-9][.,-])[0-9](?:[.,-]{0,2}[0-9]){6,18}(?![0-9])")
 
 
@@ -184,9 +184,9 @@ def _without_letters(match: re.Match[str]) -> str:
     return _only("[0-9]", match[0])
 
 
-# A character that names the number after it.
-_NAMES = "[码碼号信扣抠鹅群裙q询电话线服是为:：=]"
-_NAME_BEFORE = re.compile(_NAMES)
+# A character after which a number is likely to be a contact.
+_NUMBER_CUES = "[码碼号信扣抠鹅群裙q询电话线服是为:：=]"
+_CUE_BEFORE = re.compile(_NUMBER_CUES)
 _WITH_LETTERS = re.compile(
     rf"(?:(?<![a-z0-9])|(?<=q)){_LIKE_A_DIGIT}(?:{SEPARATOR}{_LIKE_A_DIGIT}){{4,}}x?"
 )
@@ -200,8 +200,8 @@ def _as_digits(match: re.Match[str]) -> str:
     digits = re.sub("[^0-9x]", "", plain)
     letters = sum(sign in "oil" for sign in match[0])
     n_digits = len(digits) - letters
-    is_named = _NAME_BEFORE.match(match.string, max(0, match.start() - 1)) is not None
-    likely = n_digits >= 2 and (is_named or is_contact(digits) or 3 * n_digits >= len(digits))
+    follows_cue = _CUE_BEFORE.match(match.string, max(0, match.start() - 1)) is not None
+    likely = n_digits >= 2 and (follows_cue or is_contact(digits) or 3 * n_digits >= len(digits))
     return plain if letters and likely else match[0]
 
 
@@ -232,18 +232,21 @@ def _arabic(match: re.Match[str]) -> str:
     return run if is_word or len(set(run)) == 1 else run.translate(TO_ARABIC)
 
 
-# Eight and more: 一二三四五六 is counting. Fewer beside other digits, or after a number's name.
+# Eight or more digits, Chinese or Arabic; six or more without separators; fewer next to letters or
+# digits, or four to seven after a cue such as 码.
 _EIGHT_AND_MORE = rf"{_DIGIT}(?:{SEPARATOR}{_DIGIT}){{7,}}"
-_BESIDE_OTHERS = rf"{_DIGIT}{{6,}}"
+_WITHOUT_SEPARATORS = rf"{_DIGIT}{{6,}}"
 _GLUED_TO_LETTERS = f"[{SPELT_DIGITS}](?<=[a-z0-9_].)[{SPELT_DIGITS}]{{1,6}}"
-_NAMED = rf"{_DIGIT}(?:(?<={_NAMES}.)|(?<={_NAMES}[ ].))(?:{SEPARATOR}{_DIGIT}){{3,6}}"
+_AFTER_CUE = (
+    rf"{_DIGIT}(?:(?<={_NUMBER_CUES}.)|(?<={_NUMBER_CUES}[ ].))(?:{SEPARATOR}{_DIGIT}){{3,6}}"
+)
 _BANK_HOTLINE = rf"九{SEPARATOR}五(?:{SEPARATOR}[{SPELT_DIGITS}]){{3}}"
 _SHORT_HOTLINE = (
     f"[一幺](?<!{_DIGIT}.)(?:[零〇0]{{2}}[{SPELT_DIGITS}]{{2}}|二[一三](?!四)[{SPELT_DIGITS}]{{2}})"
     f"(?!{_DIGIT})"
 )
 _IN_CHINESE = re.compile(
-    f"{_EIGHT_AND_MORE}|{_BESIDE_OTHERS}|{_GLUED_TO_LETTERS}|{_NAMED}|{_BANK_HOTLINE}"
+    f"{_EIGHT_AND_MORE}|{_WITHOUT_SEPARATORS}|{_GLUED_TO_LETTERS}|{_AFTER_CUE}|{_BANK_HOTLINE}"
     f"|{_SHORT_HOTLINE}"
 )
 
@@ -265,7 +268,7 @@ _DISGUISES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] =
     (_WITH_LETTERS, _as_digits),
     (_IN_CHINESE, _arabic),
     (_WITH_STOPS, _without_stops),
-    (_STREWN, _joined_if_contact),
+    (_SCATTERED, _joined_if_contact),
     (_LETTERS_BETWEEN, _without_letters),
     (_IN_ODD_GROUPS, _groups_joined),
 )

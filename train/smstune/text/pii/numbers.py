@@ -57,9 +57,9 @@ def _is_card(match: re.Match[str]) -> bool:
 
 
 def _is_plain(match: re.Match[str]) -> bool:
-    """Return whether the number is no amount, that is, no unit follows it."""
-    named = match.string[match.start() - 1 : match.start()] in ("号", "码")
-    return named or not _UNIT.match(match.string, match.end("n"))
+    """Return whether no unit follows the number, so that it is not an amount."""
+    follows_cue = match.string[match.start() - 1 : match.start()] in ("号", "码")
+    return follows_cue or not _UNIT.match(match.string, match.end("n"))
 
 
 def _is_long(match: re.Match[str]) -> bool:

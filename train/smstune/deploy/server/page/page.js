@@ -42,12 +42,12 @@ function showScores(list, scores) {
 }
 
 function showMessage(paragraph, pieces) {
-  const most = Math.max(...pieces.map((piece) => Math.abs(piece.score || 0)));
+  const largest = Math.max(...pieces.map((piece) => Math.abs(piece.score || 0)));
   paragraph.replaceChildren();
   for (const { text, score } of pieces) {
     for (const run of text.split(PLACEHOLDER)) {
       const span = element(PLACEHOLDER.test(run) ? "mark" : "span", run);
-      const strength = score ? Math.abs(score) / most : 0;
+      const strength = score ? Math.abs(score) / largest : 0;
       if (strength >= 0.02) {
         const colour = score > 0 ? "214,60,50" : "40,110,220";
         span.style.background = `rgba(${colour},${(0.6 * strength).toFixed(2)})`;
