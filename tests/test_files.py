@@ -6,21 +6,33 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 
 import pytest
 from doors import ROOT
 
+from smstune import files
 from smstune.errors import UserError
-from smstune.files import file_written_whole, folder_written_whole, put_in_place
+from smstune.files import (
+    file_written_whole,
+    folder_written_whole,
+    put_in_place,
+    temporary_folder,
+)
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from smstune.files import file_written_whole, folder_written_whole
+from smstune.files import file_written_whole, folder_written_whole, temporary_folder
 target = Path(sys.argv[2])
-with (folder_written_whole if sys.argv[1] == "folder" else file_written_whole)(target) as path:
-    (path / "part" if sys.argv[1] == "folder" else path).write_text("a message")
+written = {
+    "file": lambda: file_written_whole(target),
+    "folder": lambda: folder_written_whole(target),
+    "temporary": temporary_folder,
+}
+with written[sys.argv[1]]() as path:
+    (path if sys.argv[1] == "file" else path / "part").write_text("a message")
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -33,21 +45,47 @@ def write(kind, target):
     if kind == "folder":
         with folder_written_whole(target) as folder:
             (folder / "part").write_text("whole")
+    elif kind == "temporary":
+        with temporary_folder() as folder:
+            (folder / "part").write_text("whole")
     else:
         with file_written_whole(target) as path:
             path.write_text("whole")
 
 
-@pytest.mark.parametrize("kind", ["file", "folder"])
-def test_the_next_start_removes_what_a_killed_one_left(tmp_path, kind):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "train")}
+@pytest.mark.parametrize("kind", ["file", "folder", "temporary"])
+def test_the_next_start_removes_what_a_killed_one_left(tmp_path, kind, monkeypatch):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "train"), "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-c", KILLED, kind, str(tmp_path / "out")]
     subprocess.run(command, env=environment, check=False)
     assert len(names(tmp_path)) == 1
     # A killed process leaves messages: nobody else may read them until they are removed.
     (leftover,) = tmp_path.iterdir()
     assert stat.S_IMODE(leftover.stat().st_mode) == 0o700
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     write(kind, tmp_path / "out")
+    assert names(tmp_path) == ([] if kind == "temporary" else ["out"])
+
+
+@pytest.mark.timeout(30)
+def test_a_pipe_that_is_called_as_a_leftover_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / ".out-x.smstune-tmp")
+    write("file", tmp_path / "out")
+    assert names(tmp_path) == [".out-x.smstune-tmp", "out"]
+
+
+def test_scratch_that_another_process_takes_for_a_leftover_is_made_anew(tmp_path, monkeypatch):
+    made = []
+
+    def make(**how):
+        made.append(tempfile.mkdtemp(**how))
+        if len(made) == 1:
+            os.rmdir(made[0])
+        return made[-1]
+
+    monkeypatch.setattr(files, "mkdtemp", make)
+    write("file", tmp_path / "out")
+    assert len(made) == 2
     assert names(tmp_path) == ["out"]
 
 

@@ -26,6 +26,10 @@ def same_weights(left, right):
     return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
 
 
+def train_loss(output):
+    return json.loads((output / "manifest.json").read_text("utf-8"))["training"]["train_loss"]
+
+
 def checkpoints(output):
     return {int(path.name.partition("-")[2]) for path in output.glob("checkpoints/checkpoint-*")}
 
@@ -76,6 +80,8 @@ def test_killed_in_each_way_and_resumed(finished_run, config_file, tmp_path):
 
     assert run("finetune", *call, RESUME) == 0
     assert same_weights(output, finished_run)
+    # The losses before each stop count, too, if in sums of other lengths.
+    assert train_loss(output) == pytest.approx(train_loss(finished_run), rel=1e-6)
     assert half.name not in {path.name for path in (output / "checkpoints").iterdir()}
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 
+import pytest
 import torch
 from doors import ROOT, TINY_OVERRIDES, run
 from safetensors.torch import load_file
 
+from smstune.files import SCRATCH_SUFFIX
 from smstune.training import finetune as stage
 
 RESUME = "training.resume_from_checkpoint=true"
@@ -38,13 +41,18 @@ def manifest_of(folder):
     return json.loads((folder / "manifest.json").read_text("utf-8"))
 
 
+def files_of(folder):
+    """Return the names of all files and folders but those of a tracker."""
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    return {name for name in names if not name.startswith("logs")}
+
+
 def same_run(left, right):
     weights, expected = (load_file(folder / "model.safetensors") for folder in (left, right))
     assert weights.keys() == expected.keys()
     assert all(torch.equal(weights[name], expected[name]) for name in weights)
     assert manifest_of(left)["calibration"] == manifest_of(right)["calibration"]
-    files = [{path.name for path in folder.iterdir()} for folder in (left, right)]
-    assert files[0] == files[1]
+    assert files_of(left) == files_of(right)
 
 
 def test_a_run_killed_while_its_files_are_put_in_place_is_resumed(
@@ -79,4 +87,55 @@ def test_a_run_that_was_not_calibrated_is_not_finished(
     assert not (output / "manifest.json").exists()
     assert run("finetune", config_file, *arguments, RESUME) == 0
     assert manifest_of(output)["calibration"]["fitted_on"]
+    same_run(output, finished_run)
+
+
+@pytest.fixture
+def trained(finished_run, tmp_path):
+    """Return what a run leaves that is killed after its last checkpoint, before it is saved."""
+    shutil.copytree(finished_run / "checkpoints", tmp_path / "run/checkpoints")
+    return tmp_path / "run"
+
+
+def resume(config_file, output):
+    arguments = (*TINY_OVERRIDES, f"training.output_dir={output}", RESUME)
+    return run("finetune", config_file, *arguments)
+
+
+def test_a_resumed_run_removes_what_the_killed_one_left(finished_run, trained, config_file):
+    best, _ = sorted((trained / "checkpoints").iterdir())
+    # Whole ones that were to go, one that went in part, and scratch of ours.
+    for step in (3, 7):
+        shutil.copytree(best, trained / f"checkpoints/checkpoint-{step}")
+    (trained / "checkpoints/checkpoint-3/optimizer.pt").unlink()
+    for name in ("checkpoints/checkpoint-26/.complete.json", ".manifest.json"):
+        (trained / f"{name}-x{SCRATCH_SUFFIX}/new").mkdir(parents=True)
+    assert resume(config_file, trained) == 0
+    same_run(trained, finished_run)
+
+
+def test_a_resumed_run_knows_the_losses_of_all_its_steps(finished_run, trained, config_file):
+    assert resume(config_file, trained) == 0
+    losses = [manifest_of(folder)["training"]["train_loss"] for folder in (trained, finished_run)]
+    assert losses[0] == losses[1] > 0
+    rows = json.loads((trained / "trainer_state.json").read_text("utf-8"))["log_history"]
+    # Each row is of the steps since the one before: after a kill no step may be lost.
+    assert [row["step"] for row in rows if "loss" in row] == [1, 13, 20, 26]
+
+
+def test_a_run_that_was_moved_before_it_is_resumed_keeps_its_best_checkpoint(
+    finished_run, config_file, tmp_path
+):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run("finetune", config_file, *TINY_OVERRIDES, f"training.output_dir={first}") == 0
+    second.mkdir()
+    (first / "checkpoints").rename(second / "checkpoints")
+    assert resume(config_file, second) == 0
+    same_run(second, finished_run)
+
+
+def test_a_finished_run_is_refused_without_scratch(finished_run, tmp_path, config_file):
+    output = shutil.copytree(finished_run, tmp_path / "run")
+    (output / f".manifest.json-x{SCRATCH_SUFFIX}/new").mkdir(parents=True)
+    assert resume(config_file, output) == 2
     same_run(output, finished_run)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
-from tempfile import mkdtemp
+from tempfile import gettempdir, mkdtemp
 
 from smstune.errors import UserError
 
@@ -35,13 +35,13 @@ def folder_written_whole(target: Path) -> Iterator[Path]:
     """
     final = _followed(target)
     # Before refusing a folder with content: a kill right after the rename leaves it and scratch.
-    _remove_leftovers(final)
+    remove_leftovers(final)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(
             f"expected a new or empty folder for the output, found {target} with content: "
             "choose another or remove it"
         )
-    with _scratch_folder(final) as scratch:
+    with scratch_folder(final) as scratch:
         yield scratch
         put_in_place(scratch, final)
 
@@ -56,10 +56,63 @@ def file_written_whole(target: Path) -> Iterator[Path]:
         yield target
         return
     final = _followed(target)
-    _remove_leftovers(final)
-    with _scratch_folder(final) as scratch:
+    with scratch_folder(final) as scratch:
         yield scratch / final.name
         put_in_place(scratch / final.name, final)
+
+
+@contextmanager
+def scratch_folder(final: Path) -> Iterator[Path]:
+    """Give an empty folder for what belongs to ``final``, in a hidden one beside it.
+
+    It is gone after the block. The hidden one is its owner's alone and locked while we live;
+    unlocked ones are leftovers of killed processes and removed first.
+    """
+    remove_leftovers(final)
+    while True:
+        holder = Path(mkdtemp(prefix=f".{final.name}-", suffix=SCRATCH_SUFFIX, dir=final.parent))
+        # Another process may take it for a leftover in the moment before it is locked.
+        with suppress(FileNotFoundError):
+            lock = os.open(holder, os.O_RDONLY)
+            # A file system without locks does without: nothing there is taken for a leftover.
+            with suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if holder.exists():
+                break
+            os.close(lock)
+    try:
+        scratch = holder / "new"
+        scratch.mkdir()
+        yield scratch
+    finally:
+        rmtree(holder, ignore_errors=True)
+        os.close(lock)
+
+
+def remove_leftovers(final: Path) -> None:
+    """Remove the scratch folders of processes that were killed while they wrote ``final``."""
+    with os.scandir(final.parent) as entries:
+        leftovers = [
+            entry.path
+            for entry in entries
+            if entry.name.startswith(f".{final.name}-") and entry.name.endswith(SCRATCH_SUFFIX)
+        ]
+    for leftover in leftovers:
+        with suppress(OSError):
+            # In a folder that others write to, a pipe of that name would be waited for.
+            lock = os.open(leftover, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                rmtree(leftover, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Give an empty folder among the system's temporary ones, as ``scratch_folder`` does."""
+    with scratch_folder(Path(gettempdir()) / "smstune") as scratch:
+        yield scratch
 
 
 def is_stream(path: Path) -> bool:
@@ -99,49 +152,6 @@ def _followed(target: Path) -> Path:
     final = Path(os.path.realpath(target))
     final.parent.mkdir(parents=True, exist_ok=True)
     return final
-
-
-@contextmanager
-def _scratch_folder(final: Path) -> Iterator[Path]:
-    """Give an empty folder for the content of ``final``, inside a hidden folder beside it.
-
-    The hidden folder is private and locked while this process lives; unlocked ones are leftovers.
-    """
-    while True:
-        holder = Path(mkdtemp(prefix=f".{final.name}-", suffix=SCRATCH_SUFFIX, dir=final.parent))
-        lock = os.open(holder, os.O_RDONLY)
-        # On a file system without locks, nothing is ever taken for a leftover.
-        with suppress(OSError):
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        if holder.exists():
-            break
-        # Another process removed it as a leftover just before it was locked.
-        os.close(lock)
-    try:
-        scratch = holder / "new"
-        scratch.mkdir()
-        yield scratch
-    finally:
-        rmtree(holder, ignore_errors=True)
-        os.close(lock)
-
-
-def _remove_leftovers(final: Path) -> None:
-    """Remove the scratch folders of processes that were killed while writing ``final``."""
-    with os.scandir(final.parent) as entries:
-        leftovers = [
-            entry.path
-            for entry in entries
-            if entry.name.startswith(f".{final.name}-") and entry.name.endswith(SCRATCH_SUFFIX)
-        ]
-    for leftover in leftovers:
-        with suppress(OSError):
-            lock = os.open(leftover, os.O_RDONLY)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                rmtree(leftover, ignore_errors=True)
-            finally:
-                os.close(lock)
 
 
 def _file_mode(folder: Path) -> int:

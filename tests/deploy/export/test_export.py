@@ -9,6 +9,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -317,6 +319,30 @@ def test_forms_of_another_calibration_do_not_answer(evaluated_run, tmp_path, cap
         load(path, backend="onnx", precision="int8")
     assert run("export", path, "--format", "onnx-int8") == 0
     assert chosen(path) == ("onnx", "int8")
+
+
+def test_what_an_export_writes_lies_in_the_run_and_is_on_the_disk(copy, monkeypatch):
+    quantize, sync = onnxruntime.quantization.quantize_dynamic, os.fsync
+    temporary, done = [], []
+
+    def quantize_and_look(*args, **options):
+        temporary.append(Path(tempfile.gettempdir()))
+        quantize(*args, **options)
+
+    def sync_and_note(descriptor):
+        sync(descriptor)
+        done.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+
+    monkeypatch.setattr(onnxruntime.quantization, "quantize_dynamic", quantize_and_look)
+    monkeypatch.setattr(os, "fsync", sync_and_note)
+    before = tempfile.gettempdir()
+    keep = ("--keep-fp32", "bert.encoder.layer.0")
+    assert run("export", copy, "--format", "onnx-int8", *keep) == 0
+    # onnxruntime writes the weights into a temporary file: a kill may not leave it elsewhere.
+    assert all(path.is_relative_to(copy) for path in temporary)
+    assert tempfile.gettempdir() == before
+    # The staged folder's name, and then the names of what was in it.
+    assert {copy, copy / "onnx"} <= set(done[done.index(copy) :])
 
 
 def contents(path):

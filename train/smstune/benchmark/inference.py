@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from transformers import pipeline
 from smstune.data.prepared import load_split
 from smstune.deploy.batch.score_file import score_file
 from smstune.errors import UserError
+from smstune.files import temporary_folder
 from smstune.inference.backends.exported import EXPORTED, load_export
 from smstune.inference.backends.torch_backend import DTYPES
 from smstune.inference.backends.torch_devices import multiplies_bf16
@@ -135,8 +135,8 @@ def _in_a_fresh_process(
     score: ScoringMethod, run: Path, texts: Sequence[str]
 ) -> tuple[float, float]:
     """Return the seconds of a method and the peak memory of its process in GiB."""
-    with TemporaryDirectory() as folder:
-        source = Path(folder) / "messages.jsonl"
+    with temporary_folder() as folder:
+        source = folder / "messages.jsonl"
         lines = [json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts]
         source.write_text("".join(lines), "utf-8")
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:

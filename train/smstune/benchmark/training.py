@@ -7,8 +7,6 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -21,6 +19,7 @@ from transformers import (
 
 from smstune.config.schema import Config
 from smstune.data.prepared import load_split
+from smstune.files import temporary_folder
 from smstune.inference.backends.first_token import FirstTokenLayer
 from smstune.inference.backends.torch_devices import multiplies_bf16
 from smstune.inference.labels import LabelMap
@@ -108,9 +107,9 @@ def matrix_rate() -> float:
 
 
 def _ours(config: Config, messages: int) -> _Measurement:
-    with TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         training = config.training.model_copy(
-            update={"output_dir": Path(folder), "num_train_epochs": 1.0, "report_to": []}
+            update={"output_dir": folder, "num_train_epochs": 1.0, "report_to": []}
         )
         trainer = assemble(config.model_copy(update={"training": training})).trainer
         trainer.args.eval_strategy = trainer.args.save_strategy = "no"
@@ -145,9 +144,9 @@ def _stock_trainer(config: Config, messages: int, *, tuned: bool) -> _Measuremen
         trust_remote_code=False,
     )
     model.resize_token_embeddings(len(tokenizer))
-    with TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         arguments = TrainingArguments(
-            output_dir=folder,
+            output_dir=str(folder),
             use_cpu=True,
             num_train_epochs=1,
             per_device_train_batch_size=config.training.per_device_train_batch_size,

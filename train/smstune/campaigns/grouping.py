@@ -14,14 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, pairwise
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from smstune.arrays import Flags, Ints, Keys, Rows, Words
 from smstune.campaigns.sketch import Sketches, sketch
+from smstune.files import temporary_folder
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -43,8 +42,8 @@ def campaign_groups(texts: Iterable[str], *, threshold: float = 0.7, seed: int =
     any letter are grouped by exact equality. The groups depend on the set of texts alone, not on
     their order.
     """
-    with TemporaryDirectory() as folder:
-        return group(sketch(texts, Path(folder), threshold=threshold, seed=seed), threshold)
+    with temporary_folder() as folder:
+        return group(sketch(texts, folder, threshold=threshold, seed=seed), threshold)
 
 
 def near_matches(
@@ -52,9 +51,9 @@ def near_matches(
 ) -> Ints:
     """Return for each query the index of a near-duplicate reference, or -1 (see `match`)."""
     rows = np.arange(len(queries) + len(references))
-    with TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         both = chain(queries, references)
-        sketches = sketch(both, Path(folder), threshold=threshold, seed=seed)
+        sketches = sketch(both, folder, threshold=threshold, seed=seed)
         return match(sketches, rows[: len(queries)], rows[len(queries) :], threshold)
 
 

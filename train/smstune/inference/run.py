@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfile
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from smstune.config.loading import build_config, load_config
 from smstune.config.schema import Config
 from smstune.errors import UserError
+from smstune.files import temporary_folder
 from smstune.inference.labels import LabelMap
 from smstune.inference.linear import LINEAR, LinearModel
 from smstune.inference.manifest import (
@@ -107,17 +107,17 @@ def _read_by_transformers(
     """
     from transformers import AutoConfig, AutoTokenizer
 
-    with TemporaryDirectory(prefix="smstune-") as scratch:
+    with temporary_folder() as scratch:
         for name in (CONFIG, *TOKENIZER):
             if (file := files[name]) is not None:
-                copyfile(file, Path(scratch) / name)
+                copyfile(file, scratch / name)
         try:
-            config = AutoConfig.from_pretrained(scratch, trust_remote_code=False)
-            tokenizer = AutoTokenizer.from_pretrained(scratch, trust_remote_code=False)
+            config = AutoConfig.from_pretrained(str(scratch), trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(str(scratch), trust_remote_code=False)
         # What the files of a run of an earlier version hold is not known, and tokenizers raises
         # nothing narrower.
         except Exception as error:
-            reason = " ".join(str(error).split())[:200].replace(scratch, str(path))
+            reason = " ".join(str(error).split())[:200].replace(str(scratch), str(path))
             raise UserError(
                 f"expected a model's configuration and tokenizer in {path} that need no code of "
                 f"their own, found what transformers cannot read ({reason}): train again"

@@ -186,6 +186,17 @@ def _base_model(config: Config, model: PreTrainedModel) -> dict[str, str | None]
     }
 
 
+def _train_loss(state: TrainerState) -> float:
+    """Return the mean loss of a step, before a resume included."""
+    total, before = 0.0, 0.0
+    for row in state.log_history:
+        if "loss" in row:
+            # Of all steps since the row before.
+            total += row["loss"] * (row["step"] - before)
+            before = row["step"]
+    return total / max(before, 1)
+
+
 def _training_facts(
     config: Config, assembled: Assembled, output: TrainOutput, seconds: float
 ) -> TrainingFacts:
@@ -196,7 +207,7 @@ def _training_facts(
         seed=config.training.seed,
         wall_seconds=round(seconds, 1),
         steps=output.global_step,
-        train_loss=output.training_loss,
+        train_loss=_train_loss(assembled.trainer.state),
         messages_per_second=output.metrics.get("train_samples_per_second"),
         best_validation_macro_f1=assembled.trainer.state.best_metric,
     )

@@ -85,7 +85,7 @@ class Interruption(TrainerCallback):
         self._agreed = self._highest_received()
         if self._agreed and not epoch_ends(state) and state.global_step < state.max_steps:
             self._stop(control)
-            control.should_save = True
+            control.should_log = control.should_save = True
 
     def on_epoch_end(
         self,

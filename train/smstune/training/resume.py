@@ -13,7 +13,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_utils import rotate_checkpoints
 
 from smstune.errors import UserError
-from smstune.files import file_hash, write_json
+from smstune.files import file_hash, remove_leftovers, write_json
+from smstune.inference.manifest import MANIFEST
 from smstune.training.interrupt import epoch_ends
 
 #: Written into a checkpoint: the SHA-256 of every other file, which a resumed run compares.
@@ -27,12 +28,27 @@ logger = logging.getLogger(__name__)
 class CompleteCheckpoints(TrainerCallback):
     """Saves every ``save_steps`` steps and marks a checkpoint as whole once all of it is written.
 
-    Only then are older ones removed, down to ``save_total_limit``, but never the best one.
+    Only then are older ones removed, down to ``save_total_limit``, but never the best one. A
+    checkpoint holds the losses of all steps before it, so that a resumed run knows them.
     """
 
     def __init__(self, save_steps: int, save_total_limit: int) -> None:
         self._save_steps = save_steps
         self._save_total_limit = save_total_limit
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """Remove what a killed run left besides the checkpoints that it would have kept."""
+        if state.best_global_step:
+            # The state says where it lay then; transformers keeps other weights if it is not there.
+            state.best_model_checkpoint = str(_checkpoint(args, state.best_global_step))
+        if state.is_world_process_zero:
+            self._clean(args, state)
 
     def on_step_end(
         self,
@@ -44,7 +60,17 @@ class CompleteCheckpoints(TrainerCallback):
         """Ask for a checkpoint, but at an epoch's end, where there is one anyway."""
         due = self._save_steps and state.global_step % self._save_steps == 0
         if due and not epoch_ends(state) and state.global_step < state.max_steps:
-            control.should_save = True
+            control.should_log = control.should_save = True
+
+    def on_epoch_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """Let the checkpoint of an epoch hold the losses up to its end."""
+        control.should_log = control.should_log or control.should_save
 
     def on_save(
         self,
@@ -53,19 +79,29 @@ class CompleteCheckpoints(TrainerCallback):
         control: TrainerControl,
         **kwargs: object,
     ) -> None:
-        """Mark the new checkpoint, remove older ones and what an earlier stop left half written."""
+        """Mark the new checkpoint and remove older ones."""
         # Every process writes the state of its random numbers.
         PartialState().wait_for_everyone()
         if not state.is_world_process_zero:
             return
-        checkpoints = Path(str(args.output_dir))
-        folder = checkpoints / f"checkpoint-{state.global_step}"
+        folder = _checkpoint(args, state.global_step)
         write_json(folder / _HASHES, _hashes(folder))
         write_json(folder / _MARK, _sizes(folder))
-        for other in checkpoints.glob("checkpoint-*"):
-            if not _is_whole(other):
-                rmtree(other, ignore_errors=True)
+        self._clean(args, state)
+
+    def _clean(self, args: TrainingArguments, state: TrainerState) -> None:
+        """Leave whole checkpoints alone, and of these no more than are kept."""
+        checkpoints = Path(str(args.output_dir))
+        for folder in checkpoints.glob("checkpoint-*"):
+            if _is_whole(folder):
+                remove_leftovers(folder / _MARK)
+            else:
+                rmtree(folder, ignore_errors=True)
         rotate_checkpoints(str(checkpoints), self._save_total_limit, state.best_model_checkpoint)
+
+
+def _checkpoint(args: TrainingArguments, step: int) -> Path:
+    return Path(str(args.output_dir)) / f"checkpoint-{step}"
 
 
 def _files(folder: Path, excluded: Collection[str]) -> dict[str, Path]:
@@ -114,7 +150,10 @@ def checkpoint_to_resume(run: Path, *, resume: bool) -> str | None:
         UserError: if the folder holds a finished run, or an unfinished one and ``resume`` is off,
             or if the content of a checkpoint is not what was written.
     """
-    if (run / "manifest.json").exists():
+    # A kill right after the manifest was put in place leaves a finished run, and scratch.
+    if run.is_dir():
+        remove_leftovers(run / MANIFEST)
+    if (run / MANIFEST).exists():
         raise UserError(
             f"expected a new run folder, found a finished run in {run}: choose another "
             "training.output_dir or remove it"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from shutil import rmtree
 
 import torch
 from transformers import PreTrainedModel, TrainerState
 
-from smstune.files import put_in_place
+from smstune.files import put_in_place, scratch_folder
 from smstune.inference.linear import LINEAR
-from smstune.inference.manifest import write_manifest
+from smstune.inference.manifest import MANIFEST, write_manifest
 from smstune.inference.run import Run
 
 
@@ -28,11 +27,8 @@ def save_run(
     holds a shard of them.
     """
     folder, linear = run.path, run.linear
-    scratch = folder / ".artifact"
-    # Left by a process that was killed while it saved.
-    rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    try:
+    folder.mkdir(parents=True, exist_ok=True)
+    with scratch_folder(folder / MANIFEST) as scratch:
         model.save_pretrained(scratch, state_dict=weights)
         run.tokenizer.save_pretrained(scratch)
         run.labels.save(scratch / "labels.json")
@@ -41,7 +37,5 @@ def save_run(
         if linear is not None:
             linear.save(scratch / LINEAR)
         write_manifest(scratch, run.manifest)
-        for name in sorted(os.listdir(scratch), key=lambda name: (name == "manifest.json", name)):
+        for name in sorted(os.listdir(scratch), key=lambda name: (name == MANIFEST, name)):
             put_in_place(scratch / name, folder / name)
-    finally:
-        rmtree(scratch, ignore_errors=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import logging
-import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import version
 from importlib.resources import files
@@ -31,7 +32,7 @@ from smstune.deploy.export.report import export_report, measure_latency
 from smstune.errors import GateError, UserError, how_to_install
 from smstune.evaluation.evaluated import LabelledSet
 from smstune.evaluation.labelled import load_prepared
-from smstune.files import file_hash
+from smstune.files import file_hash, put_in_place, scratch_folder
 from smstune.inference.backends.exported import (
     EXPORTED,
     Export,
@@ -61,8 +62,6 @@ Format = Literal["onnx", "onnx-int8", "onnx-fp16"]
 FORMATS: dict[Format, Precision] = {"onnx": "fp32", "onnx-int8": "int8", "onnx-fp16": "fp16"}
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript", "torch", "transformers")
 _CPU = torch.device("cpu")
-#: Folder within the run folder in which the files are written first.
-_SCRATCH = ".exporting"
 
 logger = logging.getLogger(__name__)
 
@@ -84,20 +83,27 @@ def export_run(run: Path, formats: Sequence[Format], section: ExportConfig) -> l
     original = SmsClassifier.from_pretrained(run, backend="torch", device="cpu", precision="fp32")
     # A stopped export may have left files that are ready to be moved, or incomplete ones.
     _move_staged(run, original.run.manifest)
-    scratch = run / _SCRATCH
-    rmtree(scratch, ignore_errors=True)
-    (scratch / "onnx").mkdir(parents=True)
-    try:
-        exporter = _Exporter(original, scratch / "onnx", section)
-        exported = {
-            EXPORTED[FORMATS[name]]: exporter.export(name) for name in dict.fromkeys(formats)
-        }
-        logger.info("measuring speed, with torch for comparison")
-        update = {"latency": exporter.latency()}
+    with scratch_folder(run / "onnx") as scratch:
+        (scratch / "onnx").mkdir()
+        with _temporary_files_in(scratch):
+            exporter = _Exporter(original, scratch / "onnx", section)
+            exported = {
+                EXPORTED[FORMATS[name]]: exporter.export(name) for name in dict.fromkeys(formats)
+            }
+            logger.info("measuring speed, with torch for comparison")
+            update = {"latency": exporter.latency()}
         exported = {name: file.model_copy(update=update) for name, file in exported.items()}
-        return _put_in_place(original, scratch, exported)
+        return _stage(original, scratch, exported)
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Let libraries write temporary files to ``folder``, which the next start removes."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
     finally:
-        rmtree(scratch, ignore_errors=True)
+        tempfile.tempdir = before
 
 
 class _Exporter:
@@ -237,7 +243,7 @@ def _require_packages() -> None:
         )
 
 
-def _put_in_place(
+def _stage(
     original: SmsClassifier, scratch: Path, new_files: dict[str, ExportedFile]
 ) -> list[Path]:
     """Add all new forms to the run at once, by writing a manifest that names them.
@@ -256,15 +262,12 @@ def _put_in_place(
     for path in (scratch / "onnx").iterdir():
         if path.name not in new_files and f"onnx/{path.name}" not in pages:
             path.unlink()
-            continue
-        with path.open("rb") as stream:
-            os.fsync(stream.fileno())
     run_hashes = {
         name: digest for name, digest in manifest.sha256.items() if name not in EXPORTED_FILES
     }
     form_hashes = {f"onnx/{name}": file.sha256 for name, file in export.files.items()}
     hashes = {**run_hashes, **form_hashes, **{name: file_hash(scratch / name) for name in pages}}
-    scratch.rename(run / STAGED)
+    put_in_place(scratch, run / STAGED)
     _move_staged(run, write_manifest(run, manifest.model_copy(update={"sha256": hashes})))
     return [run / "onnx" / name for name in new_files]
 
@@ -292,5 +295,5 @@ def _move_staged(run: Path, manifest: Manifest) -> None:
         name = f"onnx/{path.name}"
         if file_hash(path) == manifest.sha256.get(name):
             (run / "onnx").mkdir(exist_ok=True)
-            path.replace(run / name)
+            put_in_place(path, run / name)
     rmtree(run / STAGED, ignore_errors=True)

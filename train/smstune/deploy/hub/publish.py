@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import httpx2
 from huggingface_hub import (
@@ -26,6 +25,7 @@ from smstune.deploy.hub.card import ENGLISH
 from smstune.deploy.hub.folder import write_published_folder
 from smstune.deploy.hub.gates import check_folder, check_masked, check_terms, list_files
 from smstune.errors import UserError
+from smstune.files import temporary_folder
 from smstune.inference.fetch import HUB_ERRORS, explain_hub_error, is_repo_id
 from smstune.inference.manifest import NAMED
 
@@ -47,8 +47,8 @@ def staged(
     """
     if not is_repo_id(repo_id):
         raise UserError(f"expected the repository as ORG/NAME, found {repo_id!r}")
-    with TemporaryDirectory(prefix="smstune-") as scratch:
-        folder = write_published_folder(run, Path(scratch) / "published", repo_id)
+    with temporary_folder() as scratch:
+        folder = write_published_folder(run, scratch / "published", repo_id)
         manifest = check_folder(folder)
         check_terms(manifest, accepted=accept_terms)
         check_masked(manifest, allowed=allow_unmasked)
