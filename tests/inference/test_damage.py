@@ -42,6 +42,7 @@ READ_WITH = {
     "onnx/export.json": ("--backend", "auto"),
     "onnx/model_int8.onnx": ("--backend", "auto"),
     "onnx/model.onnx": ("--backend", "onnx", "--precision", "fp32"),
+    "onnx/model_fp16.onnx": ("--backend", "onnx", "--precision", "fp16"),
 }
 
 
@@ -51,7 +52,7 @@ def exported(joined_run, tmp_path_factory):
     for name, (content, _) in OTHER_TOKENIZER_FILES.items():
         (path / name).write_text(content, "utf-8")
     name_in_manifest(path, *OTHER_TOKENIZER_FILES)
-    assert run("export", path, "--format", "onnx", "onnx-int8") == 0
+    assert run("export", path, "--format", "onnx", "onnx-int8", "onnx-fp16") == 0
     return path
 
 
@@ -59,7 +60,7 @@ def exported(joined_run, tmp_path_factory):
 def other_run(learned_run, tmp_path_factory):
     """Return a folder with a file of another run for every one of READ_WITH."""
     path = shutil.copytree(learned_run, tmp_path_factory.mktemp("other") / "run")
-    assert run("export", path, "--format", "onnx", "onnx-int8") == 0
+    assert run("export", path, "--format", "onnx", "onnx-int8", "onnx-fp16") == 0
     shutil.copy(EARLIER / "labels.json", path / "labels.json")
     for name, (_, content) in OTHER_TOKENIZER_FILES.items():
         (path / name).write_text(content, "utf-8")
