@@ -64,7 +64,7 @@ def prepare(folder, checkpoint, config_file, messages):
 @pytest.mark.parametrize(
     ("door", "status", "refusal"),
     [
-        (predict, 2, "need no code of their own"),
+        (predict, 2, "needs no code of its own"),
         (finetune, 2, "needs its own code (auto_map in config.json), which is never run"),
         # A tokenizer needs none: it is read by transformers itself.
         (prepare, 0, None),

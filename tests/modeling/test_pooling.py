@@ -10,6 +10,7 @@ from doors import TINY_OVERRIDES, run
 from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
+    AutoTokenizer,
     ElectraConfig,
 )
 from transformers import ElectraForSequenceClassification as Electra
@@ -90,7 +91,7 @@ def test_plain_transformers_answers_as_a_run_trained_by_mean_pooling(config_file
     assert not any(told.values())
     assert type(plain).__module__ == "transformers.models.bert.modeling_bert"
     text = "您的账户已冻结"
-    inputs = ours.run.tokenizer(text, return_tensors="pt")
+    inputs = AutoTokenizer.from_pretrained(tmp_path / "r")(text, return_tensors="pt")
     assert ours.logits([text])[0].tolist() == pytest.approx(
         plain(**inputs).logits[0].tolist(), abs=1e-5
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -16,8 +17,9 @@ import numpy as np
 import onnx
 import onnxruntime.quantization
 import pytest
-from doors import ROOT, change_json, name_in_manifest, run
+from doors import ROOT, SAMPLE, change_json, name_in_manifest, run
 from onnx import numpy_helper
+from serving import serving
 
 from smstune.deploy.export import graph as onnx_graph
 from smstune.errors import UserError
@@ -199,13 +201,24 @@ def test_auto_takes_the_fastest_of_what_is_there(copy, plain, monkeypatch):
     monkeypatch.setattr(torch_devices, "multiplies_bf16", lambda device: False)
     assert chosen(copy) == ("onnx", "fp32")
     monkeypatch.setattr(backends, "find_spec", lambda name: None)
-    assert chosen(copy)[0] == "torch"
+    assert chosen(copy) == ("onnx", "fp32")
+    with pytest.raises(UserError, match=r"or torch to compute with model\.safetensors"):
+        chosen(plain)
 
 
-def test_missing_onnxruntime_is_named(copy, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(UserError, match=r"-e '.\[onnx\]'"):
-        load(copy, backend="onnx")
+def test_an_int8_answer_is_the_same_alone_in_company_and_from_the_server(copy, tmp_path):
+    with SAMPLE.open(encoding="utf-8", newline="") as stream:
+        texts = [row["text"] for row in csv.DictReader(stream)][:48]
+    classifier = load(copy, precision="int8")
+    alone = np.concatenate([classifier.predict_proba([text]) for text in texts])
+    for company in (texts, texts[::-1], [*TEXTS, *texts]):
+        together = dict(zip(company, classifier.predict_proba(company), strict=True))
+        assert np.array_equal(np.array([together[text] for text in texts]), alone)
+    with serving(tmp_path, copy, "--precision", "int8") as server:
+        answer = server.client.post("/v1/classify", json={"texts": texts}).json()
+    names = classifier.labels.names
+    served = [[row["scores"][name] for name in names] for row in answer["answers"]]
+    assert np.array_equal(served, alone)
 
 
 def test_parity_gate_stops_a_wrong_graph(plain, monkeypatch, capsys):

@@ -13,6 +13,7 @@ from doors import run, write_csv
 from evaluated_sets import evaluated_set
 from scipy.stats import fisher_exact
 from statsmodels.stats.proportion import confint_proportions_2indep
+from transformers import AutoTokenizer
 
 from smstune.campaigns.grouping import campaign_groups
 from smstune.data.prepared import load_split
@@ -76,8 +77,9 @@ def test_counts_and_shares_are_those_of_the_messages(shifted, copy, prepared):
             assert row[key] == pytest.approx(share)
         mean = np.mean([answer.score for answer in answers])
         assert found["confidence"][key]["mean"] == pytest.approx(mean, abs=1e-3)
-        ids = classifier.run.tokenizer(messages, add_special_tokens=False)["input_ids"]
-        unknown = [row.count(classifier.run.tokenizer.unk_token_id) for row in ids]
+        tokenizer = AutoTokenizer.from_pretrained(classifier.run.path)
+        ids = tokenizer(messages, add_special_tokens=False)["input_ids"]
+        unknown = [row.count(tokenizer.unk_token_id) for row in ids]
         assert found["unknown_tokens"][key]["messages"] == np.count_nonzero(unknown)
     assert found["unknown_tokens"]["new"]["rate"] > 0
     assert found["no_known_campaign"] == {"reference": 1.0, "new": 1.0}

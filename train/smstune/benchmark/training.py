@@ -23,8 +23,12 @@ from smstune.files import temporary_folder
 from smstune.inference.backends.first_token import FirstTokenLayer
 from smstune.inference.backends.torch_devices import multiplies_bf16
 from smstune.inference.labels import LabelMap
-from smstune.inference.tokenization import PaddingCollator
-from smstune.modeling.tokenization import load_tokenizer, tokenize_dataset
+from smstune.modeling.tokenization import (
+    PaddingCollator,
+    build_encoder,
+    load_tokenizer,
+    tokenize_dataset,
+)
 from smstune.training.assemble import assemble
 
 #: The stock example's default: transformers' examples/pytorch/text-classification.
@@ -129,7 +133,8 @@ def _stock_trainer(config: Config, messages: int, *, tuned: bool) -> _Measuremen
     tokenizer = load_tokenizer(config.model.name_or_path)
     table = load_split(config.data.path, "train")
     length = min(_STOCK_LENGTH, config.data.max_length)
-    encoded = tokenize_dataset(table, tokenizer, labels, length)
+    encoder = build_encoder(tokenizer, length)
+    encoded = tokenize_dataset(table, encoder, labels)
     if not tuned:
         encoded = encoded.map(
             lambda batch: tokenizer.pad(
@@ -159,7 +164,9 @@ def _stock_trainer(config: Config, messages: int, *, tuned: bool) -> _Measuremen
             model=model,
             args=arguments,
             train_dataset=encoded,
-            data_collator=PaddingCollator(tokenizer, "cpu") if tuned else default_data_collator,
+            data_collator=(
+                PaddingCollator(encoder.padding, "cpu") if tuned else default_data_collator
+            ),
         )
         trainer.args.remove_unused_columns = not tuned
         return _measure(trainer, messages)

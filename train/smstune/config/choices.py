@@ -6,6 +6,7 @@ from typing import Literal
 
 BackendChoice = Literal["auto", "torch", "onnx"]
 DeviceChoice = Literal["auto", "cpu", "cuda"]
+DeviceName = Literal["cpu", "cuda"]
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
 PrecisionChoice = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 Attention = Literal["eager", "sdpa"]

@@ -216,13 +216,10 @@ def _write_report(
 def _token_measure(name: str, max_length: int) -> Callable[[Splits], TokenLengths]:
     """Return a function that measures splits in tokens of the tokenizer ``name``."""
     # transformers takes seconds to load, and most preparations do without it.
-    from smstune.inference.tokenization import tokenize
-    from smstune.modeling.tokenization import load_tokenizer
+    from smstune.modeling.tokenization import build_encoder, load_tokenizer
 
-    tokenizer = load_tokenizer(name)
-    return lambda splits: measure_tokens(
-        splits, lambda texts: tokenize(texts, tokenizer, _UNCUT), tokenizer.unk_token_id, max_length
-    )
+    encoder = build_encoder(load_tokenizer(name), _UNCUT)
+    return lambda splits: measure_tokens(splits, encoder.encode, encoder.unknown_id, max_length)
 
 
 def _log_rows(collected: Collected) -> None:

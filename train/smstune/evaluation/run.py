@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from scipy.special import softmax
 
 from smstune.config.schema import Config, EvaluationConfig
@@ -128,8 +129,8 @@ def evaluate_run(
 def _throughput(classifier: SmsClassifier, messages_per_second: float) -> Throughput:
     return Throughput(
         messages_per_second=messages_per_second,
-        device=classifier.device.type,
-        machine=machine_name(classifier.device),
+        device=classifier.device,
+        machine=machine_name(torch.device(classifier.device)),
         backend=classifier.backend.name,
         precision=classifier.precision,
     )

@@ -1,4 +1,4 @@
 """A run folder in, answers to messages out.
 
-Order: labels, linear, decision, origin, manifest, tokenization, run, fetch, backends, classifier.
+Order: labels, linear, decision, origin, tokenization, manifest, run, fetch, backends, classifier.
 """

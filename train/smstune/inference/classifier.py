@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from smstune.config.choices import BackendChoice, DeviceChoice, PrecisionChoice
 from smstune.errors import UserError
 from smstune.inference.backends.exported import exported_form
-from smstune.inference.backends.onnx_backend import OnnxBackend
-from smstune.inference.backends.pick import pick_backend
+from smstune.inference.backends.pick import pick_backend, pick_run_device
 from smstune.inference.decision import Decision, biased_labels, decide, softmax
 from smstune.inference.fetch import local_folder
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import Manifest, load_manifest
 from smstune.inference.run import Run, load_run
-from smstune.inference.tokenization import PaddingCollator, tokenize
+from smstune.inference.tokenization import Batch, pad
 from smstune.text.normalize import MAX_CHARACTERS, preprocess
 
 if TYPE_CHECKING:
@@ -63,7 +62,6 @@ class SmsClassifier:
         self.backend = backend
         self.precision = backend.precision
         self.device = backend.device
-        self._collate = PaddingCollator(run.tokenizer, self.device.type)
 
     @classmethod
     def from_pretrained(
@@ -103,19 +101,21 @@ class SmsClassifier:
         Raises:
             UserError: if its parts do not belong together or the device is not there.
         """
-        from smstune.inference.backends.torch_devices import pick_device
-
-        torch_device = pick_device(device)
-        name, number_format = pick_backend(path, manifest, torch_device, backend, precision)
+        device_name = pick_run_device(device)
+        name, number_format = pick_backend(path, manifest, device_name, backend, precision)
         run = load_run(path, manifest=manifest, weights=name == "torch")
         if name == "torch":
+            import torch
+
             from smstune.inference.backends.torch_backend import TorchBackend
 
-            return cls(run, TorchBackend(run, torch_device, number_format))
+            return cls(run, TorchBackend.load(path, torch.device(device_name), number_format))
+        from smstune.inference.backends.onnx_backend import OnnxBackend
+
         file, calibration = exported_form(path, manifest, number_format)
         manifest = manifest.model_copy(update={"calibration": calibration})
         run = dataclasses.replace(run, manifest=manifest)
-        return cls(run, OnnxBackend(file, torch_device, number_format))
+        return cls(run, OnnxBackend(file, device_name, number_format))
 
     def with_manifest(self, manifest: Manifest) -> SmsClassifier:
         """Return the same model under another manifest, such as one of a new calibration."""
@@ -241,13 +241,20 @@ class SmsClassifier:
         ]
 
     def _score(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float64]:
-        ids = tokenize(texts, self.run.tokenizer, self.run.manifest.max_length)
+        ids = self.run.encoder.encode(texts)
         logits = np.empty((len(ids), len(self.labels.names)))
-        for rows in _batches([len(row) for row in ids], _TOKEN_BUDGET[self.device.type]):
-            logits[rows] = self.backend(self._collate([{"input_ids": ids[row]} for row in rows]))
+        # Longest first also where each is computed alone: the threads then end together.
+        budget = 1 if self.backend.one_by_one else _TOKEN_BUDGET[self.device]
+        batches = list(_batches([len(row) for row in ids], budget))
+        padded = (self._padded([ids[row] for row in rows]) for rows in batches)
+        for rows, logits_of_batch in zip(batches, self.backend.run(padded), strict=True):
+            logits[rows] = logits_of_batch
             if progress is not None:
                 progress.update(len(rows))
         return logits
+
+    def _padded(self, rows: Sequence[list[int]]) -> Batch:
+        return pad(rows, self.run.encoder.padding, multiple=8 if self.device == "cuda" else 1)
 
 
 def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

@@ -17,6 +17,7 @@ from smstune.files import file_hash, file_written_whole
 from smstune.inference.decision import Calibration
 from smstune.inference.linear import LINEAR
 from smstune.inference.origin import DataFacts, TrainingFacts
+from smstune.inference.tokenization import Padding
 from smstune.text.normalize import NORMALIZER_VERSION
 
 FORMAT_VERSION = 1
@@ -67,6 +68,8 @@ class Manifest(BaseModel):
     parents: list[str | None]
     text: TextOptions
     max_length: int = Field(ge=3, le=1_000_000)
+    #: ``None`` in runs of earlier versions, where tokenizer_config.json says it.
+    padding: Padding | None = None
     calibration: Calibration = Calibration()
     data: DataFacts
     base_model: dict[str, str | None]

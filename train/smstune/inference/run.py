@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import copyfile
-from typing import TYPE_CHECKING
+from typing import Any
 
 from smstune.config.loading import build_config, load_config
 from smstune.config.schema import Config
 from smstune.errors import UserError
-from smstune.files import temporary_folder
 from smstune.inference.labels import LabelMap
 from smstune.inference.linear import LINEAR, LinearModel
 from smstune.inference.manifest import (
@@ -27,11 +26,8 @@ from smstune.inference.manifest import (
     run_file,
     warn_unchecked,
 )
+from smstune.inference.tokenization import Encoder, Padding
 from smstune.text.normalize import NORMALIZER_VERSION
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-    from transformers.configuration_utils import PreTrainedConfig
 
 #: The files of a run but its exported forms.
 _FILES = (*HASHED, LINEAR, *TOKENIZER[1:])
@@ -65,8 +61,7 @@ class Run:
     path: Path
     manifest: Manifest
     labels: LabelMap
-    config: PreTrainedConfig
-    tokenizer: PreTrainedTokenizerBase
+    encoder: Encoder
     linear: LinearModel | None = None
 
 
@@ -87,42 +82,48 @@ def load_run(path: str | Path, *, manifest: Manifest | None = None, weights: boo
     files = {name: run_file(path, manifest, name) for name in _FILES if weights or name != WEIGHTS}
     _check_versions(path, manifest)
     labels = LabelMap.load(path / LABELS)
-    config, tokenizer = _read_by_transformers(path, files)
+    config = _read_json(path / CONFIG)
     _check_labels(path, manifest, labels, config)
-    n_embeddings = config.get_text_config().vocab_size
-    if len(tokenizer) > n_embeddings:
-        raise mismatch(path, f"the tokenizer has {len(tokenizer)} tokens, the model {n_embeddings}")
+    encoder = _load_encoder(path, manifest)
+    n_embeddings = config.get("vocab_size")
+    if n_embeddings is not None and len(encoder) > n_embeddings:
+        raise mismatch(path, f"the tokenizer has {len(encoder)} tokens, the model {n_embeddings}")
     linear = _linear(path, manifest) if files[LINEAR] else None
     if manifest.calibration.linear_weight and linear is None:
         raise mismatch(path, f"its calibration weighs {LINEAR}, which the manifest does not name")
-    return Run(path, manifest, labels, config, tokenizer, linear)
+    return Run(path, manifest, labels, encoder, linear)
 
 
-def _read_by_transformers(
-    path: Path, files: Mapping[str, Path | None]
-) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]:
-    """Read configuration and tokenizer of a run from a folder that holds nothing else.
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text("utf-8"))
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        raise UserError(f"expected a JSON object in {file}, found none: train again")
+    return values
 
-    Of a folder transformers reads whatever it knows by name: an adapter, a chat template, code.
-    """
-    from transformers import AutoConfig, AutoTokenizer
 
-    with temporary_folder() as scratch:
-        for name in (CONFIG, *TOKENIZER):
-            if (file := files[name]) is not None:
-                copyfile(file, scratch / name)
-        try:
-            config = AutoConfig.from_pretrained(str(scratch), trust_remote_code=False)
-            tokenizer = AutoTokenizer.from_pretrained(str(scratch), trust_remote_code=False)
-        # What the files of a run of an earlier version hold is not known, and tokenizers raises
-        # nothing narrower.
-        except Exception as error:
-            reason = " ".join(str(error).split())[:200].replace(str(scratch), str(path))
-            raise UserError(
-                f"expected a model's configuration and tokenizer in {path} that need no code of "
-                f"their own, found what transformers cannot read ({reason}): train again"
-            ) from error
-    return config, tokenizer
+def _load_encoder(path: Path, manifest: Manifest) -> Encoder:
+    file = path / TOKENIZER[0]
+    padding = manifest.padding or _padding_of_earlier_run(path)
+    try:
+        return Encoder(file.read_text("utf-8"), padding, manifest.max_length)
+    except ValueError as error:
+        raise UserError(
+            f"expected a tokenizer in {file}, found what `tokenizers` cannot read ({error}): "
+            "train again"
+        ) from error
+
+
+def _padding_of_earlier_run(path: Path) -> Padding:
+    tokenizer, config = (_read_json(path / name) for name in TOKENIZER[:2])
+    token = config.get("pad_token")
+    content = token["content"] if isinstance(token, dict) else token
+    for added in tokenizer.get("added_tokens", []):
+        if added["content"] == content:
+            return Padding(token_id=added["id"], side=config.get("padding_side", "right"))
+    raise UserError(f"expected a padding token in {path / TOKENIZER[1]}, found none: train again")
 
 
 def _linear(path: Path, manifest: Manifest) -> LinearModel:
@@ -147,13 +148,11 @@ def _check_versions(path: Path, manifest: Manifest) -> None:
         )
 
 
-def _check_labels(
-    path: Path, manifest: Manifest, labels: LabelMap, config: PreTrainedConfig
-) -> None:
+def _check_labels(path: Path, manifest: Manifest, labels: LabelMap, config: dict[str, Any]) -> None:
     """Refuse labels that are not the manifest's, and a calibration of other labels."""
     orders: Iterable[tuple[str, list[str]]] = (
         (LABELS, list(labels.names)),
-        (CONFIG, [name for _, name in sorted((config.id2label or {}).items())]),
+        (CONFIG, _names_by_id(config.get("id2label") or {})),
     )
     for name, order in orders:
         if order != manifest.labels:
@@ -165,3 +164,7 @@ def _check_labels(
         raise mismatch(path, f"the calibration has {len(bias)} labels, not {len(labels.names)}")
     for point in manifest.calibration.operating_points:
         labels.ids_of(point.labels, f"operating point {point.name} of {path}")
+
+
+def _names_by_id(id2label: dict[str, str]) -> list[str]:
+    return [name for _, name in sorted((int(key), name) for key, name in id2label.items())]

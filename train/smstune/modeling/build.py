@@ -23,7 +23,7 @@ from transformers.configuration_utils import PreTrainedConfig
 from smstune.config.choices import Attention
 from smstune.errors import UserError
 from smstune.inference.labels import LabelMap
-from smstune.inference.tokenization import PaddingCollator, tokenize
+from smstune.inference.tokenization import Encoder, pad
 from smstune.modeling.tokenization import first_words, load_error
 
 logger = logging.getLogger(__name__)
@@ -160,26 +160,25 @@ def usable_positions(model: PreTrainedModel) -> int | None:
 
 
 @torch.no_grad()
-def check_answers(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> None:
-    """Check that the model answers a short message and one of the greatest length.
+def check_answers(model: PreTrainedModel, encoder: Encoder) -> None:
+    """Check that the model answers a short message and one of the encoder's greatest length.
 
     Raises:
         UserError: if it fails, or does not return a finite logit for each label.
     """
     training = model.training
     try:
-        ids = tokenize(["测" * max_length, "测"], tokenizer, max_length)
-        batch = PaddingCollator(tokenizer, "cpu")([{"input_ids": row} for row in ids])
-        logits = model.eval()(**batch).logits
+        batch = pad(encoder.encode(["测" * encoder.max_length, "测"]), encoder.padding)
+        inputs = {name: torch.from_numpy(values) for name, values in batch.items()}
+        logits = model.eval()(**inputs).logits
         if logits.shape != (2, model.config.num_labels) or not logits.isfinite().all():
             raise ValueError(f"logits of shape {tuple(logits.shape)}, or NaN or infinity in them")
     # Architectures fail with any type of error.
     except Exception as error:
         raise UserError(
-            f"model.name_or_path: {model.config.model_type} fails on a message of {max_length} "
-            f"tokens ({first_words(error)}): choose another checkpoint or lower data.max_length"
+            f"model.name_or_path: {model.config.model_type} fails on a message of "
+            f"{encoder.max_length} tokens ({first_words(error)}): choose another checkpoint or "
+            "lower data.max_length"
         ) from error
     model.train(training)
 

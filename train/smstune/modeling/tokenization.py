@@ -1,11 +1,12 @@
-"""Loads the tokenizer of a checkpoint or builds a new one."""
+"""The tokenizer of a checkpoint, loaded or built anew, and what the trainer reads of it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
+import torch
 from datasets import Dataset
 from huggingface_hub.errors import HFValidationError
 from tokenizers import (
@@ -22,7 +23,7 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from smstune.errors import UserError
 from smstune.inference.labels import LabelMap
-from smstune.inference.tokenization import tokenize
+from smstune.inference.tokenization import Encoder, Padding, pad
 from smstune.text.pii.placeholders import PLACEHOLDERS
 
 
@@ -56,8 +57,34 @@ def load_tokenizer(name_or_path: str, *, revision: str | None = None) -> PreTrai
             'a vocab.txt, write {"tokenizer_class": "BertTokenizer"} into tokenizer_config.json'
         )
     tokenizer.chat_template = None
-    _add_placeholders(tokenizer)
+    _prepare_for_messages(tokenizer)
     return cast("PreTrainedTokenizerBase", tokenizer)
+
+
+def build_encoder(tokenizer: PreTrainedTokenizerBase, max_length: int) -> Encoder:
+    """Return a tokenizer of transformers as the encoder that gives the same token ids.
+
+    Raises:
+        UserError: if tokenizer.json, from which a run is loaded, cannot hold it, or if it has no
+            padding token.
+    """
+    try:
+        if not isinstance(tokenizer, PreTrainedTokenizerFast):
+            raise ValueError(f"{type(tokenizer).__name__} is written in Python")
+        content = tokenizer.backend_tokenizer.to_str()
+    # tokenizers raises Exception where a step is written in Python.
+    except Exception as error:
+        raise UserError(
+            "model.name_or_path: expected a tokenizer that tokenizer.json can hold, found one that "
+            f"it cannot ({first_words(error)}): choose another checkpoint"
+        ) from error
+    if tokenizer.pad_token_id is None:
+        raise UserError(
+            f"model.name_or_path: the tokenizer of {tokenizer.name_or_path} has no padding token: "
+            "choose another checkpoint"
+        )
+    padding = Padding(token_id=tokenizer.pad_token_id, side=tokenizer.padding_side)
+    return Encoder(content, padding, max_length)
 
 
 def add_missing_characters(
@@ -110,7 +137,7 @@ def build_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
         sep_token="[SEP]",
         mask_token="[MASK]",
     )
-    _add_placeholders(fast)
+    _prepare_for_messages(fast)
     return fast
 
 
@@ -128,18 +155,19 @@ def _inner_characters(tokenizer: Tokenizer, texts: Iterable[str]) -> list[str]:
     return sorted({f"##{character}" for word in words for character in word[1:]})
 
 
-def _add_placeholders(tokenizer: PreTrainedTokenizerBase) -> None:
+def _prepare_for_messages(tokenizer: PreTrainedTokenizerBase) -> None:
     # Not normalised: a lower-casing tokenizer would otherwise turn [PHONE] into [phone].
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in PLACEHOLDERS])
+    # A message that spells [SEP] is text to plain transformers, too, as it is to Encoder.
+    tokenizer.split_special_tokens = True
+    tokenizer.init_kwargs["split_special_tokens"] = True
 
 
-def tokenize_dataset(
-    table: Dataset, tokenizer: PreTrainedTokenizerBase, labels: LabelMap, max_length: int
-) -> Dataset:
+def tokenize_dataset(table: Dataset, encoder: Encoder, labels: LabelMap) -> Dataset:
     """Return a data set of ``input_ids``, ``length`` and ``labels`` for the trainer."""
 
     def encode(batch: dict[str, list[str]]) -> dict[str, list[int] | list[list[int]]]:
-        ids = tokenize(batch["text"], tokenizer, max_length)
+        ids = encoder.encode(batch["text"])
         return {
             "input_ids": ids,
             "length": [len(row) for row in ids],
@@ -149,6 +177,27 @@ def tokenize_dataset(
     return table.map(
         encode, batched=True, remove_columns=table.column_names, keep_in_memory=True, desc="tokens"
     )
+
+
+class PaddingCollator:
+    """Pads to the longest message of a batch, on a GPU to a multiple of 8 tokens.
+
+    Columns that the model does not read, such as ``length``, are left out. A class, because a
+    worker process that is spawned receives it pickled.
+    """
+
+    def __init__(self, padding: Padding, device: str) -> None:
+        """Take the padding, and the type of the device that the batches are for."""
+        self._padding = padding
+        self._multiple = 8 if device == "cuda" else 1
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        """Return tensors of the rows' token ids and mask, and of ``labels`` where they have any."""
+        padded = pad([row["input_ids"] for row in rows], self._padding, multiple=self._multiple)
+        batch = {name: torch.from_numpy(values) for name, values in padded.items()}
+        if "labels" in rows[0]:
+            batch["labels"] = torch.tensor([row["labels"] for row in rows])
+        return batch
 
 
 def load_error(component: str, name_or_path: str, error: Exception) -> UserError:

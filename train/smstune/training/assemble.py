@@ -38,7 +38,7 @@ from smstune.inference.backends.torch_devices import (
     pick_precision,
 )
 from smstune.inference.labels import LabelMap
-from smstune.inference.tokenization import PaddingCollator
+from smstune.inference.tokenization import Encoder
 from smstune.modeling.build import (
     build_new_model,
     check_answers,
@@ -52,7 +52,9 @@ from smstune.modeling.lora import add_lora
 from smstune.modeling.losses import CLASS_WEIGHTS, LOSSES, WITH_COUNTS, Loss
 from smstune.modeling.pooling import append_mean_layer
 from smstune.modeling.tokenization import (
+    PaddingCollator,
     add_missing_characters,
+    build_encoder,
     build_tokenizer,
     load_tokenizer,
     tokenize_dataset,
@@ -91,6 +93,7 @@ class Assembled:
     trainer: SmsTrainer
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    encoder: Encoder
     data: PreparedData
     setup: ComputeSetup
 
@@ -109,9 +112,10 @@ def assemble(config: Config) -> Assembled:
     setup = _pick_setup(config)
     set_seed(config.training.seed)
     tokenizer = _tokenizer(config, data.splits["train"])
+    encoder = build_encoder(tokenizer, config.data.max_length)
     model = _model(config, data.labels, tokenizer, setup.attention)
     _check_max_length(config.data.max_length, model)
-    check_answers(model, tokenizer, config.data.max_length)
+    check_answers(model, encoder)
     if config.model.pooling == "mean":
         append_mean_layer(model)
     if config.model.lora is not None:
@@ -121,13 +125,13 @@ def assemble(config: Config) -> Assembled:
     if setup.device.type == "cpu":
         keep_freed_memory()
         use_byte_dropout(model)
-    trainer = _trainer(config, model, tokenizer, data, setup)
+    trainer = _trainer(config, model, encoder, data, setup)
     # Not with torch.compile, which fuses the stock layers itself, nor with FSDP, which finds layers
     # by class name.
     compiled = config.training.torch_compile
     if setup.device.type == "cpu" and not compiled and not trainer.is_fsdp_enabled:
         use_cpu_layers(model)
-    return Assembled(trainer, model, tokenizer, data, setup)
+    return Assembled(trainer, model, tokenizer, encoder, data, setup)
 
 
 def _load_data(config: Config) -> PreparedData:
@@ -221,17 +225,12 @@ def _check_max_length(max_length: int, model: PreTrainedModel) -> None:
 def _trainer(
     config: Config,
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    encoder: Encoder,
     data: PreparedData,
     setup: ComputeSetup,
 ) -> SmsTrainer:
     section = config.training
-    encode = functools.partial(
-        tokenize_dataset,
-        tokenizer=tokenizer,
-        labels=data.labels,
-        max_length=config.data.max_length,
-    )
+    encode = functools.partial(tokenize_dataset, encoder=encoder, labels=data.labels)
     callbacks: list[TrainerCallback] = [
         EpochOrder(balanced=section.class_balanced_sampling),
         *tracking_callbacks(section.report_to, section.output_dir),
@@ -252,7 +251,7 @@ def _trainer(
         ),
         train_dataset=train,
         eval_dataset=encode(data.splits["validation"]),
-        data_collator=PaddingCollator(tokenizer, setup.device.type),
+        data_collator=PaddingCollator(encoder.padding, setup.device.type),
         compute_metrics=functools.partial(_compute_metrics, objective.loss, setup.device),
         callbacks=callbacks,
         objective=objective,

@@ -89,24 +89,34 @@ def finetune(config: Config) -> Path:
     if assembled.trainer.is_world_process_zero():
         manifest = _manifest(config, assembled, output, time.perf_counter() - started)
         model = merge_lora(assembled.model)
-        run = Run(
-            run_folder, manifest, assembled.data.labels, model.config, assembled.tokenizer, linear
+        run = Run(run_folder, manifest, assembled.data.labels, assembled.encoder, linear)
+        backend = _backend(run_folder, model, weights, assembled.setup.device)
+        calibration = fit_run(SmsClassifier(run, backend), config.evaluation)
+        manifest = manifest.model_copy(update={"calibration": calibration})
+        run = dataclasses.replace(run, manifest=manifest)
+        save_run(
+            run,
+            model,
+            assembled.tokenizer,
+            assembled.trainer.state,
+            dump_config(config),
+            weights,
         )
-        run = _calibrated(run, config, assembled.setup.device, weights or model.state_dict())
-        save_run(run, model, assembled.trainer.state, dump_config(config), weights)
         logger.info("%s", describe_kept(assembled.trainer.state))
         logger.info("next: smstune eval %s", shlex.quote(str(run_folder)))
     return run_folder
 
 
-def _calibrated(
-    run: Run, config: Config, device: torch.device, weights: dict[str, torch.Tensor]
-) -> Run:
-    """Return ``run``, which is not saved yet, with a calibration fitted for ``weights``."""
-    backend = TorchBackend(run, device, pick_precision(device), weights)
-    calibration = fit_run(SmsClassifier(run, backend), config.evaluation)
-    manifest = run.manifest.model_copy(update={"calibration": calibration})
-    return dataclasses.replace(run, manifest=manifest)
+def _backend(
+    path: Path,
+    model: PreTrainedModel,
+    weights: dict[str, torch.Tensor] | None,
+    device: torch.device,
+) -> TorchBackend:
+    """Return a trained model, which is not saved yet, as a loaded run would compute with it."""
+    return TorchBackend.with_weights(
+        path, model.config, weights or model.state_dict(), device, pick_precision(device)
+    )
 
 
 def _with_absolute_data(config: Config) -> Config:
@@ -154,6 +164,7 @@ def _manifest(
         parents=list(assembled.data.labels.parents),
         text=preparation.text,
         max_length=config.data.max_length,
+        padding=assembled.encoder.padding,
         calibration=Calibration(
             checkpoints_compared=_checkpoints_compared(assembled.trainer.state)
         ),

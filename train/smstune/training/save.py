@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import torch
-from transformers import PreTrainedModel, TrainerState
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerState
 
 from smstune.files import put_in_place, scratch_folder
 from smstune.inference.linear import LINEAR
@@ -16,6 +16,7 @@ from smstune.inference.run import Run
 def save_run(
     run: Run,
     model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
     state: TrainerState,
     config_yaml: str,
     weights: dict[str, torch.Tensor] | None = None,
@@ -30,7 +31,7 @@ def save_run(
     folder.mkdir(parents=True, exist_ok=True)
     with scratch_folder(folder / MANIFEST) as scratch:
         model.save_pretrained(scratch, state_dict=weights)
-        run.tokenizer.save_pretrained(scratch)
+        tokenizer.save_pretrained(scratch)
         run.labels.save(scratch / "labels.json")
         (scratch / "config.yaml").write_text(config_yaml, "utf-8")
         state.save_to_json(str(scratch / "trainer_state.json"))

@@ -69,13 +69,13 @@ def ray_scorer(
             fn_constructor_args=(
                 run,
                 classifier.backend.name,
-                classifier.device.type,
+                classifier.device,
                 classifier.precision,
             ),
             batch_size=rows_at_once,
             batch_format="numpy",
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
-            num_gpus=1 if classifier.device.type == "cuda" else 0,
+            num_gpus=1 if classifier.device == "cuda" else 0,
         )
     )
     batches = iter(answers.iter_batches(batch_size=rows_at_once, batch_format="numpy"))

@@ -129,7 +129,7 @@ def _call(classifier: SmsClassifier, source: Path, text_column: str) -> dict[str
         "the input": file_hash(source),
         "the run": "".join(file_hash(folder / name) for name in files),
         "--text-column": text_column,
-        "--device": classifier.device.type,
+        "--device": classifier.device,
         "--backend": classifier.backend.name,
         "--precision": classifier.precision,
         "the rows at once": str(_ROWS_AT_ONCE),

@@ -104,7 +104,7 @@ def local_scorer(classifier: SmsClassifier, workers: int) -> Iterator[Scorer]:
         predict = _classifier(classifier)
         yield DistinctScorer(classifier, lambda batches: map(predict, batches), sys.maxsize)
         return
-    if classifier.device.type != "cpu":
+    if classifier.device != "cpu":
         raise UserError(
             "several --workers only help on a CPU: use --device cpu or remove --workers"
         )

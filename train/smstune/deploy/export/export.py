@@ -150,7 +150,7 @@ class _Exporter:
         run, best = self.original.run, pick_precision(_CPU)
         torch_forms = {"torch fp32": self.original}
         if best != "fp32":
-            backend = TorchBackend(run, _CPU, best)
+            backend = TorchBackend.load(run.path, _CPU, best)
             torch_forms[f"torch {best}"] = SmsClassifier(run, backend)
         return measure_latency({**torch_forms, **self.forms}, self.texts)
 
@@ -232,7 +232,7 @@ class _Exporter:
         return evaluate_form(form, validation, own_thresholds=True).calibration
 
     def _load(self, file: Path, precision: Precision) -> SmsClassifier:
-        return SmsClassifier(self.original.run, OnnxBackend(file, _CPU, precision))
+        return SmsClassifier(self.original.run, OnnxBackend(file, "cpu", precision))
 
 
 def _require_packages() -> None:

@@ -22,7 +22,7 @@ from smstune.inference.backends.exported import ParityRow, QualityRow
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.decision import Calibration, OperatingPoint, PointScores
 from smstune.inference.labels import LabelMap
-from smstune.inference.tokenization import PaddingCollator, tokenize
+from smstune.inference.tokenization import pad
 
 #: Largest difference of a logit in fp32.
 TOLERANCE = 1e-4
@@ -42,14 +42,14 @@ def check_parity(
         GateError: if a logit differs by more than 1e-4, or a message gets another label.
     """
     run = original.run
-    ids = tokenize(texts, run.tokenizer, run.manifest.max_length)
-    collate = PaddingCollator(run.tokenizer, "cpu")
     rows = []
-    for tokens, bucket in _buckets(ids).items():
+    for tokens, bucket in _buckets(run.encoder.encode(texts)).items():
         for size in _BATCHES:
             chosen = bucket[:size]
-            batch = collate([{"input_ids": row} for row in chosen])
-            expected, exported = original.backend(batch), candidate.backend(batch)
+            batch = pad(chosen, run.encoder.padding)
+            (expected,), (exported,) = (
+                classifier.backend.run([batch]) for classifier in (original, candidate)
+            )
             difference = float(np.abs(expected - exported).max())
             same = _answers(original, expected) == _answers(original, exported)
             if not difference <= TOLERANCE or not same.all():

@@ -38,7 +38,6 @@ from smstune.evaluation.scores.results import Bounds, Intervals
 from smstune.files import file_written_whole, write_json
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.labels import LabelMap
-from smstune.inference.tokenization import tokenize
 from smstune.reporting.html import render_html
 from smstune.tables.columns import Columns
 from smstune.text.pii.mask import mask_pii
@@ -224,11 +223,10 @@ def _unknown_and_stability(
 
 def _n_unknown(classifier: SmsClassifier, evaluated: EvaluatedSet) -> tuple[Ints, int]:
     """Return the number of unknown tokens in each message, and of all tokens in all of them."""
-    tokenizer = classifier.run.tokenizer
-    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
-    ids = tokenize(evaluated.texts, tokenizer, classifier.run.manifest.max_length)
-    n_unknown = np.array([row.count(tokenizer.unk_token_id) for row in ids])
-    return n_unknown, sum(token_id not in special for row in ids for token_id in row)
+    encoder = classifier.run.encoder
+    ids = encoder.encode(evaluated.texts)
+    n_unknown = np.array([sum(token_id == encoder.unknown_id for token_id in row) for row in ids])
+    return n_unknown, sum(token_id not in encoder.special_ids for row in ids for token_id in row)
 
 
 def _unknown_tokens(n_unknown: Ints, n_tokens: int) -> UnknownTokens:

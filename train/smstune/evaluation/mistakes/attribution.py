@@ -12,7 +12,7 @@ from smstune.arrays import Floats
 from smstune.evaluation.evaluated import EvaluatedSet
 from smstune.evaluation.mistakes.mistakes import review_order
 from smstune.inference.classifier import SmsClassifier
-from smstune.inference.tokenization import PaddingCollator, token_spans
+from smstune.inference.tokenization import pad
 from smstune.results import Result
 from smstune.text.pii.find import find_pii
 
@@ -77,7 +77,7 @@ class Explanation:
 
 def in_fp32(classifier: SmsClassifier) -> SmsClassifier:
     """Return the run in torch, fp32, on the CPU: itself, or loaded once more from its folder."""
-    exact = classifier.precision == "fp32" and classifier.device.type == "cpu"
+    exact = classifier.precision == "fp32" and classifier.device == "cpu"
     if exact and classifier.backend.name == "torch":
         return classifier
     path = classifier.run.path
@@ -109,9 +109,9 @@ def explain(classifier: SmsClassifier, text: str, label: str | None = None) -> E
         label = exact.labels.names[exact.answers(exact.predict_proba(clean, preprocessed=True))[0]]
     (target,) = exact.labels.ids_of([label], "explain")
     run = exact.run
-    ids, spans = token_spans(clean[0], run.tokenizer, run.manifest.max_length)
+    ids, spans = run.encoder.encode_with_spans(clean[0])
     blank = [
-        run.tokenizer.pad_token_id if start < end else token_id
+        run.encoder.padding.token_id if start < end else token_id
         for token_id, (start, end) in zip(ids, spans, strict=True)
     ]
     model: Any = exact.model
@@ -157,13 +157,12 @@ def deletion_areas(classifier: SmsClassifier, explanation: Explanation) -> tuple
     Saenko, "RISE", BMVC 2018. Both are the probability itself where there is no token.
     """
     exact = in_fp32(classifier)
-    tokenizer = exact.run.tokenizer
-    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    encoder = exact.run.encoder
     positions = np.array(
         [
             position
             for position, token_id in enumerate(explanation.token_ids)
-            if token_id not in special
+            if token_id not in encoder.special_ids
         ]
     )
     if not len(positions):
@@ -176,7 +175,7 @@ def deletion_areas(classifier: SmsClassifier, explanation: Explanation) -> tuple
     deleted = [order[:cut] for cut in cuts for order in orders]
     rows = [np.delete(explanation.token_ids, tokens).tolist() for tokens in deleted]
     clean = explanation.text
-    _, spans = token_spans(clean, tokenizer, exact.run.manifest.max_length)
+    _, spans = encoder.encode_with_spans(clean)
     texts = [_without(clean, [spans[token] for token in tokens.tolist()]) for tokens in deleted]
     target = exact.labels.label2id[explanation.label]
     curves = _probabilities(exact, rows, texts)[:, target].reshape(len(cuts), len(orders))
@@ -223,11 +222,12 @@ def _probabilities(
     """Return the probabilities for rows of token ids and the texts that the linear model reads."""
     import torch
 
-    collate = PaddingCollator(classifier.run.tokenizer, "cpu")
+    padding = classifier.run.encoder.padding
     temperature = classifier.run.manifest.calibration.temperature
     batches = []
     for start in range(0, len(rows), _AT_ONCE):
-        batch = collate([{"input_ids": row} for row in rows[start : start + _AT_ONCE]])
+        padded = pad(rows[start : start + _AT_ONCE], padding)
+        batch = {name: torch.from_numpy(values) for name, values in padded.items()}
         linear = _linear_logits(classifier, texts[start : start + _AT_ONCE])
         with torch.inference_mode():
             logits = classifier.model(**batch).logits + linear

@@ -1,32 +1,67 @@
-"""Which backend and number format compute the logits of a run."""
+"""Which device, backend and number format compute the logits of a run."""
 
 from __future__ import annotations
 
 import logging
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from smstune.config.choices import BackendChoice, Precision, PrecisionChoice
-from smstune.errors import UserError
+from smstune.config.choices import (
+    BackendChoice,
+    DeviceChoice,
+    DeviceName,
+    Precision,
+    PrecisionChoice,
+)
+from smstune.errors import UserError, how_to_install
 from smstune.inference.backends.exported import EXPORTED, how_to_export, load_export
 from smstune.inference.manifest import WEIGHTS, Manifest
 
 logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    import torch
-
     from smstune.inference.backends.onnx_backend import OnnxBackend
     from smstune.inference.backends.torch_backend import TorchBackend
 
     Backend = TorchBackend | OnnxBackend
 
+#: What a machine has where a GPU may be used: the drivers of NVIDIA, of Windows' Linux, of AMD.
+_DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd"))
+
+
+def pick_run_device(choice: DeviceChoice = "auto") -> DeviceName:
+    """Return the device to answer on: ``auto`` takes a GPU that can be used.
+
+    torch, which takes seconds to import, is asked only on a machine that has the driver of a GPU.
+
+    Raises:
+        UserError: if ``cuda`` is asked for and there is none.
+    """
+    has_driver = any(path.exists() for path in _DRIVERS) or shutil.which("nvidia-smi") is not None
+    if choice == "cpu" or (choice == "auto" and not has_driver):
+        return "cpu"
+    if find_spec("torch"):
+        from smstune.inference.backends.torch_devices import pick_device
+
+        return "cuda" if pick_device(choice).type == "cuda" else "cpu"
+    from onnxruntime import get_available_providers
+
+    if "CUDAExecutionProvider" in get_available_providers():
+        return "cuda"
+    if choice == "cuda":
+        raise UserError(
+            "expected a GPU that onnxruntime can use, found none: use --device cpu, or see "
+            "docs/export.md for onnxruntime-gpu"
+        )
+    return "cpu"
+
 
 def pick_backend(
     path: Path,
     manifest: Manifest,
-    device: torch.device,
+    device: DeviceName,
     backend: BackendChoice,
     precision: PrecisionChoice,
 ) -> tuple[Literal["torch", "onnx"], Precision]:
@@ -52,14 +87,17 @@ def pick_backend(
     if backend == "auto":
         backend = _automatic(path, usable, device, precision)
     if backend == "torch":
+        _require_torch(path)
+        import torch
+
         from smstune.inference.backends.torch_devices import pick_precision
 
-        return "torch", pick_precision(device, precision)
+        return "torch", pick_precision(torch.device(device), precision)
     if precision == "bf16":
         raise UserError("expected precision auto, fp32, int8 or fp16 with onnx, found bf16")
     chosen: Precision
     if precision == "auto":
-        best: Precision = "fp16" if device.type == "cuda" else "int8"
+        best: Precision = "fp16" if device == "cuda" else "int8"
         chosen = best if best in usable else "fp32"
     else:
         chosen = precision
@@ -72,17 +110,32 @@ def pick_backend(
 
 
 def _automatic(
-    path: Path, usable: list[Precision], device: torch.device, precision: PrecisionChoice
+    path: Path, usable: list[Precision], device: DeviceName, precision: PrecisionChoice
 ) -> Literal["torch", "onnx"]:
     if usable and not (path / WEIGHTS).is_file():
         return "onnx"
     if precision == "int8":
         return "onnx"
-    if device.type == "cuda" or precision in ("bf16", "fp16") or not find_spec("onnxruntime"):
+    if usable and not find_spec("torch"):
+        return "onnx"
+    if device == "cuda" or precision in ("bf16", "fp16"):
         return "torch"
     if precision == "auto" and "int8" in usable:
         return "onnx"
+    if not usable:
+        return "torch"
+    import torch
+
     from smstune.inference.backends.torch_devices import multiplies_bf16
 
-    plain = precision == "fp32" or not multiplies_bf16(device)
+    plain = precision == "fp32" or not multiplies_bf16(torch.device(device))
     return "onnx" if plain and "fp32" in usable else "torch"
+
+
+def _require_torch(path: Path) -> None:
+    if not find_spec("torch"):
+        raise UserError(
+            f"expected an exported form in {path}, or torch to compute with model.safetensors, "
+            "found neither: where smstune is installed with torch run `smstune export "
+            f"{path} --format onnx-int8`, or here {how_to_install('train')}"
+        )
