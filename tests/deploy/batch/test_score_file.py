@@ -218,7 +218,7 @@ def test_a_dead_worker_ends_the_run(finished_run, tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(scorer, "_classify_in_worker", scoring_child.die)
     source = write_jsonl(tmp_path / "in.jsonl", sample(6))
     assert run("predict", finished_run, source, tmp_path / "out.jsonl", "--workers", 2) == 2
-    assert "found one dead" in capsys.readouterr().err.splitlines()[-1]
+    assert "a worker process died" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "out.jsonl").exists()
 
 

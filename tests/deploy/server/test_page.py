@@ -126,17 +126,21 @@ def test_ctrl_enter_and_colours_that_can_be_read(page):
             assert one.evaluate(CONTRAST) >= 4.5, css
 
 
-# The contrast of text and what is behind it, by WCAG 2.2.
-CONTRAST = """one => {
+# The contrast of text and what is behind it, by WCAG 2.2; a background may be translucent.
+CONTRAST = """element => {
   const numbers = (css) => css.match(/[\\d.]+/g).map(Number);
-  const light = (rgb) => {
+  const luminance = (rgb) => {
     const [r, g, b] = rgb.map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
-  const text = light(numbers(getComputedStyle(one).color).slice(0, 3));
-  let back = one;
-  while (numbers(getComputedStyle(back).backgroundColor)[3] === 0) back = back.parentElement;
-  const behind = light(numbers(getComputedStyle(back).backgroundColor).slice(0, 3));
+  const background = (node) => {
+    const [r, g, b, alpha = 1] = numbers(getComputedStyle(node).backgroundColor);
+    if (alpha === 1) return [r, g, b];
+    const under = background(node.parentElement);
+    return [r, g, b].map((value, channel) => alpha * value + (1 - alpha) * under[channel]);
+  };
+  const text = luminance(numbers(getComputedStyle(element).color).slice(0, 3));
+  const behind = luminance(background(element));
   return (Math.max(text, behind) + 0.05) / (Math.min(text, behind) + 0.05);
 }"""  # noqa: E501
 

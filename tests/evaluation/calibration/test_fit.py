@@ -152,7 +152,9 @@ def broken_promises(sets, checkpoints, compared):
         labelled = LabelledSet("validation", [""] * 450, truth, np.arange(450), {})
         tried = [noisy_logits(truth, rng) for _ in range(checkpoints)]
         best = max(tried, key=lambda logits: headline(truth, logits.argmax(1))["macro_f1"])
-        calibration = fit_calibration(best, labelled, LABELS, section, compared)
+        calibration = fit_calibration(
+            best, labelled, LABELS, section, checkpoints_compared=compared
+        )
         (point,) = calibration.operating_points
         if point.threshold is not None:
             scores = softmax(fresh[fresh_truth != 1] / calibration.temperature, axis=1)[:, 1]

@@ -73,7 +73,7 @@ function showAnswer(answer) {
   const rest = scores.slice(SHOWN);
   query("summary").textContent = `${rest.length} more`;
   showScores(query(".more .scores"), rest);
-  if (!rest.length) part(".more").remove();
+  if (!rest.length) query(".more").remove();
   return item;
 }
 
