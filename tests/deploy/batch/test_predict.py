@@ -291,3 +291,35 @@ def test_useless_call_ends_with_status_2_and_no_output(
     assert run("predict", finished_run, tmp_path / name, tmp_path / output) == 2
     assert expected in capsys.readouterr().err.splitlines()[-1]
     assert {path.name for path in tmp_path.iterdir()} <= {name}
+
+
+def test_one_message_from_the_shell(finished_run, capsys):
+    call = ("predict", finished_run, "--text", "恭喜中奖，点击 http://t.example/a 领取")
+    assert run(*call) == 0
+    first, *others = capsys.readouterr().out.splitlines()
+    assert run(*call, "--json") == 0
+    answer = parse(capsys.readouterr().out)
+    assert first == f"{answer['label']}  {answer['score']:.1%}"
+    shown = {line.split()[0]: line.split()[1] for line in others}
+    expected = {name: f"{score:.1%}" for name, score in answer["scores"].items() if score >= 0.01}
+    assert shown == {name: value for name, value in expected.items() if name != answer["label"]}
+    assert answer["text"] == "恭喜中奖，点击 [URL] 领取"
+
+
+def test_an_empty_message_from_the_shell_is_noted(finished_run, capsys):
+    assert run("predict", finished_run, "--text", "") == 0
+    assert capsys.readouterr().out.splitlines()[1] == "note: empty message"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["in.csv"], "expected INPUT and OUTPUT"),
+        (["--json", "in.csv", "out.csv"], "which --json needs"),
+        (["in.csv", "out.csv", "--text", "您好"], "found both"),
+    ],
+)
+def test_either_files_or_a_message(finished_run, capsys, words, said):
+    with pytest.raises(SystemExit, match="2"):
+        run("predict", finished_run, *words)
+    assert said in capsys.readouterr().err

@@ -38,7 +38,7 @@ def parse(
 ) -> argparse.Namespace:
     """Parse a command line and apply ``--quiet`` and ``--verbose``.
 
-    ``intermixed`` allows flags between ``key=value`` arguments.
+    ``intermixed`` allows flags between arguments that may be left out.
     """
     args = (parser.parse_intermixed_args if intermixed else parser.parse_args)(argv)
     set_verbosity(quiet=args.quiet, verbose=args.verbose)

@@ -1,9 +1,10 @@
-"""Label every message of a file, keeping the order of the rows.
+"""Label one message, or every message of a file, keeping the order of the rows.
 
 Reads txt, csv, tsv, jsonl (also .gz, .zst), parquet or standard input. From file to file, a stopped
 command continues where it stopped when you run it again.
 
 Examples:
+  smstune predict runs/fbs14 --text 恭喜中奖，点击领取
   smstune predict runs/fbs14 messages.csv labelled.csv
   smstune predict runs/fbs14 messages.jsonl.zst labelled.parquet --workers 2
   echo 恭喜中奖，点击领取 | smstune predict runs/fbs14 - -
@@ -11,24 +12,44 @@ Examples:
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
 from smstune.commands.run_arguments import add_run_arguments, find_run, load_run
 
+if TYPE_CHECKING:
+    from smstune.inference.classifier import Prediction
+
+#: Probabilities of other labels below this are not shown to people.
+_LEAST_SHOWN = 0.01
+
 
 @command
 def main(argv: Sequence[str] | None) -> None:
-    """Parse, check the files, score, print the path of the output."""
+    """Parse, check the files, score, print the answer or the path of the output."""
     parser = command_parser("predict", __doc__)
     add_run_arguments(parser)
     parser.add_argument(
-        "input", type=Path, help="txt, csv, tsv, jsonl (.gz, .zst), parquet; - for stdin"
+        "input",
+        type=Path,
+        nargs="?",
+        help="txt, csv, tsv, jsonl (.gz, .zst), parquet; - for stdin",
     )
     parser.add_argument(
-        "output", type=Path, help="csv, tsv, jsonl (.gz, .zst), parquet; - for jsonl on stdout"
+        "output",
+        type=Path,
+        nargs="?",
+        help="csv, tsv, jsonl (.gz, .zst), parquet; - for jsonl on stdout",
+    )
+    parser.add_argument("--text", metavar="MESSAGE", help="label this message, without files")
+    parser.add_argument(
+        "--json", action="store_true", help="print the answer to --text as a line of JSON"
     )
     parser.add_argument(
         "--text-column",
@@ -49,9 +70,41 @@ def main(argv: Sequence[str] | None) -> None:
         default="local",
         help="where to run: on this machine (local, the default) or on a Ray cluster",
     )
-    args = parse(parser, argv)
+    args = parse(parser, argv, intermixed=True)
     if args.workers < 1:
         parser.error(f"--workers must be at least 1, found {args.workers}")
+    if args.text is None:
+        if args.output is None or args.json:
+            parser.error("expected INPUT and OUTPUT, or --text MESSAGE, which --json needs")
+        _label_file(args)
+    else:
+        if args.input is not None:
+            parser.error("expected INPUT and OUTPUT or --text MESSAGE, found both")
+        _label_message(args)
+
+
+def _label_message(args: argparse.Namespace) -> None:
+    folder, manifest = find_run(args)
+    (answer,) = load_run(args, folder, manifest).predict([args.text])
+    if args.json:
+        print(json.dumps(dataclasses.asdict(answer), ensure_ascii=False))
+    else:
+        print(_for_people(answer))
+
+
+def _for_people(answer: Prediction) -> str:
+    lines = [f"{answer.label}  {answer.score:.1%}"]
+    if answer.decision is not None:
+        lines[0] += f"  {answer.decision}"
+    if answer.note is not None:
+        lines.append(f"note: {answer.note}")
+    others = sorted(answer.scores.items(), key=lambda named: -named[1])
+    width = max(map(len, answer.scores))
+    lines += [f"  {name:<{width}}  {score:6.1%}" for name, score in others if name != answer.label]
+    return "\n".join(lines)
+
+
+def _label_file(args: argparse.Namespace) -> None:
     folder, manifest = find_run(args)
     from smstune.tables.columns import Columns
     from smstune.tables.read import STANDARD, check_table
