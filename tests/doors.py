@@ -6,11 +6,14 @@ import csv
 import hashlib
 import importlib.util
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from smstune.inference.manifest import EXPORTED_FILES
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -67,6 +70,11 @@ def write_csv(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...]) 
 
 def add_exported_form(folder, content):
     """Let a run have ``content`` as its fp32 form, as if it had been exported so."""
+    shutil.rmtree(folder / "onnx", ignore_errors=True)
+    change_json(
+        folder / "manifest.json",
+        lambda manifest: [manifest["sha256"].pop(name, None) for name in EXPORTED_FILES],
+    )
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     form = {
         "format": "onnx", "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content),

@@ -41,6 +41,21 @@ TEXTS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def exported_run(evaluated_run, tmp_path_factory):
+    path = shutil.copytree(evaluated_run, tmp_path_factory.mktemp("exported") / "run")
+    assert run("export", path, "--format", "onnx-int8") == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def small_form_run(evaluated_run, tmp_path_factory):
+    """Return a run with an exported form that is small and answers nothing."""
+    path = shutil.copytree(evaluated_run, tmp_path_factory.mktemp("small") / "run")
+    add_exported_form(path, onnx_graph())
+    return path
+
+
 @pytest.fixture
 def copy(evaluated_run, tmp_path):
     shutil.copytree(evaluated_run, tmp_path / "run")
@@ -59,8 +74,8 @@ def error_of(capsys):
 # --- the way there and back
 
 
-def test_what_is_published_answers_by_its_id_as_the_run_does(hub, evaluated_run, capsys):
-    assert publish(evaluated_run) == 0
+def test_what_is_published_answers_by_its_id_as_the_run_does(hub, exported_run, capsys):
+    assert publish(exported_run) == 0
     (address,) = capsys.readouterr().out.splitlines()
     repository = hub.repositories[REPO]
     commit, tree = repository.commits[-1]
@@ -69,44 +84,61 @@ def test_what_is_published_answers_by_its_id_as_the_run_does(hub, evaluated_run,
     assert len(repository.commits) == 2, "one commit after the empty one"
     assert set(tree) == {
         "README.md", "README.zh-CN.md", "config.json", "labels.json", "manifest.json",
-        "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+        "model.safetensors", "onnx/export.json", "onnx/model_int8.onnx", "onnx/report.md",
+        "tokenizer.json", "tokenizer_config.json",
     }  # fmt: skip
-    for folder in (evaluated_run, evaluated_run.parent):
+    for folder in (exported_run, exported_run.parent):
         assert not [name for name, content in tree.items() if str(folder).encode() in content]
-    there = SmsClassifier.from_pretrained(REPO, precision="fp32")
-    here = SmsClassifier.from_pretrained(evaluated_run, precision="fp32")
+    there = SmsClassifier.from_pretrained(REPO, device="cpu")
+    here = SmsClassifier.from_pretrained(exported_run, device="cpu")
     assert there.predict(TEXTS) == here.predict(TEXTS)
     assert there.predict(TEXTS)[0].decision is not None
 
 
-def test_publishing_again_without_a_change_makes_no_commit(hub, evaluated_run, capsys):
-    assert publish(evaluated_run) == publish(evaluated_run) == 0
+def test_a_run_without_an_export_is_exported_after_all_checks(hub, finished_run, copy, tmp_path):
+    unevaluated = shutil.copytree(finished_run, tmp_path / "unevaluated")
+    assert publish(unevaluated) == 2
+    assert not (unevaluated / "onnx").exists()
+    assert publish(copy) == 0
+    assert "onnx/model_int8.onnx" in hub.repositories[REPO].commits[-1][1]
+    assert SmsClassifier.from_pretrained(REPO, device="cpu").precision == "int8"
+
+
+def test_a_run_whose_int8_form_fails_is_published_in_fp32(hub, copy, monkeypatch, capsys):
+    monkeypatch.setattr("smstune.deploy.export.export.failures", lambda rows: "macro_f1 fell")
+    assert publish(copy) == 0
+    assert "published without int8: quality gate of int8: macro_f1 fell" in capsys.readouterr().err
+    assert "onnx/model.onnx" in hub.repositories[REPO].commits[-1][1]
+
+
+def test_publishing_again_without_a_change_makes_no_commit(hub, small_form_run, capsys):
+    assert publish(small_form_run) == publish(small_form_run) == 0
     first, second = capsys.readouterr().out.splitlines()
     assert first == second
-    assert len(hub.asked(WEIGHTS)) == 1
+    assert len(hub.asked(WEIGHTS)) == 2
     assert len(hub.asked(COMMIT)) == 1
 
 
-def test_dry_run_shows_files_and_card_and_asks_nobody(hub, evaluated_run, capsys):
-    assert publish(evaluated_run, "--dry-run") == 0
+def test_dry_run_shows_files_and_card_and_asks_nobody(hub, small_form_run, capsys):
+    assert publish(small_form_run, "--dry-run") == 0
     shown = capsys.readouterr().out
-    weights = (evaluated_run / "model.safetensors").stat().st_size
-    assert f"{hub.endpoint}/{REPO} (private), 8 files:" in shown
+    weights = (small_form_run / "model.safetensors").stat().st_size
+    assert f"{hub.endpoint}/{REPO} (private), 10 files:" in shown
     assert f"{weights:,}  model.safetensors" in shown
     assert "## Intended use" in shown
     assert hub.requests == []
 
 
-def test_public_is_public(hub, evaluated_run):
-    assert publish(evaluated_run, "--public") == 0
+def test_public_is_public(hub, small_form_run):
+    assert publish(small_form_run, "--public") == 0
     assert not hub.repositories[REPO].private
 
 
-def test_files_that_loading_would_read_beside_the_new_ones_are_deleted(hub, evaluated_run):
+def test_files_that_loading_would_read_beside_the_new_ones_are_deleted(hub, small_form_run):
     hub.repositories[REPO] = Repository(private=True)
     old = {"onnx/old.onnx": b"x", "vocab.txt": b"x", "LICENSE": b"x", ".gitattributes": b"x"}
     hub.repositories[REPO].commit(old)
-    assert publish(evaluated_run) == 0
+    assert publish(small_form_run) == 0
     left = set(hub.repositories[REPO].commits[-1][1]) & set(old)
     assert left == {"LICENSE", ".gitattributes"}
 
@@ -116,9 +148,9 @@ def test_files_that_loading_would_read_beside_the_new_ones_are_deleted(hub, eval
 
 @pytest.mark.parametrize("fault", [500, 503, 429, "break", "stall"])
 @pytest.mark.parametrize("call", ["preupload", "objects/batch", WEIGHTS, "/verify/"])
-def test_one_fault_is_outlived(hub, evaluated_run, call, fault):
+def test_one_fault_is_outlived(hub, small_form_run, call, fault):
     hub.faults[call] = [fault]
-    assert publish(evaluated_run) == 0
+    assert publish(small_form_run) == 0
     assert len(hub.repositories[REPO].commits) == 2
 
 
@@ -140,31 +172,31 @@ def test_one_fault_is_outlived(hub, evaluated_run, call, fault):
     ],
 )
 def test_a_hub_that_keeps_failing_is_told_in_one_line(
-    hub, evaluated_run, capsys, monkeypatch, call, fault, said
+    hub, small_form_run, capsys, monkeypatch, call, fault, said
 ):
     monkeypatch.setattr(smstune.deploy.hub.publish, "TIMEOUT", 0.3)
-    hub.faults[call] = [fault] * 9
-    assert publish(evaluated_run) == 2
+    hub.faults[call] = [fault] * 18
+    assert publish(small_form_run) == 2
     assert said in error_of(capsys)
 
 
 @pytest.mark.parametrize("fault", [500, "stall", "break"])
-def test_after_a_failure_the_same_command_sends_only_what_is_missing(hub, evaluated_run, fault):
+def test_after_a_failure_the_same_command_sends_only_what_is_missing(hub, small_form_run, fault):
     hub.faults[COMMIT] = [fault]
-    assert publish(evaluated_run) == 2
-    assert len(hub.storage) == 1
+    assert publish(small_form_run) == 2
+    assert len(hub.storage) == 2
     hub.requests.clear()
-    assert publish(evaluated_run) == 0
+    assert publish(small_form_run) == 0
     assert hub.asked(WEIGHTS) == []
     assert len(hub.repositories[REPO].commits) == 2
 
 
-def test_a_broken_upload_leaves_nothing_and_goes_on(hub, evaluated_run):
-    hub.faults[WEIGHTS] = ["break"] * 6
-    assert publish(evaluated_run) == 2
+def test_a_broken_upload_leaves_nothing_and_goes_on(hub, small_form_run):
+    hub.faults[WEIGHTS] = ["break"] * 12
+    assert publish(small_form_run) == 2
     assert hub.storage == {}
-    assert publish(evaluated_run) == 0
-    assert SmsClassifier.from_pretrained(REPO)
+    assert publish(small_form_run) == 0
+    assert SmsClassifier.from_pretrained(REPO, backend="torch")
 
 
 def test_of_two_large_files_only_the_missing_one_is_sent_again(hub, copy):
@@ -180,43 +212,43 @@ def test_of_two_large_files_only_the_missing_one_is_sent_again(hub, copy):
     assert hub.repositories[REPO].commits[-1][1]["onnx/model.onnx"] == graph
 
 
-def test_no_hub_there_is_told(hub, evaluated_run, capsys, monkeypatch):
+def test_no_hub_there_is_told(hub, small_form_run, capsys, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    assert publish(evaluated_run) == 2
+    assert publish(small_form_run) == 2
     assert "the connection failed" in error_of(capsys)
 
 
 @pytest.mark.parametrize(
     ("token", "said"), [("", "no token: run `hf auth login`"), ("hf_wrong", "token was refused")]
 )
-def test_a_missing_or_refused_token_is_told(hub, evaluated_run, capsys, monkeypatch, token, said):
+def test_a_missing_or_refused_token_is_told(hub, small_form_run, capsys, monkeypatch, token, said):
     monkeypatch.setenv("HF_TOKEN", token)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", "/nowhere")
-    assert publish(evaluated_run) == 2
+    assert publish(small_form_run) == 2
     assert said in error_of(capsys)
     assert hub.repositories == {}
 
 
 @pytest.mark.parametrize("private", [True, False])
-def test_a_repository_of_another_is_refused(hub, evaluated_run, capsys, private):
+def test_a_repository_of_another_is_refused(hub, small_form_run, capsys, private):
     hub.repositories["stranger/sms"] = Repository(private=private)
     flags = [] if private else ["--public"]
-    assert run("publish", evaluated_run, "stranger/sms", "--accept-terms", *flags) == 2
+    assert run("publish", small_form_run, "stranger/sms", "--accept-terms", *flags) == 2
     assert "the token has no right" in error_of(capsys)
     assert hub.storage == {}
 
 
 @pytest.mark.parametrize("private", [True, False])
-def test_the_other_visibility_is_refused(hub, evaluated_run, capsys, private):
+def test_the_other_visibility_is_refused(hub, small_form_run, capsys, private):
     hub.repositories[REPO] = Repository(private=private)
-    assert publish(evaluated_run, *(["--public"] if private else [])) == 2
+    assert publish(small_form_run, *(["--public"] if private else [])) == 2
     assert f"found a {'private' if private else 'public'} repository" in error_of(capsys)
     assert hub.storage == {}
 
 
-def test_offline_is_respected(hub, evaluated_run, capsys, monkeypatch):
+def test_offline_is_respected(hub, small_form_run, capsys, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert publish(evaluated_run) == 2
+    assert publish(small_form_run) == 2
     assert "HF_HUB_OFFLINE" in error_of(capsys)
     assert hub.requests == []
 
@@ -493,7 +525,9 @@ TERMS = {
         ([TERMS | {"commercial_use": "allowed"}], None),
     ],
 )
-def test_doubtful_terms_must_be_accepted(hub, copy, capsys, terms, said):
+def test_doubtful_terms_must_be_accepted(hub, small_form_run, tmp_path, capsys, terms, said):
+    copy = shutil.copytree(small_form_run, tmp_path / "run")
+
     def change(manifest):
         manifest["data"] |= {"path": "gone", "terms": terms}
         if terms is None:
@@ -509,8 +543,8 @@ def test_doubtful_terms_must_be_accepted(hub, copy, capsys, terms, said):
 
 
 @pytest.mark.parametrize("name", ["sms", "a/b/c", "../x/y", "my team/sms"])
-def test_what_is_no_repository_is_told(hub, evaluated_run, capsys, name):
-    assert run("publish", evaluated_run, name) == 2
+def test_what_is_no_repository_is_told(hub, small_form_run, capsys, name):
+    assert run("publish", small_form_run, name) == 2
     assert "ORG/NAME" in error_of(capsys)
 
 
@@ -531,8 +565,8 @@ def test_a_revision_is_the_one_asked_for(hub, copy):
         SmsClassifier.from_pretrained(REPO, revision="v9")
 
 
-def test_only_what_loading_reads_is_fetched(hub, evaluated_run, tmp_path):
-    assert publish(evaluated_run) == 0
+def test_only_what_loading_reads_is_fetched(hub, small_form_run, tmp_path):
+    assert publish(small_form_run) == 0
     hub.repositories[REPO].commits[-1][1]["pytorch_model.bin"] = b"x"
     path = SmsClassifier.from_pretrained(REPO).run.path
     assert not (path / "pytorch_model.bin").exists()
@@ -548,8 +582,8 @@ def test_a_joined_run_answers_by_its_id_as_here(hub, joined_run):
     assert np.array_equal(there.predict_proba(text), here.predict_proba(text))
 
 
-def test_offline_answers_from_the_cache_or_says_so(hub, evaluated_run, monkeypatch):
-    assert publish(evaluated_run) == 0
+def test_offline_answers_from_the_cache_or_says_so(hub, small_form_run, monkeypatch):
+    assert publish(small_form_run) == 0
     SmsClassifier.from_pretrained(REPO)
     hub.requests.clear()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -559,12 +593,12 @@ def test_offline_answers_from_the_cache_or_says_so(hub, evaluated_run, monkeypat
     assert hub.requests == []
 
 
-def test_a_tampered_repository_is_refused(hub, evaluated_run):
-    assert publish(evaluated_run) == 0
+def test_a_tampered_repository_is_refused(hub, small_form_run):
+    assert publish(small_form_run) == 0
     tree = hub.repositories[REPO].commits[-1][1]
     tree["model.safetensors"] = tree["model.safetensors"][:-1] + b"\x01"
     with pytest.raises(UserError, match="is not the file that the manifest names"):
-        SmsClassifier.from_pretrained(REPO)
+        SmsClassifier.from_pretrained(REPO, backend="torch")
 
 
 def test_other_repositories_and_paths_are_told(hub, monkeypatch, tmp_path):
@@ -584,9 +618,9 @@ def test_other_repositories_and_paths_are_told(hub, monkeypatch, tmp_path):
     assert hub.requests == []
 
 
-def test_an_existing_folder_goes_before_the_hub(hub, evaluated_run, monkeypatch, tmp_path):
+def test_an_existing_folder_goes_before_the_hub(hub, small_form_run, monkeypatch, tmp_path):
     (tmp_path / "my-team").mkdir()
-    (tmp_path / "my-team/sms").symlink_to(evaluated_run)
+    (tmp_path / "my-team/sms").symlink_to(small_form_run)
     monkeypatch.chdir(tmp_path)
     assert SmsClassifier.from_pretrained("my-team/sms")
     with pytest.raises(UserError, match="leave the revision out"):
@@ -599,14 +633,14 @@ def test_an_existing_folder_goes_before_the_hub(hub, evaluated_run, monkeypatch,
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_killed_in_the_middle_of_an_upload_the_same_command_goes_on(hub, evaluated_run, tmp_path):
+def test_killed_in_the_middle_of_an_upload_the_same_command_goes_on(hub, small_form_run, tmp_path):
     """Another process and the environment's own switches: nothing is patched there."""
     environment = {
         **os.environ, "PYTHONPATH": str(ROOT / "train"),
         "HF_ENDPOINT": hub.endpoint, "HF_TOKEN": TOKEN,
         "HF_HUB_OFFLINE": "0", "HF_HUB_CACHE": str(tmp_path / "cache"), "HF_HOME": str(tmp_path),
     }  # fmt: skip
-    command = [sys.executable, ROOT / "scripts/publish.py", evaluated_run, REPO, "--accept-terms"]
+    command = [sys.executable, ROOT / "scripts/publish.py", small_form_run, REPO, "--accept-terms"]
     hub.faults[COMMIT] = ["stall"]
     child = subprocess.Popen(command, env=environment)
     deadline = time.monotonic() + 240

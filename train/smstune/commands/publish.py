@@ -1,5 +1,7 @@
 """Publish an evaluated run on the hub in one commit; private by default.
 
+A run without an exported form is exported first: to int8 if its gates pass, otherwise to fp32 ONNX.
+
 Examples:
   smstune publish runs/fbs14 my-team/sms-fbs14 --accept-terms --dry-run
   HF_ENDPOINT=https://hub.example smstune publish runs/mine my-team/sms
@@ -7,11 +9,16 @@ Examples:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
+from smstune.errors import GateError
+
+logger = logging.getLogger(__name__)
 
 
 @command
@@ -38,18 +45,39 @@ def main(argv: Sequence[str] | None) -> None:
         "not masked",
     )
     args = parse(parser, argv)
-    from smstune.inference.manifest import load_manifest
+    from smstune.inference.manifest import FORMS, load_manifest
 
-    load_manifest(args.run)
+    manifest = load_manifest(args.run)
     from smstune.deploy.hub.publish import describe, staged, upload
 
-    with staged(
+    stage = partial(
+        staged,
         args.run,
         args.repo_id,
         accept_terms=args.accept_terms,
         allow_unmasked=args.allow_unmasked,
-    ) as folder:
+    )
+    if not any(name in manifest.sha256 for name in FORMS):
+        # An export takes minutes: whatever forbids publishing should show before.
+        with stage():
+            logger.info("the run has no exported form, so it is exported")
+        _export(args.run)
+    with stage() as folder:
         if args.dry_run:
             print(describe(folder, args.repo_id, public=args.public))
         else:
             print(upload(folder, args.repo_id, public=args.public))
+
+
+def _export(run: Path) -> None:
+    """Add the int8 form to a run, or the fp32 form where int8 fails its gates."""
+    from smstune.deploy.export.export import export_run
+    from smstune.inference.manifest import load_manifest
+    from smstune.inference.run import run_config
+
+    section = run_config(run, load_manifest(run), "export").export
+    try:
+        export_run(run, ["onnx-int8"], section)
+    except GateError as error:
+        logger.warning("warning: published without int8: %s", error)
+        export_run(run, ["onnx"], section)

@@ -65,7 +65,7 @@ def export_report(run: Path, export: Export) -> Report:
         "and hashes.",
     ]
     sections = [_section(name, file) for name, file in export.files.items()]
-    return Report(f"ONNX forms of {run}", opening, None, [*sections, *_speed_sections(export)])
+    return Report(f"ONNX forms of {run.name}", opening, None, [*sections, *_speed_sections(export)])
 
 
 def _fastest(export: Export) -> list[str]:
