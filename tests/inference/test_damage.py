@@ -12,8 +12,8 @@ from doors import ROOT, change_json, name_in_manifest, run
 
 from smstune import SmsClassifier
 from smstune.errors import UserError
-from smstune.inference.linear import fit_linear
 from smstune.inference.manifest import NAMED, load_manifest
+from smstune.modeling.fit_linear import fit_linear
 
 #: Left by commit 85e36b6: its manifest has no checksum and names four files.
 EARLIER = ROOT / "tests/fixtures/run_of_85e36b6"
@@ -67,7 +67,8 @@ def other_run(learned_run, tmp_path_factory):
     # All tiny runs have the tokenizer of one checkpoint.
     change_json(path / "tokenizer.json", lambda tokenizer: tokenizer["added_tokens"].pop())
     change_json(path / "tokenizer_config.json", lambda c: c.update(padding_side="left"))
-    fit_linear(["退订回T", "退订回T回"], np.array([0, 1]), 4).save(path / "linear.safetensors")
+    linear = fit_linear(["退订回T", "退订回T回"], np.array([0, 1]), 4, np.array([0, 1]), 2)
+    linear.save(path / "linear.safetensors")
     return path
 
 

@@ -28,8 +28,8 @@ from smstune.deploy.hub.gates import check_file
 from smstune.deploy.hub.publish import staged
 from smstune.errors import UserError
 from smstune.inference.classifier import SmsClassifier
-from smstune.inference.linear import fit_linear
 from smstune.inference.manifest import load_manifest
+from smstune.modeling.fit_linear import fit_linear
 
 REPO = "my-team/sms"
 WEIGHTS = "PUT /store/"
@@ -339,7 +339,7 @@ def plant_phone_in_a_tensor_s_name(folder):
 def plant_phone_among_n_grams(folder):
     texts, labels = ["退订回T", "退订回T回"], np.array([0, 1])
     path = folder / "linear.safetensors"
-    fit_linear(texts, labels, 4).save(path)
+    fit_linear(texts, labels, 4, groups=labels, min_campaigns=2).save(path)
     tensors = load_file(path)
     vocabulary = json.loads(tensors["vocabulary"].tobytes())
     vocabulary[-1] = "13800138000"

@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.feature_extraction.text import TfidfVectorizer
 from transformers import pipeline
 
+from smstune.arrays import Ints
 from smstune.data.prepared import load_split
 from smstune.deploy.batch.score_file import score_file
 from smstune.errors import UserError
@@ -25,8 +27,11 @@ from smstune.inference.backends.exported import EXPORTED, load_export
 from smstune.inference.backends.torch_backend import DTYPES
 from smstune.inference.backends.torch_devices import multiplies_bf16
 from smstune.inference.classifier import SmsClassifier
-from smstune.inference.linear import fit_linear
+from smstune.inference.linear import LinearModel
 from smstune.inference.manifest import Manifest, load_manifest
+from smstune.inference.ngrams import LONGEST
+from smstune.inference.run import run_config
+from smstune.modeling.fit_linear import fit_linear
 from smstune.tables.columns import Columns
 from smstune.tables.read import read_rows
 from smstune.text.normalize import preprocess
@@ -110,6 +115,7 @@ def _methods(
             methods[f"{name}, distinct"] = (score, distinct)
     if (Path(manifest.data.path) / "train.parquet").is_file():
         methods["linear baseline"] = (_linear_baseline, texts)
+        methods["linear baseline, scikit-learn"] = (_linear_by_scikit_learn, texts)
     return methods
 
 
@@ -174,10 +180,42 @@ def _smstune(run: Path, source: Path, **options: Any) -> float:  # noqa: ANN401
 
 def _linear_baseline(run: Path, source: Path) -> float:
     manifest = load_manifest(run)
+    return _seconds(_fitted_baseline(run, manifest).answers, manifest, source)
+
+
+def _linear_by_scikit_learn(run: Path, source: Path) -> float:
+    """Score as scikit-learn does, by the same model."""
+    manifest = load_manifest(run)
+    linear = _fitted_baseline(run, manifest)
+    vectorizer = TfidfVectorizer(
+        analyzer="char", ngram_range=(1, LONGEST), sublinear_tf=True, vocabulary=linear.vocabulary
+    )
+    vectorizer.idf_ = linear.idf
+    weights = linear.weights.astype(np.float64)
+
+    def answers(texts: Sequence[str]) -> Ints:
+        scores = vectorizer.transform(texts) @ weights + linear.intercepts
+        ids: Ints = scores.argmax(axis=1)
+        return ids
+
+    return _seconds(answers, manifest, source)
+
+
+def _seconds(answers: Callable[[Sequence[str]], Ints], manifest: Manifest, source: Path) -> float:
+    """Return the seconds to read, preprocess and answer the messages of a file."""
+    answers(_preprocessed(manifest, _read(source)[:_WARM_UP]))
+    started = time.perf_counter()
+    answers(_preprocessed(manifest, _read(source)))
+    return time.perf_counter() - started
+
+
+def _fitted_baseline(run: Path, manifest: Manifest) -> LinearModel:
     train = load_split(Path(manifest.data.path), "train")
     ids = {name: index for index, name in enumerate(manifest.labels)}
-    truth = np.array([ids[label] for label in train["label"]])
-    linear = fit_linear(list(train["text"]), truth, len(ids))
-    started = time.perf_counter()
-    linear.answers(_preprocessed(manifest, _read(source)))
-    return time.perf_counter() - started
+    return fit_linear(
+        list(train["text"]),
+        np.array([ids[label] for label in train["label"]]),
+        len(ids),
+        groups=np.array(train["group"]),
+        min_campaigns=run_config(run, manifest, "model").model.linear_min_campaigns,
+    )

@@ -390,6 +390,12 @@ class ModelConfig(Section):
         description="Add the scores of a linear model of character n-grams to the logits, with a "
         "weight fitted on validation.",
     )
+    linear_min_campaigns: Whole = Field(
+        5,
+        ge=1,
+        description="The linear model knows only character n-grams that messages of this many "
+        "campaigns contain; rarer ones could reveal messages.",
+    )
     lora: LoraConfig | None = Field(
         None,
         description="Train low-rank adapters instead of all weights, and merge them at the end.",

@@ -50,8 +50,8 @@ from smstune.inference.backends.torch_devices import machine_name
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.decision import decide
 from smstune.inference.labels import LabelMap
-from smstune.inference.linear import fit_linear
 from smstune.inference.manifest import Manifest
+from smstune.modeling.fit_linear import fit_linear
 from smstune.progress import Progress
 from smstune.reporting.html import render_html
 from smstune.reporting.markdown import render_markdown
@@ -114,7 +114,9 @@ def evaluate_run(
         **scores.given(),
         split=evaluated.name,
         ci=_intervals(evaluated, labels, section),
-        baseline=_baseline(train, labelled, labels) if train and section.baseline else None,
+        baseline=_baseline(train, labelled, labels, config.model.linear_min_campaigns)
+        if train and section.baseline
+        else None,
         contamination=contamination(labelled.texts, train.texts) if train else None,
         slices=slices,
         operating_points=observed_points(evaluated, manifest.calibration.operating_points, labels),
@@ -173,9 +175,17 @@ def _intervals(evaluated: EvaluatedSet, labels: LabelMap, section: EvaluationCon
     return intervals(drawn, evaluated, labels)
 
 
-def _baseline(train: LabelledSet, labelled: LabelledSet, labels: LabelMap) -> Baseline:
+def _baseline(
+    train: LabelledSet, labelled: LabelledSet, labels: LabelMap, min_campaigns: int
+) -> Baseline:
     """Score the linear baseline by the same function as the model."""
-    linear = fit_linear(train.texts, train.truth, len(labels.names))
+    linear = fit_linear(
+        train.texts,
+        train.truth,
+        len(labels.names),
+        groups=train.groups,
+        min_campaigns=min_campaigns,
+    )
     answers = linear.answers(labelled.texts)
     # One-hot probabilities: only scores that depend on the answer alone are reported.
     scores = compute_scores(np.eye(len(labels.names))[answers], labelled.truth, labels)

@@ -1,4 +1,5 @@
 """A run folder in, answers to messages out.
 
-Order: labels, linear, decision, origin, tokenization, manifest, run, fetch, backends, classifier.
+Order: labels, ngrams, linear, decision, origin, tokenization, manifest, run, fetch,
+backends, classifier.
 """

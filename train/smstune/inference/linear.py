@@ -3,48 +3,58 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from smstune.arrays import Floats
+from smstune.arrays import Floats, Ints
 from smstune.errors import UserError
-
-if TYPE_CHECKING:
-    from sklearn.feature_extraction.text import TfidfVectorizer
+from smstune.inference.ngrams import NGramTable, Occurrences, build_table, origins
 
 #: Its file in a run folder.
 LINEAR = "linear.safetensors"
-#: Characters of the shortest and of the longest n-gram.
-_LENGTHS = (1, 4)
 _TENSORS = {"vocabulary", "idf", "weights", "intercepts"}
 #: The score of a label that no training message has: minus infinity times 0 would be no number.
 ABSENT = -1e9
+#: Messages scored at once: the intermediate arrays fit into a processor's cache.
+_BATCH = 512
 
 
 @dataclass(frozen=True)
 class LinearModel:
     """TF-IDF over character 1- to 4-grams and a linear support vector machine for each label.
 
-    ``weights`` has shape ``(n-grams, labels)``, ``intercepts`` ``(labels,)``. Only n-grams that two
-    training messages share are known to it.
+    ``vocabulary`` has the known n-grams and ``idf`` their inverse document frequencies.
+    ``weights`` has shape ``(n-grams, labels)``, ``intercepts`` ``(labels,)``.
     """
 
-    vectorizer: TfidfVectorizer
-    weights: Floats
+    vocabulary: tuple[str, ...]
+    idf: Floats
+    weights: NDArray[np.float32]
     intercepts: Floats
 
     def scores(self, texts: Sequence[str]) -> Floats:
-        """Return the signed distances of preprocessed texts, shape ``(messages, labels)``."""
-        scores: Floats = self.vectorizer.transform(texts) @ self.weights + self.intercepts
-        return scores
+        """Return the signed distances of preprocessed texts, shape ``(messages, labels)``.
+
+        A message's scores do not depend on the other messages.
+        """
+        scores = np.empty((len(texts), len(self.intercepts)))
+        for start in range(0, len(texts), _BATCH):
+            batch = texts[start : start + _BATCH]
+            messages, columns, values = self._tf_idf(self._table.occurrences(batch), len(batch))
+            bounds = np.searchsorted(messages, np.arange(len(batch) + 1)).tolist()
+            # A product for each message: its weights stay in the cache, and its scores do not
+            # depend on the batch.
+            for row, (first, end) in enumerate(pairwise(bounds), start):
+                scores[row] = values[first:end] @ self.weights.take(columns[first:end], axis=0)
+        return scores + self.intercepts
 
     def answers(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """Return the label id of each preprocessed text."""
@@ -58,32 +68,48 @@ class LinearModel:
         contribution of an n-gram is divided evenly among the characters of all its occurrences.
         """
         scores = np.zeros(len(text))
-        seen, origins = _as_seen(text)
-        starts_by_gram: dict[str, list[int]] = {}
-        for length in range(_LENGTHS[0], _LENGTHS[1] + 1):
-            for start in range(len(seen) - length + 1):
-                starts_by_gram.setdefault(seen[start : start + length], []).append(start)
-        row = self.vectorizer.transform([text])
-        values = dict(zip(row.indices.tolist(), row.data.tolist(), strict=True))
-        for gram, starts in starts_by_gram.items():
-            column = self.vectorizer.vocabulary_.get(gram)
-            if column is None:
-                continue
-            worth = values[column] * (self.weights[column] @ direction)
-            for start in starts:
-                # Not by +=, which counts an index that comes twice only once.
-                reach = origins[start : start + len(gram)]
-                np.add.at(scores, reach, worth / (len(starts) * len(gram)))
+        character_of = origins(text)
+        occurrences = list(self._table.occurrences([text]))
+        _, columns, values = self._tf_idf(occurrences, 1)
+        contributions = values * (self.weights[columns] @ direction)
+        for ngrams in occurrences:
+            # ``columns`` is sorted, since there is one message.
+            rows = np.searchsorted(columns, ngrams.columns)
+            counts = np.bincount(rows, minlength=len(columns))[rows]
+            shares = contributions[rows] / (counts * ngrams.length)
+            for offset in range(ngrams.length):
+                np.add.at(scores, character_of[ngrams.starts + offset], shares)
         return scores
+
+    @cached_property
+    def _table(self) -> NGramTable:
+        # A rare n-gram has a high idf.
+        return build_table(self.vocabulary, self.idf)
+
+    def _tf_idf(
+        self, occurrences: Iterable[Occurrences], n_messages: int
+    ) -> tuple[Ints, Ints, Floats]:
+        """Return message, n-gram and TF-IDF of each distinct n-gram of each message, in order.
+
+        As scikit-learn's with ``sublinear_tf`` and the norm ``l2``. All of shape ``(pairs,)``.
+        """
+        pairs = np.concatenate([(ngrams.messages << 32) | ngrams.columns for ngrams in occurrences])
+        pairs.sort()
+        firsts = np.flatnonzero(np.diff(pairs, prepend=-1))
+        counts = np.diff(firsts, append=len(pairs))
+        messages, columns = pairs[firsts] >> 32, pairs[firsts] & 0xFFFFFFFF
+        values = (1 + np.log(counts)) * self.idf[columns]
+        norms = np.sqrt(np.bincount(messages, values**2, minlength=n_messages))
+        return messages, columns, values / norms[messages]
 
     def save(self, path: Path) -> None:
         """Write everything as safetensors: no pickle, which would run code when it is read."""
-        vocabulary = json.dumps(self.vectorizer.get_feature_names_out().tolist()).encode()
+        vocabulary = json.dumps(self.vocabulary).encode()
         save_file(
             {
                 "vocabulary": np.frombuffer(vocabulary, np.uint8),
-                "idf": self.vectorizer.idf_,
-                "weights": self.weights.astype(np.float32),
+                "idf": self.idf,
+                "weights": self.weights,
                 "intercepts": self.intercepts.astype(np.float32),
             },
             path,
@@ -98,64 +124,20 @@ class LinearModel:
         """
         try:
             tensors = load_file(path)
-            vocabulary = json.loads(tensors["vocabulary"].tobytes())
-            # Anything but n-grams and these tensors could be a message.
-            if set(tensors) != _TENSORS or any(len(gram) > _LENGTHS[1] for gram in vocabulary):
-                raise ValueError("it has other tensors, or n-grams of more than 4 characters")
-            vectorizer = _vectorizer(vocabulary)
-            vectorizer.idf_ = tensors["idf"]
-            weights, intercepts = (
-                tensors[name].astype(float) for name in ("weights", "intercepts")
-            )
+            vocabulary = tuple(json.loads(tensors["vocabulary"].tobytes()))
+            # Any other tensor could hold a message.
+            if set(tensors) != _TENSORS:
+                raise ValueError(f"it has the tensors {', '.join(sorted(tensors))}")
+            idf = tensors["idf"].astype(np.float64)
+            weights = tensors["weights"].astype(np.float32)
+            intercepts = tensors["intercepts"].astype(np.float64)
             if weights.shape != (len(vocabulary), len(intercepts)):
                 raise ValueError(f"its weights have the shape {weights.shape}")
-            return cls(vectorizer, weights, intercepts)
+            if idf.shape != (len(vocabulary),):
+                raise ValueError(f"its idf has the shape {idf.shape}")
+            model = cls(vocabulary, idf, weights, intercepts)
+            # Built now, so that an unusable vocabulary is noticed here.
+            _ = model._table
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise UserError(f"{path} is not a linear model: {error}") from error
-
-
-def fit_linear(texts: Sequence[str], labels: NDArray[np.int64], count: int) -> LinearModel:
-    """Fit the linear model to preprocessed ``texts`` of ``count`` labels.
-
-    Raises:
-        ValueError: if all are of one label, or no two share a character.
-    """
-    from sklearn.svm import LinearSVC
-
-    vectorizer = _vectorizer()
-    machine = LinearSVC(random_state=0).fit(vectorizer.fit_transform(texts), labels)
-    planes, offsets = machine.coef_, machine.intercept_
-    if len(planes) == 1:
-        planes, offsets = np.concatenate([-planes, planes]), np.concatenate([-offsets, offsets])
-    weights, intercepts = np.zeros((planes.shape[1], count)), np.full(count, ABSENT)
-    # Rounded as the file has them, and kept in double, since the product would widen all of them
-    # for each message.
-    weights[:, machine.classes_] = planes.T.astype(np.float32)
-    intercepts[machine.classes_] = offsets.astype(np.float32)
-    return LinearModel(vectorizer, weights, intercepts)
-
-
-def _as_seen(text: str) -> tuple[str, list[int]]:
-    """Return what the vectoriser cuts n-grams from, and which character of ``text`` each one was.
-
-    TfidfVectorizer lower-cases the text (some characters become two) and collapses white space.
-    """
-    origins = [index for index, character in enumerate(text) for _ in character.lower()]
-    seen: list[tuple[str, int]] = []
-    pairs = zip(text.lower(), origins, strict=True)
-    for is_space, group in groupby(pairs, lambda pair: pair[0].isspace()):
-        characters = list(group)
-        seen += [(" ", characters[0][1])] if is_space and len(characters) > 1 else characters
-    return "".join(character for character, _ in seen), [origin for _, origin in seen]
-
-
-def _vectorizer(vocabulary: list[str] | None = None) -> TfidfVectorizer:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    return TfidfVectorizer(
-        analyzer="char",
-        ngram_range=_LENGTHS,
-        min_df=2,
-        sublinear_tf=True,
-        vocabulary=vocabulary,
-    )
+        return model

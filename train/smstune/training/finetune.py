@@ -28,10 +28,11 @@ from smstune.inference.backends.torch_backend import TorchBackend
 from smstune.inference.backends.torch_devices import pick_precision
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.decision import Calibration
-from smstune.inference.linear import LinearModel, fit_linear
+from smstune.inference.linear import LinearModel
 from smstune.inference.manifest import Manifest
 from smstune.inference.origin import DataFacts, TrainingFacts
 from smstune.inference.run import Run
+from smstune.modeling.fit_linear import fit_linear
 from smstune.modeling.lora import merge_lora
 from smstune.training.assemble import Assembled, assemble
 from smstune.training.interrupt import Interruption
@@ -144,7 +145,13 @@ def _linear(config: Config, assembled: Assembled) -> LinearModel | None:
     labels = assembled.data.labels
     train = assembled.data.splits["train"]
     truth = np.array([labels.label2id[name] for name in train["label"]])
-    return fit_linear(list(train["text"]), truth, len(labels.names))
+    return fit_linear(
+        list(train["text"]),
+        truth,
+        len(labels.names),
+        groups=np.array(train["group"]),
+        min_campaigns=config.model.linear_min_campaigns,
+    )
 
 
 def _gathered_weights(trainer: Trainer) -> dict[str, torch.Tensor] | None:

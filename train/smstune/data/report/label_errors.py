@@ -18,8 +18,13 @@ from smstune.data.prepared import load_preparation, load_split
 from smstune.data.splits.methods import SPLITS, kfold_by_group
 from smstune.files import file_written_whole, write_json
 from smstune.inference.labels import LabelMap
-from smstune.inference.linear import ABSENT, fit_linear
+from smstune.inference.linear import ABSENT
+from smstune.modeling.fit_linear import fit_linear
 from smstune.text.pii.mask import shown
+
+#: An n-gram of one campaign tells nothing about the others. The list stays on the user's machine,
+#: so nothing asks for more.
+_MIN_CAMPAIGNS = 2
 
 logger = logging.getLogger(__name__)
 
@@ -173,9 +178,15 @@ def _out_of_fold_scores(
         if not len(inside):
             continue
         try:
-            linear = fit_linear([texts[row] for row in outside.tolist()], labels[outside], count)
+            linear = fit_linear(
+                [texts[row] for row in outside.tolist()],
+                labels[outside],
+                count,
+                groups=groups[outside],
+                min_campaigns=_MIN_CAMPAIGNS,
+            )
         except ValueError as error:
-            # The other folds have one label only, or no two messages share a character.
+            # The other folds have one label only, or no two campaigns share a character.
             logger.warning("warning: fold %d is not searched for label errors: %s", fold, error)
             continue
         scores[inside] = linear.scores([texts[row] for row in inside.tolist()])

@@ -171,7 +171,7 @@ def _texts_of_tensors(path: Path, name: str) -> Texts:
     with safe_open(path, framework="numpy") as tensors:
         names, metadata = list(tensors.keys()), tensors.metadata() or {}
     texts = [text for pair in metadata.items() for text in pair] + names
-    vocabulary = LinearModel.load(path).vectorizer.vocabulary_ if name == LINEAR else {}
+    vocabulary = LinearModel.load(path).vocabulary if name == LINEAR else ()
     return [(text, frozenset[str]()) for text in texts] + [
         (gram, _VOCABULARY_TYPES) for gram in vocabulary
     ]
