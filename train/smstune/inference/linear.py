@@ -24,7 +24,7 @@ _TENSORS = {"vocabulary", "idf", "weights", "intercepts"}
 #: The score of a label that no training message has: minus infinity times 0 would be no number.
 ABSENT = -1e9
 #: Messages scored at once: the intermediate arrays fit into a processor's cache.
-_BATCH = 512
+_BATCH = 384
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,14 @@ class LinearModel:
         pairs.sort()
         firsts = np.flatnonzero(np.diff(pairs, prepend=-1))
         counts = np.diff(firsts, append=len(pairs))
-        messages, columns = pairs[firsts] >> 32, pairs[firsts] & 0xFFFFFFFF
-        values = (1 + np.log(counts)) * self.idf[columns]
+        pairs = pairs.take(firsts)
+        messages, columns = pairs >> 32, pairs & 0xFFFFFFFF
+        values = self.idf.take(columns)
+        # Most n-grams occur once, and their logarithm is 0.
+        repeated = np.flatnonzero(counts > 1)
+        values[repeated] *= 1 + np.log(counts[repeated])
         norms = np.sqrt(np.bincount(messages, values**2, minlength=n_messages))
-        return messages, columns, values / norms[messages]
+        return messages, columns, values / norms.take(messages)
 
     def save(self, path: Path) -> None:
         """Write everything as safetensors: no pickle, which would run code when it is read."""

@@ -61,22 +61,22 @@ class NGramTable:
 
         A longer n-gram is looked up only where the n-gram without its last character is known.
         """
-        prepared = [as_cut(text) for text in texts]
-        sizes = np.fromiter(map(len, prepared), np.int64, len(prepared))
+        # Empty messages at the end: characters are read beyond the last one.
+        cut_texts = [as_cut(text) for text in texts] + [""] * LONGEST
+        sizes = np.fromiter(map(len, cut_texts), np.int64, len(cut_texts))
         # The character between two messages is unknown, and so is every n-gram across it.
-        characters = self.alphabet[_code_points("\n".join(prepared))]
+        characters = self.alphabet.take(_code_points("\n".join(cut_texts)))
         ends = np.cumsum(sizes + 1) - 1
         characters[ends[:-1]] = 0
         keys = _keys(characters)
-        message_of_start = np.repeat(np.arange(len(texts)), sizes + 1)
+        message_of_start = np.repeat(np.arange(len(cut_texts)), sizes + 1)
         starts = np.flatnonzero(characters)
         for length in range(1, LONGEST + 1):
             # Where the last character is unknown, the key would be that of the shorter n-gram.
-            starts = starts[starts + length <= len(characters)]
-            starts = starts[characters[starts + length - 1] != 0]
-            hits, columns = self.find(keys[starts] & _MASKS[length])
-            starts = starts[hits]
-            yield Occurrences(length, message_of_start[starts], starts, columns)
+            starts = starts[characters.take(starts + length - 1) != 0]
+            hits, columns = self.find(keys.take(starts) & _MASKS[length])
+            starts = starts.take(hits)
+            yield Occurrences(length, message_of_start.take(starts), starts, columns)
 
     def find(self, keys: Words) -> tuple[Ints, Rows]:
         """Return which of ``keys`` are known, and their numbers in the vocabulary."""
@@ -93,8 +93,7 @@ class NGramTable:
     def first_slots(self, keys: Words) -> Ints:
         """Return the slot where the search for each key starts."""
         bits = len(self.keys).bit_length() - 1
-        slots: Ints = ((keys * _MULTIPLIER) >> np.uint64(64 - bits)).astype(np.int64)
-        return slots
+        return ((keys * _MULTIPLIER) >> np.uint64(64 - bits)).view(np.int64)
 
     def next_slots(self, slots: Ints) -> Ints:
         """Return the slot after each slot, the first after the last."""
