@@ -109,6 +109,7 @@ def test_it_is_read_as_it_was_written(fitted, tmp_path):
     again = LinearModel.load(file)
     assert np.array_equal(again.scores(TEXTS), fitted.scores(TEXTS))
     assert again.vocabulary == fitted.vocabulary
+    assert again.min_campaigns == fitted.min_campaigns == 2
 
 
 def test_the_file_of_a_run_of_the_first_format_is_read(tmp_path):
@@ -125,8 +126,9 @@ def test_the_file_of_a_run_of_the_first_format_is_read(tmp_path):
     }
     save_file(tensors, tmp_path / "linear.safetensors")
     expected = vectorizer.transform(TEXTS) @ weights.astype(float)
-    found = LinearModel.load(tmp_path / "linear.safetensors").scores(TEXTS)
-    assert found == pytest.approx(expected, abs=1e-6)
+    linear = LinearModel.load(tmp_path / "linear.safetensors")
+    assert linear.scores(TEXTS) == pytest.approx(expected, abs=1e-6)
+    assert linear.min_campaigns is None
 
 
 @pytest.mark.parametrize(
@@ -211,6 +213,10 @@ def test_the_linear_model_is_the_baseline_of_its_run(joined_run, prepared):
     groups = np.array(train["group"])
     again = fit_linear(list(train["text"]), truth, len(run.labels.names), groups, campaigns)
     assert np.array_equal(again.scores(test["text"]), run.linear.scores(test["text"]))
+    baseline = json.loads((joined_run / "eval/test/metrics.json").read_text())["baseline"]
+    answers = [run.labels.names[answer] for answer in run.linear.answers(test["text"])]
+    n_right = sum(a == b for a, b in zip(answers, test["label"], strict=True))
+    assert baseline["accuracy"] == pytest.approx(n_right / len(answers))
 
 
 def test_calibrating_again_starts_from_the_encoder_alone(joined_run, tmp_path):

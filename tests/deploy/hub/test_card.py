@@ -122,6 +122,8 @@ def test_a_linear_model_is_published_and_the_card_s_code_joins_it(
     english, chinese = cards(folder)
     assert "linear.safetensors" in english
     assert "linear.safetensors" in chinese
+    assert "at least 5 campaigns" in english
+    assert "至少在 5 个批次" in chinese
     _, *both = code_of(english)
     assert len(both) == 2
     monkeypatch.chdir(run_folder)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from smstune.arrays import Floats, Ints
 from smstune.errors import UserError
@@ -21,6 +21,8 @@ from smstune.inference.ngrams import NGramTable, Occurrences, build_table, origi
 #: Its file in a run folder.
 LINEAR = "linear.safetensors"
 _TENSORS = {"vocabulary", "idf", "weights", "intercepts"}
+#: The key of its metadata.
+_CAMPAIGNS = "min_campaigns"
 #: The score of a label that no training message has: minus infinity times 0 would be no number.
 ABSENT = -1e9
 #: Messages scored at once: the intermediate arrays fit into a processor's cache.
@@ -32,13 +34,16 @@ class LinearModel:
     """TF-IDF over character 1- to 4-grams and a linear support vector machine for each label.
 
     ``vocabulary`` has the known n-grams and ``idf`` their inverse document frequencies.
-    ``weights`` has shape ``(n-grams, labels)``, ``intercepts`` ``(labels,)``.
+    ``weights`` has shape ``(n-grams, labels)``, ``intercepts`` ``(labels,)``. Messages of at least
+    ``min_campaigns`` campaigns contain each n-gram. It is ``None`` in files of earlier versions:
+    there it takes two messages.
     """
 
     vocabulary: tuple[str, ...]
     idf: Floats
     weights: NDArray[np.float32]
     intercepts: Floats
+    min_campaigns: int | None = None
 
     def scores(self, texts: Sequence[str]) -> Floats:
         """Return the signed distances of preprocessed texts, shape ``(messages, labels)``.
@@ -109,6 +114,7 @@ class LinearModel:
     def save(self, path: Path) -> None:
         """Write everything as safetensors: no pickle, which would run code when it is read."""
         vocabulary = json.dumps(self.vocabulary).encode()
+        campaigns = None if self.min_campaigns is None else str(self.min_campaigns)
         save_file(
             {
                 "vocabulary": np.frombuffer(vocabulary, np.uint8),
@@ -117,6 +123,7 @@ class LinearModel:
                 "intercepts": self.intercepts.astype(np.float32),
             },
             path,
+            metadata={_CAMPAIGNS: campaigns} if campaigns else None,
         )
 
     @classmethod
@@ -127,7 +134,9 @@ class LinearModel:
             UserError: if the file is another or damaged.
         """
         try:
-            tensors = load_file(path)
+            with safe_open(path, framework="numpy") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                campaigns = (file.metadata() or {}).get(_CAMPAIGNS)
             vocabulary = tuple(json.loads(tensors["vocabulary"].tobytes()))
             # Any other tensor could hold a message.
             if set(tensors) != _TENSORS:
@@ -139,7 +148,7 @@ class LinearModel:
                 raise ValueError(f"its weights have the shape {weights.shape}")
             if idf.shape != (len(vocabulary),):
                 raise ValueError(f"its idf has the shape {idf.shape}")
-            model = cls(vocabulary, idf, weights, intercepts)
+            model = cls(vocabulary, idf, weights, intercepts, campaigns and int(campaigns))
             # Built now, so that an unusable vocabulary is noticed here.
             _ = model._table
         except (SafetensorError, KeyError, ValueError, TypeError) as error:

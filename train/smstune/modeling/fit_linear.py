@@ -60,7 +60,7 @@ def fit_linear(
     # Rounded as the file has them.
     intercepts[machine.classes_] = offsets.astype(np.float32)
     vocabulary = vectorizer.get_feature_names_out()[frequent].tolist()
-    return LinearModel(tuple(vocabulary), idf, weights, intercepts)
+    return LinearModel(tuple(vocabulary), idf, weights, intercepts, min_campaigns)
 
 
 def _campaign_frequencies(counts: csr_matrix, groups: Ints) -> tuple[int, Ints]:

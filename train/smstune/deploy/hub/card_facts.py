@@ -27,6 +27,7 @@ from smstune.inference.backends.exported import EXPORTED, Export, load_export
 from smstune.inference.decision import Calibration, OperatingPoint
 from smstune.inference.fetch import is_repo_id
 from smstune.inference.labels import LabelMap
+from smstune.inference.linear import LINEAR, LinearModel
 from smstune.inference.manifest import Manifest
 from smstune.inference.origin import DataFacts
 from smstune.text.normalize import preprocess
@@ -208,7 +209,10 @@ class FormSpeed:
 
 @dataclass(frozen=True)
 class CardFacts:
-    """Everything that the templates of the card fill in; the same for both languages."""
+    """Everything that the templates of the card fill in; the same for both languages.
+
+    ``linear_min_campaigns`` is ``None`` without a linear model, and for one of an earlier version.
+    """
 
     name: str
     on_hub: bool
@@ -224,6 +228,7 @@ class CardFacts:
     other_evaluations: dict[str, Metrics]
     slices: list[SliceScores]
     evasion: EvasionFacts | None
+    linear_min_campaigns: int | None
     onnx_file: str | None
     exported: list[FormSpeed]
     raw_example: str
@@ -257,11 +262,17 @@ def card_facts(run: Path, manifest: Manifest, name: str) -> CardFacts:
         other_evaluations=evaluations,
         slices=[row for row in metrics.slices if row.n >= _MIN_SLICE][:_WORST_SLICES],
         evasion=evasion_facts(metrics.robustness),
+        linear_min_campaigns=_linear_min_campaigns(run, manifest),
         onnx_file=onnx_file(export),
         exported=exported_speed(export),
         raw_example=RAW_EXAMPLE,
         read_example=preprocess(RAW_EXAMPLE, mask=manifest.text.mask_pii),
     )
+
+
+def _linear_min_campaigns(run: Path, manifest: Manifest) -> int | None:
+    """Return how many campaigns contain each n-gram of the linear model, if there is one."""
+    return LinearModel.load(run / LINEAR).min_campaigns if LINEAR in manifest.sha256 else None
 
 
 def _beats_baseline(metrics: Metrics) -> str:
