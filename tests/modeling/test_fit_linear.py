@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from doors import TINY_OVERRIDES, run
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.svm import LinearSVC
 
@@ -69,3 +70,10 @@ def test_a_label_without_messages_is_never_answered():
 def test_too_few_campaigns_are_an_error_that_names_the_key():
     with pytest.raises(UserError, match=r"7 campaigns.*lower model\.linear_min_campaigns"):
         fit_linear(TEXTS, LABELS, 3, ALONE, 7)
+
+
+def test_a_fine_tune_of_too_few_campaigns_ends_before_it_trains(config_file, tmp_path, capsys):
+    key = "model.linear_min_campaigns=100000"
+    overrides = [*TINY_OVERRIDES, "model.linear=true", key, f"training.output_dir={tmp_path}/run"]
+    assert run("finetune", config_file, *overrides) == 2
+    assert "lower model.linear_min_campaigns" in capsys.readouterr().err
