@@ -26,7 +26,7 @@ from safetensors.numpy import save_file
 from smstune.deploy.batch import score_file as batch
 from smstune.deploy.batch import scorer
 from smstune.inference.classifier import SmsClassifier
-from smstune.tables import write as table_writer
+from smstune.tables import parquet
 from smstune.text.normalize import preprocess
 
 
@@ -245,7 +245,7 @@ def test_workers_end_with_the_killed_run(finished_run, tmp_path):
 
 
 def test_parquet_keeps_types_and_has_row_groups(finished_run, tmp_path, small_chunks, monkeypatch):
-    monkeypatch.setattr(table_writer, "_ROW_GROUP", 16)
+    monkeypatch.setattr(parquet, "_ROW_GROUP", 16)
     texts = [row["text"] for row in sample(40)]
     table = pa.table(
         {

@@ -112,7 +112,9 @@ def _load(args: argparse.Namespace, manifest: Manifest, section: EvaluationConfi
 
     classifier = load(manifest, backend="torch")
     manifest = calibrate_run(classifier, section)
-    chosen, _ = pick_backend(args.run, manifest, classifier.device, args.backend, "auto")
+    chosen, _ = pick_backend(
+        args.run, manifest, classifier.device, args.backend, "auto", has_weights=True
+    )
     return (
         classifier.with_manifest(manifest)
         if chosen == "torch"

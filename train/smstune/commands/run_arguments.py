@@ -42,8 +42,10 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def find_run(arguments: argparse.Namespace) -> tuple[Path, Manifest]:
+def find_run(arguments: argparse.Namespace, *, with_weights: bool = False) -> tuple[Path, Manifest]:
     """Return the run folder and its manifest without importing anything heavy.
+
+    Of a repository on the hub the torch weights are fetched if they answer, or ``with_weights``.
 
     Raises:
         UserError: if there is no finished run.
@@ -51,7 +53,13 @@ def find_run(arguments: argparse.Namespace) -> tuple[Path, Manifest]:
     from smstune.inference.fetch import local_folder
     from smstune.inference.manifest import load_manifest
 
-    folder = local_folder(arguments.run)
+    folder = local_folder(
+        arguments.run,
+        backend=arguments.backend,
+        device=arguments.device,
+        precision=arguments.precision,
+        with_weights=with_weights,
+    )
     return folder, load_manifest(folder)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
@@ -39,7 +40,8 @@ def main(argv: Sequence[str] | None) -> None:
         "--port", type=int, default=8000, help="port to listen on (default: 8000); 0: any free port"
     )
     args = parse(parser, argv, intermixed=True)
-    folder, manifest = find_run(args)
+    # Explanations are computed by torch, whatever answers.
+    folder, manifest = find_run(args, with_weights=find_spec("captum") is not None)
     try:
         from smstune.deploy.server.serve import bind, serve
     except ModuleNotFoundError as error:

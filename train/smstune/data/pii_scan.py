@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from smstune.errors import UserError
 from smstune.tables.encodings import open_text
-from smstune.tables.read import open_parquet
+from smstune.tables.parquet import open_parquet
 from smstune.text.pii.find import find_pii
 
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from smstune.arrays import Flags, Floats, Ints
 from smstune.inference.classifier import SmsClassifier
@@ -106,7 +104,10 @@ def evaluate_set(
 
 def load_predictions(path: Path, labels: LabelMap) -> EvaluatedSet:
     """Read ``predictions.parquet`` of an evaluation with these labels."""
-    table: pa.Table = pq.read_table(path)
+    # An extra: other users of this module, such as the server, do without.
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
     truth, answers = (
         np.array([labels.label2id[name] for name in table[column].to_pylist()], dtype=np.int64)
         for column in ("label", "predicted")

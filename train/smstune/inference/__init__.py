@@ -1,5 +1,5 @@
 """A run folder in, answers to messages out.
 
-Order: labels, ngrams, linear, decision, origin, tokenization, manifest, run, fetch,
-backends, classifier.
+Order: labels, ngrams, linear, decision, origin, tokenization, manifest, run, backends, hub, fetch,
+classifier.
 """

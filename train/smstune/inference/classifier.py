@@ -18,7 +18,7 @@ from smstune.inference.backends.pick import pick_backend, pick_run_device
 from smstune.inference.decision import Decision, biased_labels, decide, softmax
 from smstune.inference.fetch import local_folder
 from smstune.inference.labels import LabelMap
-from smstune.inference.manifest import Manifest, load_manifest
+from smstune.inference.manifest import WEIGHTS, Manifest, load_manifest
 from smstune.inference.run import Run, load_run
 from smstune.inference.tokenization import Batch, pad
 from smstune.text.normalize import MAX_CHARACTERS, preprocess
@@ -81,7 +81,7 @@ class SmsClassifier:
         Raises:
             UserError: if its parts do not belong together or the device is not there.
         """
-        folder = local_folder(path, revision)
+        folder = local_folder(path, revision, backend=backend, device=device, precision=precision)
         return cls.from_run(
             folder, load_manifest(folder), backend=backend, device=device, precision=precision
         )
@@ -102,7 +102,10 @@ class SmsClassifier:
             UserError: if its parts do not belong together or the device is not there.
         """
         device_name = pick_run_device(device)
-        name, number_format = pick_backend(path, manifest, device_name, backend, precision)
+        has_weights = (path / WEIGHTS).is_file()
+        name, number_format = pick_backend(
+            path, manifest, device_name, backend, precision, has_weights=has_weights
+        )
         run = load_run(path, manifest=manifest, weights=name == "torch")
         if name == "torch":
             import torch

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from jinja2 import Environment
+from functools import cache
+from typing import TYPE_CHECKING
+
 from markupsafe import Markup, escape
 
 from smstune.reporting.charts import SERIES_COLOURS, ConfusionGrid, draw, legend
@@ -18,6 +20,9 @@ from smstune.reporting.document import (
     Text,
 )
 from smstune.reporting.format import join_sentences, show
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 #: A confusion grid of so many labels can be read at a phone's width.
 _FEW_LABELS = 6
@@ -99,8 +104,8 @@ svg .dashed { stroke-dasharray: 5 4; }
     f".key{number} {{ --key: var(--series-{number}); }}\n"
     for number in range(SERIES_COLOURS)
 )
-_PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-    """<!doctype html>
+_PAGE = """\
+<!doctype html>
 <html lang="{{ report.language }}">
 <head>
 <meta charset="utf-8">
@@ -134,9 +139,8 @@ _PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_
 </body>
 </html>
 """
-)
-_TABLE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-    """<div class="scroll"><table>
+_TABLE = """\
+<div class="scroll"><table>
 <thead><tr>{% for name in head %}<th{{ css(loop.index0) }}>{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for row in rows %}
@@ -144,13 +148,12 @@ _TABLE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from
 {% endfor %}
 </tbody>
 </table></div>"""
-)
 
 
 def render_html(report: Report) -> str:
     """Return the HTML of a page that needs nothing from outside."""
     return (
-        _PAGE.render(
+        _template(_PAGE).render(
             report=report,
             opening=join_sentences(report.opening, report.language),
             style=Markup(STYLE),
@@ -158,6 +161,15 @@ def render_html(report: Report) -> str:
         )
         + "\n"
     )
+
+
+@cache
+def _template(source: str) -> Template:
+    # The server takes the style alone, and jinja2 is slow to import.
+    from jinja2 import Environment
+
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(source)
 
 
 def _render(block: Block) -> Markup:
@@ -186,7 +198,7 @@ def _table(table: Table) -> Markup:
     def css(column: int) -> Markup:
         return Markup(' class="text"') if column in text_columns else Markup("")
 
-    return Markup(_TABLE.render(head=table.head, rows=cells, css=css))
+    return Markup(_template(_TABLE).render(head=table.head, rows=cells, css=css))
 
 
 def _cell(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The types of a table's columns, for formats whose rows need not have the same ones."""
+"""The types of a table's columns, which a parquet file needs before its first row."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from smstune.tables.columns import Columns
-from smstune.tables.read import READERS, STANDARD, open_parquet, read_rows, table_kind
+from smstune.tables.parquet import open_parquet
+from smstune.tables.read import READERS, STANDARD, read_rows, table_kind
 
 #: Whole numbers below this are exact as floats (IEEE 754).
 _EXACT = 1 << 53

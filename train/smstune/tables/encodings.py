@@ -7,37 +7,12 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
-
-import pyarrow as pa
+from typing import TextIO
 
 from smstune.errors import UserError
+from smstune.tables.compression import open_bytes
 
-#: pyarrow's name of a compression by the suffix of a file.
-COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
 _CHUNK = 1 << 20
-
-
-@contextmanager
-def open_bytes(path: Path) -> Iterator[BinaryIO]:
-    """Open ``path`` for reading bytes; .gz and .zst are decompressed.
-
-    Raises:
-        UserError: if the file is missing, or its compressed data are damaged.
-    """
-    if not path.is_file():
-        raise UserError(f"no file at {path}: check the path")
-    compression = COMPRESSION.get(path.suffix)
-    try:
-        with pa.input_stream(str(path), compression=compression) as stream:
-            # pyarrow's stream has no lines; the buffered reader adds them.
-            yield cast(BinaryIO, io.BufferedReader(stream, _CHUNK))
-    except OSError as error:
-        if compression is None or error.errno is not None:
-            raise
-        raise UserError(
-            f"{path} is not a complete {path.suffix} file ({error}): download or copy it again"
-        ) from error
 
 
 def detect_encoding(path: Path) -> str:

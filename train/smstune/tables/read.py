@@ -8,27 +8,17 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from smstune.errors import UserError
 from smstune.tables.columns import UNDECODABLE, Columns, make_row, require_columns
-from smstune.tables.encodings import (
-    COMPRESSION,
-    has_bad_bytes,
-    is_printable,
-    open_bytes,
-    open_text,
-)
+from smstune.tables.compression import PACKED, open_bytes
+from smstune.tables.encodings import has_bad_bytes, is_printable, open_text
 from smstune.tables.row import Cells, TableRow
 
 #: Standard input or output.
 STANDARD = Path("-")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_ROWS_AT_ONCE = 4096
 _BUFFER = 1 << 20
 #: Above the csv module's default limit of 128 KiB, which would make one long cell an error.
 _LONGEST_CELL = 1 << 30
@@ -79,7 +69,7 @@ def table_kind(path: Path, suffixes: list[str], role: str) -> str:
     Raises:
         UserError: if it is not one of ``suffixes``; ``role`` is input or output.
     """
-    packed = path.suffix in COMPRESSION
+    packed = path.suffix in PACKED
     kind = path.with_suffix("").suffix if packed else path.suffix
     if kind not in suffixes or (packed and kind == ".parquet"):
         raise UserError(
@@ -92,27 +82,22 @@ def table_kind(path: Path, suffixes: list[str], role: str) -> str:
 def count_rows(path: Path) -> int:
     """Return the rows of a file: exact for parquet, an upper bound (its lines) for the others."""
     if path.suffix == ".parquet":
+        from smstune.tables.parquet import open_parquet
+
         with open_parquet(path) as table:
             return int(table.metadata.num_rows)
     with open_bytes(path) as stream:
         return sum(chunk.count(b"\n") for chunk in iter(lambda: stream.read(_BUFFER), b""))
 
 
-@contextmanager
-def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
-    """Open a parquet file.
+def column_names(path: Path, columns: Columns) -> list[str]:
+    """Return the columns of a jsonl file, which is read for them: its rows need not have the same.
 
-    Raises:
-        UserError: if it is missing or damaged, even if that shows only while it is read.
+    Empty for other formats, where the first row has all columns.
     """
-    if not path.is_file():
-        raise UserError(f"no parquet file at {path}: check the path")
-    try:
-        # Not read ahead: a row group may be larger than memory.
-        with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as table:
-            yield table
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path} is not a readable parquet file: {error}") from error
+    if path == STANDARD or table_kind(path, list(READERS), "input") != ".jsonl":
+        return []
+    return list(dict.fromkeys(name for row in read_rows(path, columns) for name in row.fields))
 
 
 def _read_txt(path: Path, columns: Columns) -> Iterator[TableRow]:
@@ -211,43 +196,12 @@ def _number_or_text(digits: str) -> int | str:
 
 
 def _read_parquet(path: Path, columns: Columns) -> Iterator[TableRow]:
+    from smstune.tables.parquet import open_parquet, read_cells
+
     with open_parquet(path) as table:
         require_columns(path, columns, table.schema_arrow.names)
-        number = 0
-        for batch in table.iter_batches(_ROWS_AT_ONCE):
-            for fields, problem in _batch_rows(batch):
-                number += 1
-                yield make_row(path, number, fields, columns, problem)
-
-
-def _batch_rows(batch: pa.RecordBatch) -> Iterator[tuple[Cells, str | None]]:
-    """Yield the cells of each row and its problem, if any."""
-    try:
-        yield from ((fields, None) for fields in batch.to_pylist())
-        return
-    except (ValueError, OverflowError):
-        # Text that is not UTF-8, or a time that Python cannot represent: read cell by cell.
-        pass
-    for index in range(batch.num_rows):
-        cells = {
-            name: _cell(batch.column(position)[index])
-            for position, name in enumerate(batch.schema.names)
-        }
-        unreadable = [name for name, (_, readable) in cells.items() if not readable]
-        problem = f"unreadable value: column {', '.join(unreadable)}" if unreadable else None
-        yield {name: cell for name, (cell, _) in cells.items()}, problem
-
-
-def _cell(scalar: pa.Scalar) -> tuple[object, bool]:
-    """Return a cell's value and whether it could be read."""
-    try:
-        return scalar.as_py(), True
-    except UnicodeDecodeError:
-        if isinstance(scalar, (pa.StringScalar, pa.LargeStringScalar)):
-            return scalar.as_buffer().to_pybytes().decode("utf-8", "surrogateescape"), True
-        return None, False
-    except (ValueError, OverflowError):
-        return None, False
+        for number, (fields, problem) in enumerate(read_cells(table), 1):
+            yield make_row(path, number, fields, columns, problem)
 
 
 #: The reader of each format, by the suffix of the file.

@@ -11,7 +11,7 @@ from smstune.data.readers.hub import read_hub
 from smstune.data.readers.nus import read_nus
 from smstune.errors import UserError
 from smstune.tables.columns import Columns
-from smstune.tables.encodings import COMPRESSION
+from smstune.tables.compression import PACKED
 from smstune.tables.read import READERS, Reader
 
 #: The bundled messages.
@@ -79,7 +79,7 @@ def _source_name(reader: str, path: Path) -> str:
 
 def _unpacked(path: Path) -> Path:
     """Return the path without the suffix of its compression."""
-    return path.with_suffix("") if path.suffix in COMPRESSION else path
+    return path.with_suffix("") if path.suffix in PACKED else path
 
 
 def _guess_reader(path: Path) -> str:

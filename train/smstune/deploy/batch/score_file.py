@@ -10,9 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import Literal
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Literal
 
 from smstune.deploy.batch.ray_scorer import ray_scorer
 from smstune.deploy.batch.scored_parts import Answers, ScoredParts
@@ -22,12 +20,14 @@ from smstune.files import file_hash, file_written_whole, is_stream
 from smstune.inference.classifier import Prediction, SmsClassifier
 from smstune.inference.manifest import EXPORT, MANIFEST
 from smstune.progress import Progress
-from smstune.tables.column_types import column_types
 from smstune.tables.columns import HALF_CHARACTER, Columns
 from smstune.tables.json_text import is_finite
-from smstune.tables.read import STANDARD, count_rows, read_rows
+from smstune.tables.read import STANDARD, column_names, count_rows, read_rows
 from smstune.tables.row import Cells, TableRow
 from smstune.tables.write import check_output, open_writer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Engine = Literal["local", "ray"]
 
@@ -165,10 +165,14 @@ def _scratch(output: Path, scored_parts: ScoredParts | None) -> AbstractContextM
 
 
 def _types(source: Path, output: Path, columns: Columns) -> dict[str, pa.DataType | None]:
-    """Return the input's column types by output name, if the output's format needs them."""
+    """Return the input's columns by output name, if the output's format needs them beforehand."""
+    if output.suffix == ".parquet":
+        from smstune.tables.column_types import column_types
+
+        return {_output_name(name): kind for name, kind in column_types(source, columns).items()}
     if output == STANDARD or ".jsonl" in output.suffixes:
         return {}
-    return {_output_name(name): kind for name, kind in column_types(source, columns).items()}
+    return dict.fromkeys(map(_output_name, column_names(source, columns)))
 
 
 def _progress(source: Path, done: int) -> Progress:

@@ -21,6 +21,7 @@ from smstune.arrays import Floats
 from smstune.config.choices import BackendChoice, Precision
 from smstune.deploy.batch.scored_parts import Answers
 from smstune.errors import UserError
+from smstune.inference.backends.threads import available_threads
 from smstune.inference.classifier import SmsClassifier
 
 #: From batches of preprocessed messages to the probabilities of each batch, in the same order.
@@ -108,8 +109,6 @@ def local_scorer(classifier: SmsClassifier, workers: int) -> Iterator[Scorer]:
         raise UserError(
             "several --workers only help on a CPU: use --device cpu or remove --workers"
         )
-    import torch
-
     pool = ProcessPoolExecutor(
         workers,
         mp_context=get_context("spawn"),
@@ -118,7 +117,7 @@ def local_scorer(classifier: SmsClassifier, workers: int) -> Iterator[Scorer]:
             str(classifier.run.path),
             classifier.backend.name,
             classifier.precision,
-            max(1, torch.get_num_threads() // workers),
+            max(1, available_threads() // workers),
         ),
     )
 
@@ -146,14 +145,13 @@ _classify_here: Callable[[list[str]], Floats]
 
 
 def _start_worker(run: str, backend: BackendChoice, precision: Precision, threads: int) -> None:
-    import torch
-
     global _classify_here
     # Ctrl-C reaches all processes at once; the parent ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(threads)
-    os.environ["RAYON_NUM_THREADS"] = str(threads)
+    # Read by onnxruntime's backend and by torch, which is imported after this.
+    for variable in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):
+        os.environ[variable] = str(threads)
     _classify_here = _classifier(
         SmsClassifier.from_pretrained(run, backend=backend, device="cpu", precision=precision)
     )

@@ -26,12 +26,15 @@ from smstune.deploy.hub.folder import write_published_folder
 from smstune.deploy.hub.gates import check_folder, check_masked, check_terms, list_files
 from smstune.errors import UserError
 from smstune.files import temporary_folder
-from smstune.inference.fetch import HUB_ERRORS, explain_hub_error, is_repo_id
+from smstune.inference.fetch import is_repo_id
+from smstune.inference.hub import HUB_ERRORS, explain_hub_error
 from smstune.inference.manifest import NAMED
 
 #: Seconds without receiving or sending a byte before an attempt is given up.
 TIMEOUT = 60.0
 _OFFICIAL = "https://huggingface.co"
+#: What the client raises for a hub that fails, or for an answer that is not a hub's.
+_FAILURES: tuple[type[Exception], ...] = (*HUB_ERRORS, RuntimeError, ValueError, KeyError)
 
 
 @contextmanager
@@ -84,7 +87,7 @@ def upload(folder: Path, repo_id: str, *, public: bool = False) -> str:
         return _send(folder, repo_id, public=public)
     except UserError:
         raise
-    except (*HUB_ERRORS, RuntimeError, ValueError, KeyError) as error:
+    except _FAILURES as error:
         raise UserError(
             f"the hub at {constants.ENDPOINT} did not accept {repo_id}: {_explain(error)}. Run the "
             "same command again: weights that arrived are not sent again"

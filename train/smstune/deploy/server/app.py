@@ -13,7 +13,6 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import HTMLResponse, PlainTextResponse
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.telemetry import TelemetryConfig
-from jinja2 import Environment
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -129,7 +128,7 @@ def create_app(
     )
     _add_scoring(app, batcher, section, with_key=bool(key))
     _add_health(app, batcher, metrics)
-    _add_page(app, section, name, with_key=bool(key))
+    _add_page(app, section, name, with_key=bool(key), explains=batcher.explains)
     add_handlers(app)
     paths = [route.path for route in app.routes]  # type: ignore[attr-defined]
     # max_body_bytes may be set above the default of max_bytes_in_flight.
@@ -237,11 +236,17 @@ def _add_health(app: FastAPI, batcher: Batcher, metrics: Metrics) -> None:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _add_page(app: FastAPI, section: ServeConfig, name: str, *, with_key: bool) -> None:
+def _add_page(
+    app: FastAPI, section: ServeConfig, name: str, *, with_key: bool, explains: bool
+) -> None:
+    from jinja2 import Environment
+
     folder = files("smstune.deploy.server") / "page"
     html, css, js = ((folder / f"page.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
     template = Environment(autoescape=True).from_string(html)
-    page = template.render(name=name, max_messages=section.max_messages, with_key=with_key)
+    page = template.render(
+        name=name, max_messages=section.max_messages, with_key=with_key, explains=explains
+    )
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def root() -> Response:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Generic, TypeVar
 
 from smstune.config.schema import ServeConfig
@@ -178,9 +179,9 @@ class Batcher:
         self._classifier = classifier
         path = classifier.run.path
         self._exact: SmsClassifier | None = None
-        # An exported form can answer without these weights, but explanations need their gradients.
-        if (path / WEIGHTS).is_file():
-            # Not in_fp32, which may return the same object: tokenizers are not thread-safe.
+        # An exported form can answer without these, but explanations need gradients.
+        if (path / WEIGHTS).is_file() and find_spec("captum"):
+            # Not in_fp32, which may return the same object: each thread has a model of its own.
             self._exact = SmsClassifier.from_pretrained(
                 path, backend="torch", device="cpu", precision="fp32"
             )
@@ -206,6 +207,11 @@ class Batcher:
     def messages(self) -> int:
         """Messages accepted and not yet answered; an explanation counts as 64."""
         return self._classifying.messages + self._explaining.messages
+
+    @property
+    def explains(self) -> bool:
+        """Whether answers can be explained: the run has its weights, and torch is installed."""
+        return self._exact is not None
 
     @property
     def ready(self) -> bool:
@@ -256,8 +262,12 @@ class Batcher:
         """Return the explanation of the answer for ``text``.
 
         Raises:
-            RefusedError: as ``classify``, and 501 if the run folder has no torch weights.
+            RefusedError: as ``classify``, and 501 if torch or the run's weights are missing.
         """
+        if find_spec("captum") is None:
+            raise RefusedError(
+                501, "the packages torch and captum", "neither", "install smstune[train]"
+            )
         if self._exact is None:
             raise RefusedError(
                 501,

@@ -17,7 +17,7 @@ from smstune.config.choices import (
 )
 from smstune.errors import UserError, how_to_install
 from smstune.inference.backends.exported import EXPORTED, how_to_export, load_export
-from smstune.inference.manifest import WEIGHTS, Manifest
+from smstune.inference.manifest import Manifest
 
 logger = logging.getLogger(__name__)
 
@@ -64,12 +64,15 @@ def pick_backend(
     device: DeviceName,
     backend: BackendChoice,
     precision: PrecisionChoice,
+    *,
+    has_weights: bool,
 ) -> tuple[Literal["torch", "onnx"], Precision]:
     """Return what computes a run's logits, and in which number format.
 
     ``auto`` takes what was measured to be the fastest of what the folder has. On a CPU: int8 (it
     passed its gate), then bf16 in torch where the processor multiplies it, then fp32 in
-    onnxruntime, then fp32 in torch. On a GPU torch. Without ``model.safetensors`` onnx.
+    onnxruntime, then fp32 in torch. On a GPU torch. ``has_weights``: whether ``model.safetensors``,
+    which torch needs, can be had; without it onnx.
 
     Raises:
         UserError: if the folder lacks what is asked for, or the two choices exclude each other.
@@ -85,7 +88,8 @@ def pick_backend(
             ", onnx/".join(stale),
         )
     if backend == "auto":
-        backend = _automatic(path, usable, device, precision)
+        can_use_torch = has_weights and find_spec("torch") is not None
+        backend = _automatic(usable, device, precision, can_use_torch=can_use_torch)
     if backend == "torch":
         _require_torch(path)
         import torch
@@ -110,20 +114,20 @@ def pick_backend(
 
 
 def _automatic(
-    path: Path, usable: list[Precision], device: DeviceName, precision: PrecisionChoice
+    usable: list[Precision],
+    device: DeviceName,
+    precision: PrecisionChoice,
+    *,
+    can_use_torch: bool,
 ) -> Literal["torch", "onnx"]:
-    if usable and not (path / WEIGHTS).is_file():
-        return "onnx"
-    if precision == "int8":
-        return "onnx"
-    if usable and not find_spec("torch"):
+    if not usable:
+        return "torch"
+    if precision == "int8" or not can_use_torch:
         return "onnx"
     if device == "cuda" or precision in ("bf16", "fp16"):
         return "torch"
     if precision == "auto" and "int8" in usable:
         return "onnx"
-    if not usable:
-        return "torch"
     import torch
 
     from smstune.inference.backends.torch_devices import multiplies_bf16

@@ -114,7 +114,7 @@ async function classify(event) {
     const { answers } = await post("v1/classify", { texts }, signal);
     answers.forEach((answer, index) => {
       const item = showAnswer(answer);
-      item.querySelector(".explain").addEventListener("click", () => explain(item, texts[index], signal));
+      item.querySelector(".explain")?.addEventListener("click", () => explain(item, texts[index], signal));
       find("results").append(item);
     });
     status.textContent = `${answers.length} ${answers.length === 1 ? "message" : "messages"} answered.`;

@@ -1,0 +1,118 @@
+"""A repository of the hub: fetched, and what went wrong with it in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from huggingface_hub import constants, hf_hub_download, snapshot_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from smstune.errors import UserError
+from smstune.inference.manifest import (
+    FORMS,
+    MANIFEST,
+    NAMED,
+    WEIGHTS,
+    Manifest,
+    load_manifest,
+)
+
+#: From the folder with the small files of a run, and its manifest, to the large files it needs.
+HeavyFiles = Callable[[Path, Manifest], Collection[str]]
+
+#: The base class of all that the hub's HTTP client raises; which library it is of changes with the
+#: version of huggingface_hub.
+_CLIENT_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]
+#: What the hub client raises that is no bug of ours.
+HUB_ERRORS: tuple[type[Exception], ...] = (
+    HFValidationError,
+    EntryNotFoundError,
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+    _CLIENT_ERROR,
+)
+
+
+def fetch_run(repo_id: str, revision: str | None, heavy_files: HeavyFiles) -> Path:
+    """Return the folder with the cached files of a run, all of one commit of the hub.
+
+    Of the weights and the exported forms only ``heavy_files`` are fetched, which are chosen once
+    the others are there.
+
+    Raises:
+        UserError: if the repository or its revision is not there, cannot be reached, or holds no
+            run.
+    """
+    try:
+        # First the small file that says whether this is a run at all, and of which commit.
+        commit = Path(hf_hub_download(repo_id, MANIFEST, revision=revision)).parent
+        manifest = load_manifest(commit)
+        # An earlier version's manifest does not name all that is read.
+        names = set(NAMED if manifest.checksum is None else manifest.sha256)
+        folder = _snapshot(repo_id, commit.name, {MANIFEST, *names} - {WEIGHTS, *FORMS})
+        return _snapshot(repo_id, commit.name, heavy_files(folder, manifest))
+    except HUB_ERRORS as error:
+        raise UserError(
+            f"expected a run folder or a repository of the hub at {repo_id!r}, found no such "
+            f"folder, and at {constants.ENDPOINT}: {explain_hub_error(error)}"
+        ) from error
+
+
+def _snapshot(repo_id: str, commit: str, names: Collection[str]) -> Path:
+    return Path(snapshot_download(repo_id, revision=commit, allow_patterns=sorted(names)))
+
+
+def explain_hub_error(error: Exception) -> str:
+    """Say in one line what went wrong with the hub and what a user can do about it."""
+    if isinstance(error, LocalTokenNotFoundError):
+        return "no token: run `hf auth login` or set HF_TOKEN"
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set, so it was not asked: unset it"
+    if isinstance(error, LocalEntryNotFoundError):
+        if constants.is_offline_mode():
+            return "HF_HUB_OFFLINE is set, and the files are not in the cache: fetch them first"
+        return f"no answer ({_cause(error)}), and nothing in the cache: check HF_ENDPOINT"
+    if isinstance(error, RevisionNotFoundError):
+        return "no such revision: check its name"
+    if isinstance(error, RepositoryNotFoundError):
+        return "no such repository, or a private one: check the name, HF_ENDPOINT and HF_TOKEN"
+    if isinstance(error, EntryNotFoundError):
+        return "a repository without manifest.json, so none that `smstune publish` wrote"
+    if isinstance(error, HfHubHTTPError):
+        return _explain_status(error)
+    if isinstance(error, _CLIENT_ERROR):
+        if "Timeout" in type(error).__name__:
+            return "no answer in time: try again later, or check HF_ENDPOINT"
+        return f"the connection failed ({_cause(error)}): check HF_ENDPOINT and try again"
+    return _cause(error)
+
+
+def _explain_status(error: HfHubHTTPError) -> str:
+    status, said = error.response.status_code, error.server_message
+    reason = f"status {status}" + (f", {' '.join(said.split())[:200]}" if said else "")
+    if status == 401:
+        return f"the token was refused ({reason}): run `hf auth login` or correct HF_TOKEN"
+    if status == 403:
+        return (
+            f"the token has no right to this ({reason}): it needs the role write, and the "
+            "repository must be yours or your organisation's"
+        )
+    if status == 429 or status >= 500:
+        return f"it fails ({reason}): try again later"
+    return f"it refused ({reason})"
+
+
+def _cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())[:200] or type(error).__name__
