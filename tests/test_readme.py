@@ -152,13 +152,20 @@ def test_chinese_readme_states_the_same_facts():
 EVALUATION = (ROOT / "docs/evaluation.md").read_text("utf-8")
 
 
-def test_commands_of_the_evaluation_page_run(tmp_path, monkeypatch, finished_run):
+def test_commands_of_the_evaluation_page_run(tmp_path, monkeypatch, joined_run):
     monkeypatch.chdir(tmp_path)
     for name in ("mine", "last"):
-        shutil.copytree(finished_run, tmp_path / "runs" / name)
+        shutil.copytree(joined_run, tmp_path / "runs" / name)
     assert run("eval", "runs/last") == 0
     found = commands(EVALUATION)
-    assert [shlex.split(command)[1] for command in found] == ["eval", "eval", "compare"]
+    assert [shlex.split(command)[1] for command in found] == [
+        "eval",
+        "eval",
+        "compare",
+        "eval",
+        "eval",
+        "eval",
+    ]
     for command in found:
         _, name, *arguments = shlex.split(command)
         assert run(name, *arguments) == 0, command

@@ -47,13 +47,13 @@ def test_order_is_kept_and_company_does_not_matter(classifier):
 
 def test_identical_messages_are_scored_once(classifier, monkeypatch):
     seen = []
-    parts = classifier.parts
+    encoder_logits = classifier.encoder_logits
 
     def counted(texts, *args):
         seen.extend(texts)
-        return parts(texts, *args)
+        return encoder_logits(texts, *args)
 
-    monkeypatch.setattr(classifier, "parts", counted)
+    monkeypatch.setattr(classifier, "encoder_logits", counted)
     # Obfuscated copies are identical once normalised and masked.
     texts = ["加微信 a", "加\u200b微信 ａ", "加微信 a", "别的"]
     assert len(classifier.predict_proba(texts)) == 4

@@ -92,6 +92,6 @@ def test_plain_transformers_answers_as_a_run_trained_by_mean_pooling(config_file
     assert type(plain).__module__ == "transformers.models.bert.modeling_bert"
     text = "您的账户已冻结"
     inputs = AutoTokenizer.from_pretrained(tmp_path / "r")(text, return_tensors="pt")
-    assert ours.logits([text])[0].tolist() == pytest.approx(
+    assert ours.encoder_logits([text])[0].tolist() == pytest.approx(
         plain(**inputs).logits[0].tolist(), abs=1e-5
     )

@@ -61,13 +61,13 @@ def unpacked(path):
 def scored(monkeypatch):
     """Return the list of messages that reach the model."""
     seen = []
-    parts = SmsClassifier.parts
+    encoder_logits = SmsClassifier.encoder_logits
 
     def counted(self, texts, *args):
         seen.extend(texts)
-        return parts(self, texts, *args)
+        return encoder_logits(self, texts, *args)
 
-    monkeypatch.setattr(SmsClassifier, "parts", counted)
+    monkeypatch.setattr(SmsClassifier, "encoder_logits", counted)
     return seen
 
 

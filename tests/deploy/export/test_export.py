@@ -320,12 +320,15 @@ def test_forms_of_another_calibration_do_not_answer(evaluated_run, tmp_path, cap
     path = shutil.copytree(evaluated_run, tmp_path / "run")
     assert run("export", path, "--format", "onnx-int8") == 0
     assert chosen(path) == ("onnx", "int8")
-    budget = "{labels: [fraud], max_false_positive_rate: 0.9, confidence: 0.4}"
-    point = f"evaluation.operating_points={{stop: {budget}}}"
+
+    def raise_the_budget(manifest):
+        (point,) = manifest["calibration"]["operating_points"]
+        point["budget"] = {"max_false_positive_rate": 0.9}
+
+    change_json(path / "manifest.json", raise_the_budget)
     capsys.readouterr()
-    assert run("eval", path, "--calibrate", point, "evaluation.bootstrap_samples=0") == 0
-    assert "onnx/model_int8.onnx were fitted under another calibration" in capsys.readouterr().err
     assert chosen(path)[0] == "torch"
+    assert "onnx/model_int8.onnx were fitted under another calibration" in capsys.readouterr().err
     with pytest.raises(
         UserError, match=r"model_int8\.onnx exported under the run's current calibration"
     ):

@@ -132,6 +132,44 @@ def test_a_linear_model_is_published_and_the_card_s_code_joins_it(
         assert found["scores"].tolist()[0] == pytest.approx(scores, abs=1e-4)
 
 
+@pytest.fixture(scope="module")
+def cascaded(joined_run, tmp_path_factory):
+    """Return a joined run with a cascade, evaluated with it."""
+    path = shutil.copytree(joined_run, tmp_path_factory.mktemp("cascaded") / "run")
+    cascade = "evaluation.cascade={max_changed: 0.3, confidence: 0.5}"
+    assert run("eval", path, "--calibrate", cascade, "evaluation.bootstrap_samples=50") == 0
+    return path
+
+
+def test_both_cards_say_what_the_cascade_does(cascaded, tmp_path):
+    path = shutil.copytree(cascaded, tmp_path / "run")
+    calibration = json.loads((path / "eval/test/metrics.json").read_text("utf-8"))["calibration"]
+    scores = {"macro_f1": 0.5, "recall": 0.7, "false_positive_rate": 0.0}
+    clean = {**scores, "recall_without_cascade": 0.7}
+    row = {"transform": "pinyin", "strength": 1.0, "trained_on": False, "changed": 1.0}
+    lossy = {**row, "on": {**scores, "recall_without_cascade": 0.8}, "off": clean}
+    suite = {"n": 9, "seed": 0, "harmful": ["gambling"], "clean": clean, "rows": [lossy]}
+    change_json(path / "eval/test/metrics.json", lambda metrics: metrics.update(robustness=suite))
+    for card in cards(write_published_folder(path, tmp_path / "clean")):
+        assert f"{calibration['cascade']['threshold']:g}" in card
+        assert f"{100 * calibration['cascade']['validation']['bound']:.2f} %" in card
+        assert f"{100 * calibration['early_share']:.2f} %" in card
+    english, chinese = cards(tmp_path / "clean")
+    assert "recall of harmful messages is more than 1 point smaller under: pinyin" in english
+    assert "召回率下降超过 1 个百分点：pinyin" in chinese
+
+
+def test_both_cards_say_why_there_is_no_cascade(cascaded, tmp_path):
+    path = shutil.copytree(cascaded, tmp_path / "run")
+    none = {"max_changed": 0.01, "confidence": 0.95, "threshold": None, "reason": "too small"}
+    change_json(path / "manifest.json", lambda m: m["calibration"].update(cascade=none))
+    with pytest.raises(UserError, match="an evaluation of this calibration"):
+        write_published_folder(path, tmp_path / "clean")
+    change_json(path / "eval/test/metrics.json", lambda m: m["calibration"].update(cascade=none))
+    for card in cards(write_published_folder(path, tmp_path / "clean")):
+        assert "too small" in card
+
+
 def test_label_biases_are_in_the_card_s_code(copy, tmp_path, monkeypatch):
     biased = [0.0, 0.0, 50.0, 0.0]
     change_json(copy / "manifest.json", lambda m: m["calibration"].update(label_bias=biased))

@@ -15,18 +15,14 @@ from scipy.stats import binom
 from statsmodels.stats.proportion import proportion_confint
 
 from smstune.config.schema import EvaluationConfig, OperatingPointConfig
-from smstune.evaluation.calibration.fit import (
-    fit_calibration,
-    fit_label_bias,
-    fit_temperature,
-    fit_weight,
-)
+from smstune.evaluation.calibration.fit import fit_calibration, fit_label_bias
 from smstune.evaluation.calibration.operating_points import (
     choose_operating_point,
     measure_point,
     needed,
     upper_bound,
 )
+from smstune.evaluation.calibration.temperature import fit_temperature, fit_weight
 from smstune.evaluation.evaluated import LabelledSet
 from smstune.evaluation.scores.metrics import headline
 from smstune.inference.decision import OperatingPoint, decide

@@ -12,6 +12,7 @@ from doors import TINY_OVERRIDES, run, write_csv
 from smstune.data.prepared import load_split
 from smstune.errors import UserError
 from smstune.evaluation.mistakes.attribution import _pieces, deletion_areas, explain
+from smstune.inference.cascade import Cascade
 from smstune.inference.classifier import SmsClassifier
 
 
@@ -36,10 +37,20 @@ def explained(learned):
     return metrics["explanations"]
 
 
-@pytest.mark.parametrize("form", ["mean", "cls", "joined"])
+def with_early_answers_only(classifier):
+    """Return the same run with a cascade in which the linear model answers every message."""
+    cascade = Cascade(max_changed=0.01, confidence=0.95, threshold=1e-9, temperature=0.3)
+    manifest = classifier.run.manifest
+    calibration = manifest.calibration.model_copy(update={"cascade": cascade})
+    return classifier.with_manifest(manifest.model_copy(update={"calibration": calibration}))
+
+
+@pytest.mark.parametrize("form", ["mean", "cls", "joined", "early"])
 def test_scores_add_up_and_follow_the_classifier(learned, finished_run, joined_run, prepared, form):
-    folder = {"mean": learned, "cls": finished_run, "joined": joined_run}[form]
+    folder = {"mean": learned, "cls": finished_run}.get(form, joined_run)
     classifier = SmsClassifier.from_pretrained(folder, device="cpu", precision="fp32")
+    if form == "early":
+        classifier = with_early_answers_only(classifier)
     for text in load_split(prepared, "test")["text"][:3]:
         answer = classifier.predict([text])[0]
         found = explain(classifier, text)
@@ -49,15 +60,17 @@ def test_scores_add_up_and_follow_the_classifier(learned, finished_run, joined_r
         gap = abs(pieces - (found.log_odds - found.baseline))
         assert gap < 0.02 * max(1, abs(found.log_odds - found.baseline))
         assert np.abs(found.token_scores).max() > 0
-        if form != "joined":  # where the spaces between tokens count too
+        if form not in ("joined", "early"):  # where the spaces between tokens count too
             assert pieces == pytest.approx(found.token_scores.sum())
         assert "".join(piece.text for piece in found.pieces) == classifier.preprocess([text])[0]
 
 
-@pytest.mark.parametrize("form", ["mean", "joined"])
+@pytest.mark.parametrize("form", ["mean", "joined", "early"])
 def test_tokens_of_high_score_carry_the_answer(learned, joined_run, prepared, form):
     folder = learned if form == "mean" else joined_run
     classifier = SmsClassifier.from_pretrained(folder, device="cpu", precision="fp32")
+    if form == "early":
+        classifier = with_early_answers_only(classifier)
     texts = load_split(prepared, "test")["text"][:12]
     areas = np.array([deletion_areas(classifier, explain(classifier, text)) for text in texts])
     assert ((areas >= 0) & (areas <= 1)).all()

@@ -11,8 +11,12 @@ from doors import LEARNING_OVERRIDES, run
 
 from smstune.data.prepared import load_split
 from smstune.evaluation.robustness import suite as suite
+from smstune.evaluation.robustness.report import robustness_section
+from smstune.inference.cascade import Cascade
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.labels import LabelMap
+from smstune.reporting.document import Report
+from smstune.reporting.markdown import render_markdown
 from smstune.text.evasion import TRANSFORMS, evade
 from smstune.text.pii.mask import mask_pii
 
@@ -119,3 +123,56 @@ def test_without_harmful_labels_recall_has_no_value():
     scores = suite._scores(np.array([0, 1]), np.array([0, 0]), None)
     assert scores.recall is None
     assert scores.false_positive_rate is None
+
+
+def test_recall_is_measured_with_and_without_the_cascade(joined_run, prepared, monkeypatch):
+    monkeypatch.setattr(suite, "TRANSFORMS", {"symbols": TRANSFORMS["symbols"]})
+    plain = SmsClassifier.from_pretrained(joined_run, device="cpu", precision="fp32")
+    # Early answers by linear scores of the wrong sign: the cascade is as bad as it can be.
+    linear_scores = plain.linear_scores
+    monkeypatch.setattr(SmsClassifier, "linear_scores", lambda _self, texts: -linear_scores(texts))
+    cascade = Cascade(max_changed=0.01, confidence=0.95, threshold=0.01)
+    manifest = plain.run.manifest
+    calibration = manifest.calibration.model_copy(update={"cascade": cascade, "linear_weight": 0.0})
+    manifest = manifest.model_copy(update={"calibration": calibration})
+    classifier = plain.with_manifest(manifest)
+    table = load_split(prepared, "test")
+    texts, labels = list(table["text"]), classifier.labels
+    truth = np.array([labels.label2id[name] for name in table["label"]])
+    measured = suite.measure_robustness(classifier, texts, truth)
+    without = suite.measure_robustness(classifier.without_cascade(), texts, truth)
+    assert "recall_without_cascade" not in without.to_json()["clean"]
+    for row, full in zip(measured.rows, without.rows, strict=True):
+        assert row.normalised.recall_without_cascade == full.normalised.recall
+    deployed = classifier.answers(classifier.predict_proba(texts, preprocessed=True))
+    harmful = suite.harmful_labels(labels)
+    assert measured.clean.recall == harmful[deployed[harmful[truth]]].mean()
+    assert measured.clean.recall != measured.clean.recall_without_cascade
+
+
+def scores_with_recall(recall, without_cascade):
+    return suite.SuiteScores(
+        macro_f1=0.5, recall=recall, false_positive_rate=0.0, recall_without_cascade=without_cascade
+    )
+
+
+def test_a_transform_that_loses_more_than_a_point_to_the_cascade_is_named():
+    recalls = {"pinyin": (0.80, 0.81), "symbols": (0.80, 0.82), "shuffle": (0.9, 0.8)}
+    rows = [
+        suite.SuiteRow(
+            transform=transform,
+            strength=strength,
+            trained_on=False,
+            changed=1.0,
+            on=scores_with_recall(*(pair if strength == 0.3 else (0.8, 0.8))),
+            off=scores_with_recall(0.1, 0.9),
+        )
+        for transform, pair in recalls.items()
+        for strength in suite.STRENGTHS
+    ]
+    clean = scores_with_recall(0.9, 0.9)
+    robustness = suite.Robustness(n=9, seed=0, harmful=["fraud"], clean=clean, rows=rows)
+    assert robustness.lost_to_cascade() == {"symbols": pytest.approx(0.02)}
+    page = render_markdown(Report("", [], None, [robustness_section(robustness)]))
+    assert "more than 1 point smaller under these transforms: symbols (2.0 points)" in page
+    assert "recall without cascade" in page

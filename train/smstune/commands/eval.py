@@ -6,6 +6,7 @@ Examples:
   smstune eval runs/fbs14 --drift november.csv
   smstune eval runs/fbs14 --calibrate \
       "evaluation.operating_points={stop: {labels: [FR, IL], max_false_positive_rate: 0.01}}"
+  smstune eval runs/fbs14 --calibrate evaluation.cascade={}
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from smstune.commands.run_arguments import add_backend_arguments
 from smstune.errors import UserError
 
 if TYPE_CHECKING:
-    from smstune.config.schema import EvaluationConfig
+    from smstune.config.schema import Config
     from smstune.inference.classifier import SmsClassifier
     from smstune.inference.manifest import Manifest
     from smstune.tables.columns import Columns
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None) -> None:
         config = config.model_copy(update={"evaluation": section})
     columns = Columns(text=args.text_column, label=args.label_column)
     _check_messages(args, columns, Path(manifest.data.path), config.evaluation.split)
-    classifier = _load(args, manifest, config.evaluation)
+    classifier = _load(args, manifest, config)
     if args.drift is not None:
         from smstune.evaluation.drift.measure import measure_drift
 
@@ -100,18 +101,18 @@ def main(argv: Sequence[str] | None) -> None:
     require_gates(metrics.gates)
 
 
-def _load(args: argparse.Namespace, manifest: Manifest, section: EvaluationConfig) -> SmsClassifier:
+def _load(args: argparse.Namespace, manifest: Manifest, config: Config) -> SmsClassifier:
     """Load the run; with ``--calibrate`` fit its calibration again first."""
     from smstune.inference.classifier import SmsClassifier
 
     load = functools.partial(SmsClassifier.from_run, args.run, device=args.device)
     if not args.calibrate:
         return load(manifest, backend=args.backend)
-    from smstune.evaluation.calibration.fit import calibrate_run
+    from smstune.deploy.export.calibrate import calibrate_run
     from smstune.inference.backends.pick import pick_backend
 
     classifier = load(manifest, backend="torch")
-    manifest = calibrate_run(classifier, section)
+    manifest = calibrate_run(classifier, config.evaluation, config.export)
     chosen, _ = pick_backend(
         args.run, manifest, classifier.device, args.backend, "auto", has_weights=True
     )
@@ -134,8 +135,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--calibrate",
         action="store_true",
-        help="first fit temperature and operating points again on the validation split, and store "
-        "them in the run",
+        help="first fit temperature, cascade and operating points again on the validation split, "
+        "for the run and each exported form, and store them",
     )
     messages = parser.add_mutually_exclusive_group()
     messages.add_argument(

@@ -162,6 +162,17 @@ class OperatingPointConfig(Section):
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
+class CascadeConfig(Section):
+    """Let the linear model answer alone the messages that it is sure of."""
+
+    max_changed: ShareAbove0Below1 = Field(
+        0.01, description="Largest share of campaigns in which that may change an answer."
+    )
+    confidence: ShareAbove0Below1 = Field(
+        0.95, description="Confidence that no more of them change."
+    )
+
+
 class GateConfig(Section):
     """A required score of the whole set, of a label, or of a slice."""
 
@@ -208,6 +219,11 @@ class EvaluationConfig(Section):
     )
     operating_points: dict[str, OperatingPointConfig] = Field(
         default={}, description="By name: labels to block within a budget."
+    )
+    cascade: CascadeConfig | None = Field(
+        None,
+        description="Let the linear model answer alone the messages that it is sure of; null "
+        "disables it.",
     )
     groups: dict[str, list[str]] = Field(
         default={},
@@ -484,3 +500,12 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     export: ExportConfig = ExportConfig()
     serve: ServeConfig = ServeConfig()
+
+    @model_validator(mode="after")
+    def _cascade_has_a_linear_model(self) -> Self:
+        if self.evaluation.cascade is not None and not self.model.linear:
+            raise ValueError(
+                "evaluation.cascade needs a linear model: train with model.linear=true, or set "
+                "evaluation.cascade=null"
+            )
+        return self

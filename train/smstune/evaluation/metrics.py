@@ -16,6 +16,7 @@ from smstune.evaluation.scores.results import (
     SliceScores,
     Throughput,
 )
+from smstune.inference.cascade import Cascade
 from smstune.inference.decision import OptionalFit
 from smstune.inference.origin import Contamination
 from smstune.results import Result
@@ -29,6 +30,9 @@ class CalibrationFacts(Result):
     label_bias: list[float]
     #: Evaluations of earlier versions do not have it.
     checkpoints_compared: int = 1
+    #: Where the run has a cascade: what it is, and which share of this set it answers early.
+    cascade: Cascade | None = None
+    early_share: float | None = None
     fitted_on: OptionalFit
     before: Reliability
     after: Reliability

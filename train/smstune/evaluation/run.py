@@ -207,15 +207,22 @@ def _baseline(
 
 def _calibration_facts(evaluated: EvaluatedSet, classifier: SmsClassifier) -> CalibrationFacts:
     calibration = classifier.run.manifest.calibration
-    # Undo the temperature; logits are recovered up to a constant, which softmax ignores. The linear
-    # model is still included.
-    logits = np.log(evaluated.probabilities.clip(1e-300)) * calibration.temperature
+    early = classifier.answered_early(evaluated.texts)
+    temperatures = np.full(len(early), calibration.temperature)
+    of_cascade: dict[str, Any] = {}
+    if calibration.cascade is not None:
+        temperatures[early] = calibration.cascade.temperature
+        of_cascade = {"cascade": calibration.cascade, "early_share": float(early.mean())}
+    # Undo the temperatures; logits are recovered up to a constant, which softmax ignores. The
+    # linear model is still included.
+    logits = np.log(evaluated.probabilities.clip(1e-300)) * temperatures[:, None]
     return CalibrationFacts(
         temperature=calibration.temperature,
         linear_weight=calibration.linear_weight,
         label_bias=calibration.label_bias,
         checkpoints_compared=calibration.checkpoints_compared,
         fitted_on=calibration.fitted_on,
+        **of_cascade,
         before=_reliability(
             with_answers(evaluated, softmax(logits, axis=1), logits.argmax(axis=1))
         ),

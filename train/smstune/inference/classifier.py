@@ -15,7 +15,7 @@ from smstune.config.choices import BackendChoice, DeviceChoice, PrecisionChoice
 from smstune.errors import UserError
 from smstune.inference.backends.exported import exported_form
 from smstune.inference.backends.pick import pick_backend, pick_run_device
-from smstune.inference.decision import Decision, biased_labels, decide, softmax
+from smstune.inference.decision import Decision, biased_labels, decide, with_early_answers
 from smstune.inference.fetch import local_folder
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import WEIGHTS, Manifest, load_manifest
@@ -124,6 +124,12 @@ class SmsClassifier:
         """Return the same model under another manifest, such as one of a new calibration."""
         return SmsClassifier(dataclasses.replace(self.run, manifest=manifest), self.backend)
 
+    def without_cascade(self) -> SmsClassifier:
+        """Return the same model, with every message answered by encoder and linear model."""
+        manifest = self.run.manifest
+        calibration = manifest.calibration.model_copy(update={"cascade": None})
+        return self.with_manifest(manifest.model_copy(update={"calibration": calibration}))
+
     @property
     def model(self) -> PreTrainedModel:
         """The torch model.
@@ -149,43 +155,46 @@ class SmsClassifier:
     ) -> NDArray[np.float64]:
         """Return calibrated probabilities, shape ``(messages, labels)``, in the order of ``texts``.
 
+        Those of a message that the linear model is sure of are its own if the run has a cascade.
         The likeliest label is not always the run's answer: see ``answers``. With
         ``preprocessed=True``, the texts are not preprocessed again (used to measure the effect of
         ``preprocess``). ``progress`` counts the distinct messages.
         """
-        temperature = self.run.manifest.calibration.temperature
-        probabilities: NDArray[np.float64] = softmax(
-            self.logits(texts, preprocessed=preprocessed, progress=progress) / temperature
-        )
-        return probabilities
-
-    def logits(
-        self,
-        texts: Sequence[str],
-        *,
-        preprocessed: bool = False,
-        progress: Progress | None = None,
-    ) -> NDArray[np.float64]:
-        """Return encoder and linear model joined, before the temperature: ``(messages, labels)``.
-
-        Raises:
-            UserError: if the model gives NaN or infinity.
-        """
         if not len(texts):
             return np.zeros((0, len(self.labels.names)))
+        calibration = self.run.manifest.calibration
         clean = list(texts) if preprocessed else self.preprocess(texts)
         distinct = list(dict.fromkeys(clean))
         position = {text: index for index, text in enumerate(distinct)}
-        logits, linear = self.parts(distinct, progress)
-        logits += self.run.manifest.calibration.linear_weight * linear
-        return logits[[position[text] for text in clean]]
+        linear = self.linear_scores(distinct)
+        early = calibration.is_early(linear)
+        # The encoder reads only what the linear model does not answer alone.
+        logits = np.zeros_like(linear)
+        unsure = np.flatnonzero(~early).tolist()
+        if progress is not None:
+            progress.update(len(distinct) - len(unsure))
+        if unsure:
+            logits[unsure] = self.encoder_logits([distinct[row] for row in unsure], progress)
+        full = calibration.full_probabilities(logits, linear)
+        probabilities = with_early_answers(full, linear, calibration.cascade)
+        return probabilities[[position[text] for text in clean]]
 
     def parts(
         self, texts: Sequence[str], progress: Progress | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the encoder's logits and the linear model's scores of preprocessed ``texts``.
 
-        Both of shape ``(messages, labels)``.
+        Both of shape ``(messages, labels)``, of every message, whichever a cascade answers early.
+
+        Raises:
+            UserError: if the encoder gives NaN or infinity.
+        """
+        return self.encoder_logits(texts, progress), self.linear_scores(texts)
+
+    def encoder_logits(
+        self, texts: Sequence[str], progress: Progress | None = None
+    ) -> NDArray[np.float64]:
+        """Return the encoder's logits of preprocessed ``texts``, shape ``(messages, labels)``.
 
         Raises:
             UserError: if the encoder gives NaN or infinity.
@@ -196,13 +205,20 @@ class SmsClassifier:
                 f"expected finite scores, found NaN or infinity from {self.run.path}: the "
                 "model diverged, train again with a lower learning rate"
             )
-        return logits, self.linear_scores(texts)
+        return logits
 
     def linear_scores(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Return what the linear model gives preprocessed ``texts``; 0 where the run has none."""
         if self.run.linear is None:
             return np.zeros((len(texts), len(self.labels.names)))
         return self.run.linear.scores(texts)
+
+    def answered_early(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Return which preprocessed ``texts`` the linear model answers alone; none by default."""
+        calibration = self.run.manifest.calibration
+        if calibration.cascade is None:
+            return np.zeros(len(texts), dtype=bool)
+        return calibration.is_early(self.linear_scores(texts))
 
     def answers(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the label id that the run answers for each row of ``predict_proba``."""

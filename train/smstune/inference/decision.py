@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-from smstune.arrays import Floats
+from smstune.arrays import Flags, Floats
+from smstune.inference.cascade import Cascade
 from smstune.inference.labels import LabelMap
 from smstune.results import Result
 
@@ -112,11 +113,26 @@ class Calibration(BaseModel):
     linear_weight: float = Field(0.0, ge=0, le=100)
     #: Added to the log-probability of each label before the largest is the answer; empty: nothing.
     label_bias: list[Annotated[float, Field(ge=-100, le=100)]] = []
+    #: ``None``: every message is answered by encoder and linear model together.
+    cascade: Cascade | None = None
     operating_points: list[OperatingPoint] = []
     #: How many checkpoints the validation split chose among; the points' bounds allow for it.
     checkpoints_compared: int = Field(1, ge=1)
     #: ``None``: it was not fitted.
     fitted_on: OptionalFit = None
+
+    def full_probabilities(self, logits: Floats, linear: Floats) -> Floats:
+        """Return what encoder and linear model together answer, shape ``(messages, labels)``.
+
+        ``logits`` are the encoder's, ``linear`` the linear model's scores, of the same shape.
+        """
+        return softmax((logits + self.linear_weight * linear) / self.temperature)
+
+    def is_early(self, linear: Floats) -> Flags:
+        """Return which messages the linear model answers alone, by its scores."""
+        if self.cascade is None:
+            return np.zeros(len(linear), dtype=bool)
+        return self.cascade.is_early(linear)
 
 
 def softmax(logits: Floats) -> Floats:
@@ -124,6 +140,18 @@ def softmax(logits: Floats) -> Floats:
     shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
     probabilities: Floats = shifted / shifted.sum(axis=-1, keepdims=True)
     return probabilities
+
+
+def with_early_answers(probabilities: Floats, linear: Floats, cascade: Cascade | None) -> Floats:
+    """Return probabilities in which the linear model alone answers what it is sure of.
+
+    ``probabilities`` are those of encoder and linear model together, ``linear`` the linear model's
+    scores of the same messages; both have the shape ``(messages, labels)``.
+    """
+    if cascade is None:
+        return probabilities
+    early = cascade.is_early(linear)[:, None]
+    return np.where(early, softmax(linear / cascade.temperature), probabilities)
 
 
 def biased_labels(probabilities: Floats, bias: Sequence[float]) -> NDArray[np.int64]:

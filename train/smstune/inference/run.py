@@ -51,7 +51,8 @@ def run_config(
     if path.is_file():
         return load_config(path, overrides)
     # A published folder leaves out the configuration of its training.
-    return build_config({"data": {"path": manifest.data.path}}, overrides, run)
+    model = {"linear": LINEAR in manifest.sha256}
+    return build_config({"data": {"path": manifest.data.path}, "model": model}, overrides, run)
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ def load_run(path: str | Path, *, manifest: Manifest | None = None, weights: boo
     linear = _linear(path, manifest) if files[LINEAR] else None
     if manifest.calibration.linear_weight and linear is None:
         raise mismatch(path, f"its calibration weighs {LINEAR}, which the manifest does not name")
+    if manifest.calibration.cascade is not None and linear is None:
+        raise mismatch(path, f"its cascade needs {LINEAR}, which the manifest does not name")
     return Run(path, manifest, labels, encoder, linear)
 
 

@@ -12,7 +12,6 @@ from importlib.metadata import version
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from shutil import rmtree
 from typing import Literal
 
 import torch
@@ -27,36 +26,27 @@ from smstune.deploy.export.gates import (
     evaluate_form,
     failures,
     layers_to_keep,
+    warn_without_cascade,
 )
-from smstune.deploy.export.report import export_report, measure_latency
+from smstune.deploy.export.report import measure_latency
+from smstune.deploy.export.staging import exported_before, move_staged, stage
 from smstune.errors import GateError, UserError, how_to_install
 from smstune.evaluation.evaluated import LabelledSet
 from smstune.evaluation.labelled import load_prepared
-from smstune.files import file_hash, put_in_place, scratch_folder
+from smstune.files import file_hash, scratch_folder
 from smstune.inference.backends.exported import (
     EXPORTED,
-    Export,
     ExportedFile,
     ExportGate,
     Latency,
     QualityRow,
-    load_export,
 )
 from smstune.inference.backends.onnx_backend import OnnxBackend
 from smstune.inference.backends.torch_backend import TorchBackend
 from smstune.inference.backends.torch_devices import machine_name, pick_precision
+from smstune.inference.cascade import Cascade
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.decision import Calibration
-from smstune.inference.manifest import (
-    EXPORT,
-    EXPORT_REPORT,
-    EXPORTED_FILES,
-    STAGED,
-    WEIGHTS,
-    Manifest,
-    write_manifest,
-)
-from smstune.reporting.markdown import render_markdown
 
 Format = Literal["onnx", "onnx-int8", "onnx-fp16"]
 FORMATS: dict[Format, Precision] = {"onnx": "fp32", "onnx-int8": "int8", "onnx-fp16": "fp16"}
@@ -82,7 +72,7 @@ def export_run(run: Path, formats: Sequence[Format], section: ExportConfig) -> l
     _require_packages()
     original = SmsClassifier.from_pretrained(run, backend="torch", device="cpu", precision="fp32")
     # A stopped export may have left files that are ready to be moved, or incomplete ones.
-    _move_staged(run, original.run.manifest)
+    move_staged(run, original.run.manifest)
     with scratch_folder(run / "onnx") as scratch:
         (scratch / "onnx").mkdir()
         with _temporary_files_in(scratch):
@@ -92,8 +82,13 @@ def export_run(run: Path, formats: Sequence[Format], section: ExportConfig) -> l
             }
             logger.info("measuring speed, with torch for comparison")
             update = {"latency": exporter.latency()}
-        exported = {name: file.model_copy(update=update) for name, file in exported.items()}
-        return _stage(original, scratch, exported)
+        new = {name: file.model_copy(update=update) for name, file in exported.items()}
+        for path in (scratch / "onnx").iterdir():
+            if path.name not in new:
+                path.unlink()
+        manifest = original.run.manifest
+        stage(run, manifest, scratch, {**exported_before(run, manifest), **new})
+    return [run / "onnx" / name for name in new]
 
 
 @contextmanager
@@ -132,7 +127,12 @@ class _Exporter:
         else:
             rows, calibration = self._pass_quality(file, precision, keep)
             gate = ExportGate(quality=tuple(rows))
-        self.forms[f"onnx {precision}"] = self._load(file, precision)
+        form = self._load(file, precision)
+        if calibration is not None:
+            warn_without_cascade(format_, calibration)
+            manifest = form.run.manifest.model_copy(update={"calibration": calibration})
+            form = form.with_manifest(manifest)
+        self.forms[f"onnx {precision}"] = form
         return ExportedFile(
             format=format_,
             sha256=file_hash(file),
@@ -220,14 +220,23 @@ class _Exporter:
 
     def _own_calibration(self, file: Path) -> Calibration | None:
         """Return the calibration of the fp32 form, ``None`` if it is the run's."""
-        points = self.original.run.manifest.calibration.operating_points
-        if not any(point.threshold is not None for point in points):
+        calibration = self.original.run.manifest.calibration
+        points, cascade = calibration.operating_points, calibration.cascade
+        if cascade is None and not any(point.threshold is not None for point in points):
             return None
         try:
             validation = self.validation
         except UserError:
             # ``texts`` has already warned of it.
-            return None
+            if cascade is None:
+                return None
+            untested = Cascade(
+                max_changed=cascade.max_changed,
+                confidence=cascade.confidence,
+                threshold=None,
+                reason="the validation split to test it on is missing",
+            )
+            return calibration.model_copy(update={"cascade": untested})
         form = self._load(file, "fp32")
         return evaluate_form(form, validation, own_thresholds=True).calibration
 
@@ -241,59 +250,3 @@ def _require_packages() -> None:
         raise UserError(
             f"exporting needs the missing packages {', '.join(missing)}: {how_to_install('onnx')}"
         )
-
-
-def _stage(
-    original: SmsClassifier, scratch: Path, new_files: dict[str, ExportedFile]
-) -> list[Path]:
-    """Add all new forms to the run at once, by writing a manifest that names them.
-
-    Before that, they are completed in a staging folder, in which ``run_file`` also looks. Moving
-    them to their final paths comes last.
-    """
-    run, manifest = original.run.path, original.run.manifest
-    export = Export(
-        weights_sha256=manifest.sha256[WEIGHTS],
-        files={**_exported_before(run, manifest), **new_files},
-    )
-    (scratch / EXPORT_REPORT).write_text(render_markdown(export_report(run, export)), "utf-8")
-    (scratch / EXPORT).write_text(export.model_dump_json(indent=2) + "\n", "utf-8")
-    pages = (EXPORT_REPORT, EXPORT)
-    for path in (scratch / "onnx").iterdir():
-        if path.name not in new_files and f"onnx/{path.name}" not in pages:
-            path.unlink()
-    run_hashes = {
-        name: digest for name, digest in manifest.sha256.items() if name not in EXPORTED_FILES
-    }
-    form_hashes = {f"onnx/{name}": file.sha256 for name, file in export.files.items()}
-    hashes = {**run_hashes, **form_hashes, **{name: file_hash(scratch / name) for name in pages}}
-    put_in_place(scratch, run / STAGED)
-    _move_staged(run, write_manifest(run, manifest.model_copy(update={"sha256": hashes})))
-    return [run / "onnx" / name for name in new_files]
-
-
-def _exported_before(run: Path, manifest: Manifest) -> dict[str, ExportedFile]:
-    """Return the forms of earlier exports whose files are unchanged."""
-    try:
-        export = load_export(run, manifest)
-    except UserError as error:
-        logger.warning("warning: ignoring earlier exports: %s", error)
-        return {}
-    unchanged = {}
-    for name, file in export.files.items() if export else ():
-        path = run / "onnx" / name
-        if path.is_file() and file_hash(path) == file.sha256:
-            unchanged[name] = file
-        else:
-            logger.warning("warning: ignoring onnx/%s, which is missing or changed", name)
-    return unchanged
-
-
-def _move_staged(run: Path, manifest: Manifest) -> None:
-    """Move staged files that the manifest names to their final paths and remove the others."""
-    for path in (run / STAGED / "onnx").glob("*"):
-        name = f"onnx/{path.name}"
-        if file_hash(path) == manifest.sha256.get(name):
-            (run / "onnx").mkdir(exist_ok=True)
-            put_in_place(path, run / name)
-    rmtree(run / STAGED, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from smstune.arrays import Floats
-from smstune.config.schema import OperatingPointConfig
+from smstune.config.schema import CascadeConfig, OperatingPointConfig
 from smstune.errors import GateError
+from smstune.evaluation.calibration.cascade import fit_cascade
 from smstune.evaluation.calibration.operating_points import (
     choose_operating_point,
     observed_points,
@@ -20,7 +22,12 @@ from smstune.evaluation.evaluated import EvaluatedSet, LabelledSet, with_answers
 from smstune.evaluation.scores.metrics import compute_scores
 from smstune.inference.backends.exported import ParityRow, QualityRow
 from smstune.inference.classifier import SmsClassifier
-from smstune.inference.decision import Calibration, OperatingPoint, PointScores
+from smstune.inference.decision import (
+    Calibration,
+    OperatingPoint,
+    PointScores,
+    with_early_answers,
+)
 from smstune.inference.labels import LabelMap
 from smstune.inference.tokenization import pad
 
@@ -28,6 +35,8 @@ from smstune.inference.tokenization import pad
 TOLERANCE = 1e-4
 _BATCHES = (1, 7, 32)
 _LONGEST = (8, 16, 32, 64, 128, 256, 512)
+
+logger = logging.getLogger(__name__)
 
 
 def check_parity(
@@ -105,13 +114,17 @@ def evaluate_form(
 ) -> EvaluatedForm:
     """Return ``macro_f1``, ``ece`` and, by each current operating point, ``recall of NAME``.
 
-    With ``own_thresholds`` the points are fitted to this form's probabilities, each within its
-    budget: with the run's thresholds, a form of higher probabilities would block more messages than
-    the budget allows.
+    With ``own_thresholds`` the cascade is tested against this form's own answers, and the points
+    are fitted to its probabilities, each within its budget: with the run's thresholds, a form of
+    higher probabilities would block more messages than the budget allows.
     """
     calibration, labels = classifier.run.manifest.calibration, classifier.labels
-    logits = classifier.logits(validation.texts)
-    probabilities = softmax(logits / calibration.temperature, axis=-1)
+    logits, linear = classifier.parts(validation.texts)
+    full = calibration.full_probabilities(logits, linear)
+    if own_thresholds:
+        evaluated = with_answers(validation, full, classifier.answers(full))
+        calibration = _with_own_cascade(calibration, evaluated, linear)
+    probabilities = with_early_answers(full, linear, calibration.cascade)
     evaluated = with_answers(validation, probabilities, classifier.answers(probabilities))
     if own_thresholds:
         compared = calibration.checkpoints_compared
@@ -129,6 +142,23 @@ def evaluate_form(
     }
     scores = {"macro_f1": metrics.macro_f1, "ece": metrics.ece, **recalls}
     return EvaluatedForm(scores, logits, calibration)
+
+
+def _with_own_cascade(calibration: Calibration, full: EvaluatedSet, linear: Floats) -> Calibration:
+    """Return a run's calibration with its cascade tested again, on a form's ``full`` answers."""
+    cascade = calibration.cascade
+    if cascade is None:
+        return calibration
+    section = CascadeConfig(max_changed=cascade.max_changed, confidence=cascade.confidence)
+    compared = calibration.checkpoints_compared
+    cascade = fit_cascade(section, full, linear, calibration.label_bias, compared)
+    return calibration.model_copy(update={"cascade": cascade})
+
+
+def warn_without_cascade(form: str, calibration: Calibration) -> None:
+    """Say why a form has no cascade, where its calibration asks for one."""
+    if calibration.cascade is not None and calibration.cascade.reason is not None:
+        logger.warning("warning: %s has no cascade: %s", form, calibration.cascade.reason)
 
 
 def _refitted(

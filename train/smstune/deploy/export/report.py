@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from smstune.inference.backends.exported import Export, ExportedFile, Latency
+from smstune.inference.cascade import Cascade
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.decision import Calibration
 from smstune.reporting.document import Report, Section, Table
-from smstune.reporting.format import show
+from smstune.reporting.format import share_text, show
 
 _SINGLE = 200
 _BATCH = 32
@@ -91,10 +92,24 @@ def _section(name: str, file: ExportedFile) -> Section:
             "The gate and the speed were measured on a CPU, which stores fp16 and multiplies in "
             "fp32: they do not show how fast this file is on a GPU, for which it is made."
         )
+    if file.calibration and file.calibration.cascade:
+        facts.append(_cascade_fact(file.calibration.cascade))
     tables = [_gate_table(file)]
     if file.calibration and file.calibration.operating_points:
         tables.append(_point_table(file.calibration))
     return Section(name, " ".join(facts), tables)
+
+
+def _cascade_fact(cascade: Cascade) -> str:
+    if cascade.threshold is None or cascade.validation is None:
+        return f"This form has no cascade: {cascade.reason}."
+    scores = cascade.validation
+    return (
+        f"Cascade: messages with a linear margin of at least {cascade.threshold:g}, "
+        f"{share_text(scores.early_share)} of validation, are answered early by the linear model "
+        f"alone. This changes an answer in {share_text(scores.changed_share)} of the campaigns, "
+        f"upper bound {share_text(scores.bound)}."
+    )
 
 
 def _speed_sections(export: Export) -> list[Section]:
@@ -104,6 +119,8 @@ def _speed_sections(export: Export) -> list[Section]:
         names = [name for name, other in export.files.items() if other.latency == file.latency]
         title = f"Speed of {', '.join(names)}"
         note = f"On {file.machine}, from text to answer."
+        if file.calibration and file.calibration.cascade:
+            note += " Messages that the cascade answers early are included."
         sections[title] = Section(title, note, [_speed_table(file.latency)])
     return list(sections.values())
 

@@ -144,6 +144,7 @@ def _is_of_calibration(metrics: Metrics, calibration: Calibration) -> bool:
         and facts.linear_weight == calibration.linear_weight
         and facts.label_bias == calibration.label_bias
         and facts.checkpoints_compared == calibration.checkpoints_compared
+        and facts.cascade == calibration.cascade
         and facts.fitted_on == calibration.fitted_on
     )
 
@@ -187,12 +188,16 @@ class EvasionRow:
 
 @dataclass(frozen=True)
 class EvasionFacts:
-    """The evasion suite by transform."""
+    """The evasion suite by transform.
+
+    ``lost_to_cascade`` are transforms under which the cascade costs more than 1 point of recall.
+    """
 
     n: int
     clean: SuiteScores
     strengths: list[float]
     rows: list[EvasionRow]
+    lost_to_cascade: list[str]
 
 
 @dataclass(frozen=True)
@@ -382,6 +387,7 @@ def evasion_facts(suite: Robustness | None) -> EvasionFacts | None:
             )
             for transform, by_strength in rows_by_transform.items()
         ],
+        lost_to_cascade=list(suite.lost_to_cascade()),
     )
 
 

@@ -1,1 +1,1 @@
-"""Logits of validation in, a calibration out: temperature, label biases, operating points."""
+"""Logits of validation in, a calibration out: temperature, cascade, operating points."""

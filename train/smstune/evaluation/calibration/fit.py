@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax
 
 from smstune.arrays import Floats, Ints
 from smstune.config.schema import EvaluationConfig
+from smstune.evaluation.calibration.cascade import fit_cascade
 from smstune.evaluation.calibration.operating_points import choose_operating_point
+from smstune.evaluation.calibration.temperature import fit_temperature, fit_weight
 from smstune.evaluation.evaluated import LabelledSet, with_answers
 from smstune.evaluation.labelled import load_prepared
 from smstune.evaluation.scores.costs import cost_matrix
@@ -21,29 +22,20 @@ from smstune.evaluation.scores.metrics import (
 )
 from smstune.evaluation.scores.ranking import measured_groups
 from smstune.inference.classifier import SmsClassifier
-from smstune.inference.decision import Calibration, Fit, FitScores, biased_labels
+from smstune.inference.decision import (
+    Calibration,
+    Fit,
+    FitScores,
+    biased_labels,
+    with_early_answers,
+)
 from smstune.inference.labels import LabelMap
-from smstune.inference.manifest import Manifest, store_calibration
 
-#: Bounded: if every validation answer is right, the best temperature would be 0.
-_TEMPERATURES = (0.2, 5.0)
-#: What a linear model's scores may be multiplied by, once the temperature has been applied.
-_WEIGHTS = (0.0, 20.0)
 _BIASES = tuple(sorted(np.linspace(-2, 2, 17).tolist(), key=abs))
 #: Smallest gain in macro-F1 for a shift to be accepted.
 _MIN_GAIN = 0.002
 
 logger = logging.getLogger(__name__)
-
-
-def calibrate_run(classifier: SmsClassifier, section: EvaluationConfig) -> Manifest:
-    """Fit a run's calibration (``fit_run``), store it in the run folder; return the new manifest.
-
-    Raises:
-        UserError: as ``fit_run``.
-    """
-    run = classifier.run
-    return store_calibration(run.path, run.manifest, fit_run(classifier, section))
 
 
 def fit_run(classifier: SmsClassifier, section: EvaluationConfig) -> Calibration:
@@ -70,6 +62,8 @@ def fit_run(classifier: SmsClassifier, section: EvaluationConfig) -> Calibration
     for point in calibration.operating_points:
         if point.reason is not None:
             logger.warning("warning: operating point %s: %s", point.name, point.reason)
+    if calibration.cascade is not None and calibration.cascade.reason is not None:
+        logger.warning("warning: no cascade: %s", calibration.cascade.reason)
     return calibration
 
 
@@ -97,7 +91,9 @@ def fit_calibration(
     """Return temperature, label biases and operating points fitted to labelled logits.
 
     The logits are of the best of ``checkpoints_compared``, chosen on the same messages. With the
-    scores of a ``linear`` model, also the weight at which they are added to the logits.
+    scores of a ``linear`` model, also the weight at which they are added to the logits, and the
+    cascade if ``section`` has one. The operating points are fitted to the probabilities that the
+    cascade gives.
     """
     truth = validation.truth
     check_probabilities(logits, truth, len(labels.names))
@@ -110,6 +106,11 @@ def fit_calibration(
     after = np.exp(log_softmax(joined / temperature, 1))
     bias = fit_label_bias(after, truth) if section.label_bias else []
     evaluated = with_answers(validation, after, biased_labels(after, bias))
+    cascade = None
+    if section.cascade is not None and linear is not None:
+        cascade = fit_cascade(section.cascade, evaluated, linear, bias, checkpoints_compared)
+        after = with_early_answers(after, linear, cascade)
+        evaluated = with_answers(validation, after, biased_labels(after, bias))
     points = [
         choose_operating_point(
             name,
@@ -124,6 +125,7 @@ def fit_calibration(
         temperature=temperature,
         linear_weight=weight,
         label_bias=bias,
+        cascade=cascade,
         operating_points=points,
         checkpoints_compared=checkpoints_compared,
         fitted_on=Fit(
@@ -134,42 +136,6 @@ def fit_calibration(
             after=_fit_scores(after, truth, bias),
         ),
     )
-
-
-def fit_temperature(logits: Floats, truth: Ints) -> float:
-    """Return the temperature in [0.2, 5] of the least log loss.
-
-    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017. The loss is convex in its
-    inverse, so a bounded search in one dimension finds it.
-    """
-
-    def loss(inverse: float) -> float:
-        return float(-log_softmax(logits * inverse, 1)[np.arange(len(truth)), truth].mean())
-
-    low, high = _TEMPERATURES
-    best = minimize_scalar(
-        loss, bounds=(1 / high, 1 / low), method="bounded", options={"xatol": 1e-5}
-    )
-    return float(1 / best.x)
-
-
-def fit_weight(logits: Floats, linear: Floats, truth: Ints) -> tuple[float, float]:
-    """Return the temperature in [0.2, 5] and the weight of least log loss.
-
-    That is of ``(logits + weight * linear) / temperature``, a product of experts (Hinton, "Training
-    products of experts by minimizing contrastive divergence", 2002, equation 1) whose exponents are
-    fitted: a logistic regression on two numbers, so convex.
-    """
-    rows = np.arange(len(truth))
-
-    def loss(factors: Floats) -> float:
-        joined = factors[0] * logits + factors[1] * linear
-        return float(-log_softmax(joined, 1)[rows, truth].mean())
-
-    low, high = _TEMPERATURES
-    best = minimize(loss, [1.0, 1.0], method="L-BFGS-B", bounds=[(1 / high, 1 / low), _WEIGHTS])
-    inverse, factor = best.x.tolist()
-    return 1 / inverse, factor / inverse
 
 
 def fit_label_bias(probabilities: Floats, truth: Ints) -> list[float]:

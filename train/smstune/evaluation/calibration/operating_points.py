@@ -38,6 +38,22 @@ def needed(rate: float, confidence: float) -> int:
     return math.ceil(math.log1p(-confidence) / math.log1p(-rate))
 
 
+def corrected_confidence(confidence: float, checkpoints_compared: int) -> float:
+    """Return the confidence to test at after validation chose among checkpoints (Bonferroni)."""
+    return 1 - (1 - confidence) / checkpoints_compared
+
+
+def correction_note(confidence: float, checkpoints_compared: int) -> str:
+    """Return what to add to a reason where the confidence was corrected; empty where not."""
+    if checkpoints_compared == 1:
+        return ""
+    corrected = corrected_confidence(confidence, checkpoints_compared)
+    return (
+        f"; the confidence {confidence:g} becomes {corrected:.4g}, because the same messages "
+        f"selected the best of {checkpoints_compared} checkpoints"
+    )
+
+
 def choose_operating_point(
     name: str,
     section: OperatingPointConfig,
@@ -56,7 +72,7 @@ def choose_operating_point(
     selected.
     """
     kind, budget = next(iter(section.budget.items()))
-    confidence = 1 - (1 - section.confidence) / checkpoints_compared
+    confidence = corrected_confidence(section.confidence, checkpoints_compared)
     search = {
         "max_false_positive_rate": _by_false_positives,
         "min_precision": _by_precision,
@@ -65,11 +81,8 @@ def choose_operating_point(
     scores = evaluated.score_of(label_ids)
     campaigns = _CampaignScores.of(evaluated, label_ids)
     threshold, reason = search(campaigns, budget, confidence)
-    if reason is not None and checkpoints_compared > 1:
-        reason += (
-            f"; the confidence {section.confidence:g} becomes {confidence:.4g}, because the same "
-            f"messages selected the best of {checkpoints_compared} checkpoints"
-        )
+    if reason is not None:
+        reason += correction_note(section.confidence, checkpoints_compared)
     point = OperatingPoint(
         name=name,
         labels=section.labels,

@@ -12,6 +12,7 @@ from smstune.arrays import Floats
 from smstune.evaluation.evaluated import EvaluatedSet
 from smstune.evaluation.mistakes.mistakes import review_order
 from smstune.inference.classifier import SmsClassifier
+from smstune.inference.decision import with_early_answers
 from smstune.inference.tokenization import pad
 from smstune.results import Result
 from smstune.text.pii.find import find_pii
@@ -77,11 +78,13 @@ class Explanation:
 
 def in_fp32(classifier: SmsClassifier) -> SmsClassifier:
     """Return the run in torch, fp32, on the CPU: itself, or loaded once more from its folder."""
-    exact = classifier.precision == "fp32" and classifier.device == "cpu"
-    if exact and classifier.backend.name == "torch":
+    is_exact = classifier.precision == "fp32" and classifier.device == "cpu"
+    if is_exact and classifier.backend.name == "torch":
         return classifier
     path = classifier.run.path
-    return SmsClassifier.from_pretrained(path, backend="torch", device="cpu", precision="fp32")
+    exact = SmsClassifier.from_pretrained(path, backend="torch", device="cpu", precision="fp32")
+    # An exported form has a cascade of its own.
+    return exact.with_manifest(classifier.run.manifest)
 
 
 def explain(classifier: SmsClassifier, text: str, label: str | None = None) -> Explanation:
@@ -93,8 +96,8 @@ def explain(classifier: SmsClassifier, text: str, label: str | None = None) -> E
     probability, which is flat except for one step that 64 points miss: its attributions were off by
     5 % in sum, those of the log-odds by 0.1 %. The linear model's scores are interpolated in the
     same way, from those of an empty message; their contribution is divided among the characters of
-    the n-grams. Computed in fp32 on the CPU. To explain many messages, pass the result of
-    ``in_fp32``, so that the model is loaded once.
+    the n-grams. An early answer rests on them alone. Computed in fp32 on the CPU. To explain many
+    messages, pass the result of ``in_fp32``, so that the model is loaded once.
 
     Raises:
         UserError: if the run has no such label.
@@ -117,12 +120,13 @@ def explain(classifier: SmsClassifier, text: str, label: str | None = None) -> E
     model: Any = exact.model
     with torch.no_grad():
         message, base = model.get_input_embeddings()(torch.tensor([ids, blank])).split(1)
-    linear = _linear_logits(exact, [clean[0], ""])
+    factors = _factors(exact, clean[0])
+    linear = torch.tensor(factors.linear * exact.linear_scores([clean[0], ""]), dtype=torch.float32)
     message_linear, base_linear = linear[:1], linear[1:]
-    temperature = run.manifest.calibration.temperature
 
     def log_odds(embeddings: torch.Tensor, joined: torch.Tensor) -> torch.Tensor:
-        logits = (model(inputs_embeds=embeddings).logits + joined) / temperature
+        logits = factors.encoder * model(inputs_embeds=embeddings).logits + joined
+        logits = logits / factors.temperature
         rest = torch.cat([logits[:, :target], logits[:, target + 1 :]], -1)
         odds: torch.Tensor = logits[:, target] - rest.logsumexp(-1)
         return odds
@@ -139,7 +143,7 @@ def explain(classifier: SmsClassifier, text: str, label: str | None = None) -> E
         at_start = float(log_odds(base, base_linear))
     characters = None
     if run.linear is not None:
-        direction = run.manifest.calibration.linear_weight * linear_slopes[0].double().numpy()
+        direction = factors.linear * linear_slopes[0].double().numpy()
         characters = run.linear.character_scores(clean[0], direction)
     pieces = _pieces(clean[0], spans, scores, characters)
     if characters is not None:
@@ -223,23 +227,35 @@ def _probabilities(
     import torch
 
     padding = classifier.run.encoder.padding
-    temperature = classifier.run.manifest.calibration.temperature
     batches = []
     for start in range(0, len(rows), _AT_ONCE):
         padded = pad(rows[start : start + _AT_ONCE], padding)
         batch = {name: torch.from_numpy(values) for name, values in padded.items()}
-        linear = _linear_logits(classifier, texts[start : start + _AT_ONCE])
         with torch.inference_mode():
-            logits = classifier.model(**batch).logits + linear
-            batches.append(torch.softmax(logits / temperature, -1).double().numpy())
-    return np.concatenate(batches)
+            batches.append(classifier.model(**batch).logits.double().numpy())
+    calibration, linear = classifier.run.manifest.calibration, classifier.linear_scores(texts)
+    full = calibration.full_probabilities(np.concatenate(batches), linear)
+    return with_early_answers(full, linear, calibration.cascade)
 
 
-def _linear_logits(classifier: SmsClassifier, texts: Sequence[str]) -> torch.Tensor:
-    import torch
+@dataclass(frozen=True)
+class _Factors:
+    """What an answer is computed by: ``(encoder * logits + linear * scores) / temperature``."""
 
-    weight = classifier.run.manifest.calibration.linear_weight
-    return torch.tensor(weight * classifier.linear_scores(texts), dtype=torch.float32)
+    encoder: float
+    linear: float
+    temperature: float
+
+
+def _factors(classifier: SmsClassifier, text: str) -> _Factors:
+    """Return what the answer to a preprocessed text is computed by: early, or together."""
+    calibration = classifier.run.manifest.calibration
+    cascade = calibration.cascade
+    if cascade is not None and cascade.is_early(classifier.linear_scores([text]))[0]:
+        return _Factors(encoder=0.0, linear=1.0, temperature=cascade.temperature)
+    return _Factors(
+        encoder=1.0, linear=calibration.linear_weight, temperature=calibration.temperature
+    )
 
 
 def _without(text: str, spans: Sequence[tuple[int, int]]) -> str:

@@ -12,6 +12,7 @@ from smstune.evaluation.report.figures import confusion_blocks, label_figure
 from smstune.evaluation.report.sections import (
     answer_sections,
     calibration_section,
+    cascade_section,
     explanation_section,
     gate_section,
     limit_section,
@@ -153,6 +154,7 @@ def _score_sections(metrics: Metrics) -> list[Section]:
         *sections,
         ranking_section(metrics),
         calibration_section(metrics.calibration),
+        *cascade_section(metrics.calibration, metrics.split),
         *slice_section(metrics.slices),
         *([robustness_section(metrics.robustness)] if metrics.robustness else []),
     ]

@@ -132,6 +132,38 @@ def calibration_section(calibration: CalibrationFacts) -> Section:
     return Section("Calibration", note, reliability_blocks(calibration))
 
 
+def cascade_section(calibration: CalibrationFacts, split: str) -> list[Section]:
+    """Return what the cascade promises and how much it answers early; nothing without one."""
+    cascade = calibration.cascade
+    if cascade is None:
+        return []
+    if cascade.threshold is None or cascade.validation is None:
+        return [Section("Cascade", "", [Caution(f"There is no cascade: {cascade.reason}.")])]
+    scores = cascade.validation
+    note = (
+        "The linear model alone answers a message if its two best scores have a margin of at least "
+        f"{cascade.threshold:g}; encoder and linear model together answer the others. The "
+        "threshold is the lowest at which, on validation, the upper bound of the share of "
+        f"campaigns with another answer than without the cascade stays within "
+        f"{cascade.max_changed:g}, at confidence {cascade.confidence:g}."
+    )
+    if calibration.checkpoints_compared > 1:
+        note += (
+            " As for operating points, the confidence is corrected for the choice among "
+            f"{calibration.checkpoints_compared} checkpoints."
+        )
+    rows: list[list[object]] = [
+        [
+            "messages answered early",
+            share_text(scores.early_share),
+            share_text(calibration.early_share),
+        ],
+        ["campaigns with another answer", share_text(scores.changed_share), ""],
+        ["its upper bound", share_text(scores.bound), ""],
+    ]
+    return [Section("Cascade", note, [Table(["", "validation", split], rows)])]
+
+
 def slice_section(slices: Sequence[SliceScores]) -> list[Section]:
     """Return the slices of the lowest accuracy first."""
     if not slices:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from smstune.evaluation.robustness.suite import Robustness, SuiteRow, SuiteScores
 from smstune.reporting.charts import Line, LineChart
-from smstune.reporting.document import Figure, Section, Table
+from smstune.reporting.document import Block, Caution, Figure, Section, Table
 from smstune.reporting.format import percent
 
 #: Each score's name in the report, and the function that gets it from SuiteScores.
@@ -33,7 +33,20 @@ def robustness_section(suite: Robustness) -> Section:
         f"is the share of characters or words changed. {meaning} Personal information is masked "
         "with and without the normaliser. docs/robustness.md describes the transforms."
     )
-    return Section("Evasion", note, [_curves(suite), _numbers(suite)])
+    return Section("Evasion", note, [*_losses(suite), _curves(suite), _numbers(suite)])
+
+
+def _losses(suite: Robustness) -> list[Block]:
+    """Return which transforms the cascade makes more effective, if any."""
+    losses = [f"{name} ({100 * loss:.1f} points)" for name, loss in suite.lost_to_cascade().items()]
+    if not losses:
+        return []
+    return [
+        Caution(
+            "Because of the cascade, recall is more than 1 point smaller under these transforms: "
+            f"{', '.join(losses)}."
+        )
+    ]
 
 
 def _numbers(suite: Robustness) -> Table:
@@ -45,6 +58,11 @@ def _numbers(suite: Robustness) -> Table:
         name = f"{row.transform} (trained on)" if row.trained_on else row.transform
         scores = [score(side) for score in _SCORES.values() for side in (row.normalised, row.raw)]
         rows.append([name, f"{row.strength:g}", percent(row.changed), *scores])
+    if suite.clean.recall_without_cascade is not None:
+        head.append("recall without cascade")
+        rows[0].append(suite.clean.recall_without_cascade)
+        for cells, row in zip(rows[1:], suite.rows, strict=True):
+            cells.append(row.normalised.recall_without_cascade)
     return Table(head, rows)
 
 

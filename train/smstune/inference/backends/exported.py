@@ -83,10 +83,13 @@ class ExportedFile(BaseModel):
     calibration: Calibration | None = None
 
     def belongs_to(self, calibration: Calibration) -> bool:
-        """Return whether this form's thresholds were fitted under a run's ``calibration``."""
-        return self.calibration is None or _fitting_inputs(self.calibration) == _fitting_inputs(
-            calibration
-        )
+        """Return whether this form's thresholds were fitted under a run's ``calibration``.
+
+        A form without a calibration uses the run's, but no cascade that was not tested for it.
+        """
+        if self.calibration is None:
+            return calibration.cascade is None
+        return _fitting_inputs(self.calibration) == _fitting_inputs(calibration)
 
 
 class Export(BaseModel):
@@ -122,15 +125,19 @@ def load_export(path: Path, manifest: Manifest) -> Export | None:
 def _fitting_inputs(calibration: Calibration) -> dict[str, Any]:
     """Return the inputs of threshold fitting.
 
-    These are temperature, linear weight and label biases, and each point's name, labels, budget and
-    confidence.
+    These are temperature, linear weight and label biases, the budget and confidence of the cascade,
+    and each point's name, labels, budget and confidence.
     """
     points = [
         point.model_dump(include={"name", "labels", "budget", "confidence"})
         for point in calibration.operating_points
     ]
     factors = calibration.model_dump(include={"temperature", "linear_weight", "label_bias"})
-    return {**factors, "operating_points": points}
+    cascade = calibration.cascade and (
+        calibration.cascade.max_changed,
+        calibration.cascade.confidence,
+    )
+    return {**factors, "cascade": cascade, "operating_points": points}
 
 
 def exported_form(path: Path, manifest: Manifest, precision: Precision) -> tuple[Path, Calibration]:
