@@ -5,7 +5,7 @@ MODEL ?= hfl/chinese-macbert-base
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: quickstart test test-all test-wheel check fix bench clean
+.PHONY: quickstart test test-all test-wheel test-light check fix bench clean
 
 quickstart: .venv/runtime
 	rm -rf prepared/sample runs/quickstart
@@ -27,8 +27,14 @@ test-wheel: .venv/bin/python
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
 	$(PYTHON) -m venv build/wheel/venv
 	build/wheel/venv/bin/pip install --quiet --disable-pip-version-check \
-		-c constraints.txt build/wheel/smstune-*.whl
+		-c constraints.txt "$$(echo build/wheel/smstune-*.whl)[train]"
 	tests/try_wheel.sh build/wheel
+
+# The wheel without torch, with a run that the checkout has trained.
+test-light: .venv/dev
+	rm -rf build/light
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/light .
+	tests/try_light.sh build/light $(PYTHON)
 
 check: .venv/dev
 	$(BIN)/ruff check .
@@ -49,7 +55,7 @@ clean:
 	$(PYTHON) -m venv .venv
 
 .venv/runtime: .venv/bin/python pyproject.toml constraints.txt
-	$(INSTALL) -e .
+	$(INSTALL) -e '.[train]'
 	touch $@
 
 .venv/dev: .venv/bin/python pyproject.toml constraints.txt

@@ -50,6 +50,17 @@ def test_other_normaliser_is_refused(copy):
         load_run(copy)
 
 
+def test_tables_that_normalise_otherwise_are_told_once(copy, caplog):
+    change_json(copy / "manifest.json", lambda m: m["versions"].update(opencc="0.1"))
+    load_run(copy)
+    assert "normalised otherwise" not in caplog.text
+    change_json(copy / "manifest.json", lambda m: m.update(probe_digest="0" * 64))
+    load_run(copy)
+    load_run(copy)
+    (line,) = [line for line in caplog.messages if "normalised otherwise" in line]
+    assert "trained with opencc 0.1" in line
+
+
 def test_larger_tokenizer_is_refused(copy):
     def grow(tokenizer):
         last = max(token["id"] for token in tokenizer["added_tokens"])

@@ -2,6 +2,25 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
+#: What the extra ``train`` adds, by the names under which it is imported.
+_TRAINING_PACKAGES = (
+    "torch",
+    "transformers",
+    "datasets",
+    "accelerate",
+    "evaluate",
+    "sklearn",
+    "scipy",
+    "captum",
+    "onnx",
+    "onnxscript",
+    "pyarrow",
+    "pypinyin",
+    "rich",
+)
+
 
 class UserError(ValueError):
     """An error that the user can fix; the message names the problem and the fix."""
@@ -17,6 +36,20 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__()
         self.signal = number
+
+
+def require_training_packages(command: str) -> None:
+    """Refuse a command that needs the extra ``train`` where only the light install is there.
+
+    Raises:
+        UserError: naming what is missing and how to install it.
+    """
+    missing = [name for name in _TRAINING_PACKAGES if find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"smstune {command} needs more than the light install, which has no "
+            f"{', '.join(missing)}: {how_to_install('train')}"
+        )
 
 
 def how_to_install(extra: str) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import onnxruntime.quantization
 import pytest
-from doors import ROOT, SAMPLE, change_json, name_in_manifest, run
+from doors import ROOT, SAMPLE, change_json, name_in_manifest, run, write_csv
 from onnx import numpy_helper
 from serving import serving
 
@@ -36,6 +36,11 @@ TEXTS = [
     "",
 ]
 ALL = ("onnx", "onnx-int8", "onnx-fp16")
+#: What an answer by onnxruntime does without.
+HEAVY = (
+    "torch", "transformers", "datasets", "sklearn", "scipy", "captum", "pyarrow", "huggingface_hub",
+    "jinja2",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -219,6 +224,16 @@ def test_an_int8_answer_is_the_same_alone_in_company_and_from_the_server(copy, t
     names = classifier.labels.names
     served = [[row["scores"][name] for name in names] for row in answer["answers"]]
     assert np.array_equal(served, alone)
+
+
+def test_a_message_and_a_csv_are_answered_without_anything_heavy(copy, tmp_path):
+    source = write_csv(tmp_path / "in.csv", [("您好",)], ("text",))
+    calls = [[str(copy), "--text", "您好"], [str(copy), str(source), str(tmp_path / "out.csv")]]
+    code = f"""import sys
+from smstune.commands.predict import main
+print([main(call) for call in {calls}], *[name for name in {HEAVY} if name in sys.modules])"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[0, 0]"
 
 
 def test_parity_gate_stops_a_wrong_graph(plain, monkeypatch, capsys):

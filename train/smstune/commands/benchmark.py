@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
+from smstune.errors import require_training_packages
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -106,6 +107,7 @@ def main(argv: Sequence[str] | None) -> None:
     )
     dedup.set_defaults(measure=_dedup)
     args = parse(parser, argv)
+    require_training_packages("benchmark")
     tables: list[Rows] = args.measure(args)
     for rows in tables:
         _print(rows)

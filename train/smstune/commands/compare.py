@@ -14,6 +14,7 @@ from pathlib import Path
 
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
+from smstune.errors import require_training_packages
 
 
 @command
@@ -40,6 +41,7 @@ def main(argv: Sequence[str] | None) -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to FILE")
     args = parse(parser, argv)
+    require_training_packages("compare")
     from smstune.evaluation.comparison.compare import (
         compare_runs,
         comparison_table,

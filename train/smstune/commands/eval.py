@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
 from smstune.commands.run_arguments import add_backend_arguments
-from smstune.errors import UserError
+from smstune.errors import UserError, require_training_packages
 
 if TYPE_CHECKING:
     from smstune.config.schema import Config
@@ -56,6 +56,7 @@ def evaluate(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
 def main(argv: Sequence[str] | None) -> None:
     """Parse, check, evaluate, print the table and the path of metrics.json."""
     args = parse(_parser(), argv, intermixed=True)
+    require_training_packages("eval")
     if args.explain < 0:
         raise UserError(f"--explain must be 0 or more messages, found {args.explain}")
     if args.drift is not None and (args.robustness or args.explain):

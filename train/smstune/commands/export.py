@@ -16,6 +16,7 @@ from pathlib import Path
 
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
+from smstune.errors import require_training_packages
 
 _CLEAN = "safetensors"
 
@@ -45,6 +46,7 @@ def main(argv: Sequence[str] | None) -> None:
         help="layers that stay in fp32 in int8 and fp16; overrides export.keep_fp32",
     )
     args = parse(parser, argv)
+    require_training_packages("export")
     from smstune.inference.manifest import load_manifest
     from smstune.inference.run import run_config
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from smstune.command import command, is_main_process
 from smstune.commands.parser import command_parser, parse
+from smstune.errors import require_training_packages
 
 
 def finetune(config: str | Path, overrides: Sequence[str] = ()) -> Path:
@@ -65,6 +66,7 @@ def main(argv: Sequence[str] | None) -> None:
         "--schema", action="store_true", help="print the JSON schema of configurations and exit"
     )
     args = parse(parser, argv)
+    require_training_packages("finetune")
     if args.schema:
         from smstune.config.loading import config_schema
 

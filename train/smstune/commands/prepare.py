@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, get_args
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
 from smstune.config.choices import SplitMethod
-from smstune.errors import UserError
+from smstune.errors import UserError, require_training_packages
 
 if TYPE_CHECKING:
     from smstune.config.schema import PrepareConfig
@@ -39,6 +39,7 @@ _DOWNLOADS = Path("data")
 def main(argv: Sequence[str] | None) -> None:
     """Parse, check, prepare, print the folder."""
     args = parse(_parser(), argv, intermixed=True)
+    require_training_packages("prepare")
     if args.check_pii:
         from smstune.data.pii_scan import require_no_pii
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
-from smstune.errors import GateError
+from smstune.errors import GateError, require_training_packages
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None) -> None:
         "not masked",
     )
     args = parse(parser, argv)
+    require_training_packages("publish")
     from smstune.inference.manifest import FORMS, load_manifest
 
     manifest = load_manifest(args.run)

@@ -19,6 +19,7 @@ from smstune.inference.linear import LINEAR
 from smstune.inference.origin import DataFacts, TrainingFacts
 from smstune.inference.tokenization import Padding
 from smstune.text.normalize import NORMALIZER_VERSION
+from smstune.text.probes import text_versions
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -67,6 +68,8 @@ class Manifest(BaseModel):
     labels: list[str]
     parents: list[str | None]
     text: TextOptions
+    #: What ``probe_digest`` gave where it was trained; ``None`` in runs of earlier versions.
+    probe_digest: str | None = None
     max_length: int = Field(ge=3, le=1_000_000)
     #: ``None`` in runs of earlier versions, where tokenizer_config.json says it.
     padding: Padding | None = None
@@ -196,6 +199,18 @@ def warn_unchecked(run: Path) -> None:
         "`smstune eval RUN --calibrate` or an export completes its manifest",
         run,
         ", ".join(["the manifest's own values", *files]),
+    )
+
+
+@cache
+def warn_of_other_tables(path: Path, versions: str) -> None:
+    """Say once in a process that text is normalised otherwise than where the run was trained."""
+    logger.warning(
+        "warning: %s was trained with %s, and here some probe texts are normalised otherwise (%s), "
+        "so its scores may differ: install the same versions",
+        path,
+        versions,
+        ", ".join(f"{name} {number}" for name, number in text_versions().items()),
     )
 
 

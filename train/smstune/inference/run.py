@@ -24,10 +24,12 @@ from smstune.inference.manifest import (
     load_manifest,
     mismatch,
     run_file,
+    warn_of_other_tables,
     warn_unchecked,
 )
 from smstune.inference.tokenization import Encoder, Padding
 from smstune.text.normalize import NORMALIZER_VERSION
+from smstune.text.probes import probe_digest, text_versions
 
 #: The files of a run but its exported forms.
 _FILES = (*HASHED, LINEAR, *TOKENIZER[1:])
@@ -82,6 +84,7 @@ def load_run(path: str | Path, *, manifest: Manifest | None = None, weights: boo
         warn_unchecked(path)
     files = {name: run_file(path, manifest, name) for name in _FILES if weights or name != WEIGHTS}
     _check_versions(path, manifest)
+    _compare_normalizer(path, manifest)
     labels = LabelMap.load(path / LABELS)
     config = _read_json(path / CONFIG)
     _check_labels(path, manifest, labels, config)
@@ -149,6 +152,17 @@ def _check_versions(path: Path, manifest: Manifest) -> None:
             f"trained under normaliser version {manifest.text.normalizer_version}, this library "
             f"has {NORMALIZER_VERSION}",
         )
+
+
+def _compare_normalizer(path: Path, manifest: Manifest) -> None:
+    """Warn if text is normalised otherwise here than where the run was trained."""
+    here = text_versions()
+    there = {name: manifest.versions.get(name) for name in here}
+    if manifest.probe_digest is None or here == there:
+        return
+    if probe_digest() != manifest.probe_digest:
+        versions = ", ".join(f"{name} {number}" for name, number in there.items())
+        warn_of_other_tables(path, versions)
 
 
 def _check_labels(path: Path, manifest: Manifest, labels: LabelMap, config: dict[str, Any]) -> None:

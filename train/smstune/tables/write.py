@@ -7,6 +7,7 @@ import io
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -26,14 +27,17 @@ def check_output(path: Path) -> None:
     """Check that a table can be written to ``path``, before any work is done for it.
 
     Raises:
-        UserError: if ``open_writer`` does not know its suffix, or it is a folder.
+        UserError: if ``open_writer`` does not know its suffix, it needs pyarrow, which is missing,
+            or it is a folder.
     """
     if path == STANDARD:
         # Closed by the caller (``>&-``), it is None.
         if sys.stdout is None:
             raise UserError("standard output is closed: name a file as output")
         return
-    table_kind(path, [".csv", ".tsv", ".jsonl", ".parquet"], "output")
+    if table_kind(path, [".csv", ".tsv", ".jsonl", ".parquet"], "output") == ".parquet":
+        # Refuses where pyarrow, an extra, is missing.
+        import_module("smstune.tables.parquet")
     if path.is_dir():
         raise UserError(f"expected a file as output, found the folder {path}: name a file in it")
 

@@ -1,4 +1,4 @@
 """A raw message in, the text that the model reads out.
 
-Order: variants, opt_out, pii, normalize, evasion.
+Order: variants, opt_out, pii, normalize, probes, evasion.
 """

@@ -34,6 +34,7 @@ from smstune.inference.origin import DataFacts, TrainingFacts
 from smstune.inference.run import Run
 from smstune.modeling.fit_linear import fit_linear
 from smstune.modeling.lora import merge_lora
+from smstune.text.probes import probe_digest, text_versions
 from smstune.training.assemble import Assembled, assemble
 from smstune.training.interrupt import Interruption
 from smstune.training.resume import CompleteCheckpoints, checkpoint_to_resume, how_to_resume
@@ -170,6 +171,7 @@ def _manifest(
         labels=list(assembled.data.labels.names),
         parents=list(assembled.data.labels.parents),
         text=preparation.text,
+        probe_digest=probe_digest(),
         max_length=config.data.max_length,
         padding=assembled.encoder.padding,
         calibration=Calibration(
@@ -185,7 +187,8 @@ def _manifest(
         base_model=_base_model(config, assembled.model),
         training=_training_facts(config, assembled, output, seconds),
         versions={name: version(name) for name in _LIBRARIES}
-        | {"python": platform.python_version()},
+        | {"python": platform.python_version()}
+        | text_versions(),
     )
 
 

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import version
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +29,7 @@ from smstune.deploy.export.gates import (
 )
 from smstune.deploy.export.report import measure_latency
 from smstune.deploy.export.staging import exported_before, move_staged, stage
-from smstune.errors import GateError, UserError, how_to_install
+from smstune.errors import GateError, UserError
 from smstune.evaluation.evaluated import LabelledSet
 from smstune.evaluation.labelled import load_prepared
 from smstune.files import file_hash, scratch_folder
@@ -69,7 +68,6 @@ def export_run(run: Path, formats: Sequence[Format], section: ExportConfig) -> l
         GateError: if a form differs too much from the run, with the numbers, and for int8 and fp16
             with layers that would make it pass if kept in fp32.
     """
-    _require_packages()
     original = SmsClassifier.from_pretrained(run, backend="torch", device="cpu", precision="fp32")
     # A stopped export may have left files that are ready to be moved, or incomplete ones.
     move_staged(run, original.run.manifest)
@@ -242,11 +240,3 @@ class _Exporter:
 
     def _load(self, file: Path, precision: Precision) -> SmsClassifier:
         return SmsClassifier(self.original.run, OnnxBackend(file, "cpu", precision))
-
-
-def _require_packages() -> None:
-    missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if not find_spec(name)]
-    if missing:
-        raise UserError(
-            f"exporting needs the missing packages {', '.join(missing)}: {how_to_install('onnx')}"
-        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence, Set
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from smstune.deploy.hub.card import CHINESE, ENGLISH
 from smstune.deploy.hub.card_facts import unclear_terms
-from smstune.errors import UserError, how_to_install
+from smstune.errors import UserError
 from smstune.inference.linear import LINEAR, LinearModel
 from smstune.inference.manifest import MANIFEST, Manifest, mismatch, run_file
 from smstune.inference.run import load_run
@@ -179,8 +178,6 @@ def _texts_of_tensors(path: Path, name: str) -> Texts:
 
 def _texts_of_graph(path: Path, name: str) -> Texts:
     """Return all texts of an onnx file: names, documentation, metadata, string tensors."""
-    if not find_spec("onnx"):
-        raise UserError(f"checking {name} needs the package onnx: {how_to_install('onnx')}")
     import onnx
     from google.protobuf.message import DecodeError
 
