@@ -170,6 +170,11 @@ def test_both_cards_say_why_there_is_no_cascade(cascaded, tmp_path):
         assert "too small" in card
 
 
+def test_the_card_says_that_torch_is_needed_where_no_form_was_exported(published):
+    for card in cards(published):
+        assert "-py3-none-any.whl[train]" in card
+
+
 def test_label_biases_are_in_the_card_s_code(copy, tmp_path, monkeypatch):
     biased = [0.0, 0.0, 50.0, 0.0]
     change_json(copy / "manifest.json", lambda m: m["calibration"].update(label_bias=biased))
@@ -220,7 +225,7 @@ def test_both_cards_say_what_was_measured(published, metrics, evaluated_run):
 def test_the_chinese_card_has_the_sections_and_tables_of_the_english_one(published):
     english, chinese = cards(published)
     english = ModelCard(english).text
-    for pattern in (r"^## ", r"^\|", r"^```python", r"^- "):
+    for pattern in (r"^## ", r"^\|", r"^```python", r"^```bash", r"^- "):
         found = [len(re.findall(pattern, card, re.M)) for card in (english, chinese)]
         assert found[0] == found[1] > 0, pattern
     assert "[中文](README.zh-CN.md)" in english
@@ -306,12 +311,18 @@ def test_exported_run_is_published_with_its_speed_and_code(copy, monkeypatch, ca
     assert run("export", copy, "--format", "onnx", "safetensors") == 0
     folder = Path(capsys.readouterr().out.splitlines()[-1])
     assert folder == copy / "published"
+    monkeypatch.chdir(copy)
+    Path("in.csv").write_text(f"text\n{RAW_EXAMPLE}\n", "utf-8")
     for card in cards(folder):
+        assert "[train]" not in card
+        (command,) = re.findall(r"^```bash\nsmstune (.*)\n```", card, re.M)
+        assert run(*command.split(), "--backend", "onnx") == 0
+        assert Path("out.csv").read_text("utf-8-sig").startswith("text,label,")
+        Path("out.csv").unlink()
         assert len(re.findall(r"^\| onnx fp32 \| .+ \| [\d.]+ \|", card, re.M)) == 1
     # Its name is taken; what is there is not overwritten.
     assert run("export", copy, "--format", "safetensors") == 2
     *_, code = code_of(cards(folder)[0])
-    monkeypatch.chdir(copy)
     exec(code, found := {})
     expected = SmsClassifier.from_pretrained(copy, precision="fp32").predict_proba([RAW_EXAMPLE])
     assert found["scores"].tolist()[0] == pytest.approx(expected[0].tolist(), abs=1e-4)

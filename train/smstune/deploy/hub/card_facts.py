@@ -216,11 +216,13 @@ class FormSpeed:
 class CardFacts:
     """Everything that the templates of the card fill in; the same for both languages.
 
-    ``linear_min_campaigns`` is ``None`` without a linear model, and for one of an earlier version.
+    ``needs_torch`` says whether a CPU has to score it with torch. ``linear_min_campaigns`` is
+    ``None`` without a linear model, and for one of an earlier version.
     """
 
     name: str
     on_hub: bool
+    needs_torch: bool
     version: str
     manifest: Manifest
     metrics: Metrics
@@ -256,6 +258,7 @@ def card_facts(run: Path, manifest: Manifest, name: str) -> CardFacts:
     return CardFacts(
         name=name,
         on_hub=is_repo_id(name),
+        needs_torch=needs_torch(export),
         version=__version__,
         manifest=manifest,
         metrics=metrics,
@@ -389,6 +392,11 @@ def evasion_facts(suite: Robustness | None) -> EvasionFacts | None:
         ],
         lost_to_cascade=list(suite.lost_to_cascade()),
     )
+
+
+def needs_torch(export: Export | None) -> bool:
+    """Return whether a CPU has to score the run with torch: it has no int8 and no fp32 form."""
+    return export is None or not {EXPORTED["int8"], EXPORTED["fp32"]} & export.files.keys()
 
 
 def onnx_file(export: Export | None) -> str | None:
