@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 
 import httpx2
 import pytest
@@ -303,3 +304,12 @@ def test_commands_in_the_comments_of_shipped_configs_name_shipped_ones():
         for words in map(shlex.split, lines):
             name = words[words.index("--config") + 1] if "--config" in words else words[2]
             assert find_config(name).is_file(), words
+
+
+def test_lower_bounds_of_the_install_page_are_those_of_the_base():
+    page = (ROOT / "docs/install.md").read_text("utf-8")
+    table = page[page.index("| package | from |") : page.index("**OpenCC and Unicode.**")]
+    cells = re.findall(r"\| ([a-z][\w-]+)[^|]*\| ([\d.]+) (?=\|)", table)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    bounds = [re.match(r"([\w-]+)>=([\d.]+)", one).groups() for one in project["dependencies"]]
+    assert sorted(cells) == sorted(bounds)

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from importlib.metadata import version
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -49,6 +49,7 @@ from smstune.inference.decision import Calibration
 
 Format = Literal["onnx", "onnx-int8", "onnx-fp16"]
 FORMATS: dict[Format, Precision] = {"onnx": "fp32", "onnx-int8": "int8", "onnx-fp16": "fp16"}
+#: By the names they are imported by: onnxruntime may come from the package onnxruntime-gpu.
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript", "torch", "transformers")
 _CPU = torch.device("cpu")
 
@@ -139,7 +140,7 @@ class _Exporter:
             gate=gate,
             latency={},
             machine=machine_name(_CPU),
-            versions={name: version(name) for name in _PACKAGES},
+            versions={name: import_module(name).__version__ for name in _PACKAGES},
             calibration=calibration,
         )
 

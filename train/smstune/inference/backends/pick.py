@@ -139,7 +139,7 @@ def _automatic(
 def _require_torch(path: Path) -> None:
     if not find_spec("torch"):
         raise UserError(
-            f"expected an exported form in {path}, or torch to compute with model.safetensors, "
-            "found neither: where smstune is installed with torch run `smstune export "
-            f"{path} --format onnx-int8`, or here {how_to_install('train')}"
+            f"expected torch, which computes with model.safetensors of {path}, found none: use an "
+            f"exported form (`smstune export {path} --format onnx-int8` where torch is installed), "
+            f"or {how_to_install('train')}"
         )
