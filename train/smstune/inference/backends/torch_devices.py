@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
-import re
-from pathlib import Path
 
 import torch
 
 from smstune.config.choices import Attention, DeviceChoice, Precision, PrecisionChoice
 from smstune.errors import UserError
+from smstune.inference.backends.processor import processor_name
 
 #: Parameters of glibc's mallopt: the number of blocks allocated with mmap, and the free bytes at
 #: the end of the heap above which memory is returned.
@@ -72,12 +70,7 @@ def machine_name(device: torch.device) -> str:
     """Return what computes on ``device``, for a reader of a speed: the GPU, or CPU and cores."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    cpuinfo = Path("/proc/cpuinfo")
-    named = cpuinfo.is_file() and re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text("utf-8"))
-    name = named[1].strip() if named else platform.processor() or platform.machine()
-    # Those that this process may use, which a container or taskset limits.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} cores"
+    return processor_name()
 
 
 def hide_loading_bars() -> None:
