@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import resource
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from smstune.benchmark.processes import peak_rss_gib
 from smstune.campaigns.grouping import campaign_groups
 from smstune.campaigns.sketch import skeleton
 from smstune.data.readers.catalogue import parse_input
@@ -92,7 +91,7 @@ def benchmark_grouping(
                 seconds=seconds,
                 groups=len(np.unique(groups)),
                 messages_per_second=size / seconds,
-                peak_rss_gib=_peak_rss_gib(),
+                peak_rss_gib=peak_rss_gib(),
                 exponent=exponent,
             )
         )
@@ -171,9 +170,3 @@ def _edited(text: str, letters: list[str], rng: random.Random) -> str:
         kind = rng.randrange(3)
         edited[index : index + (kind > 0)] = [] if kind == 1 else [rng.choice(letters)]
     return "".join(edited)
-
-
-def _peak_rss_gib() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # macOS counts bytes, the others KiB.
-    return peak / 2**30 if sys.platform == "darwin" else peak / 2**20

@@ -1,37 +1,39 @@
-"""Speed of scoring on the CPU compared with transformers' pipeline, in one run on one machine."""
+"""Speed of scoring on the CPU compared with transformers' pipeline, in one run on one machine.
+
+Each method imports what it needs itself: the peak memory of int8 must not include torch's.
+"""
 
 from __future__ import annotations
 
 import json
-import resource
+import logging
+import random
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from sklearn.feature_extraction.text import TfidfVectorizer
-from transformers import pipeline
 
 from smstune.arrays import Ints
-from smstune.data.prepared import load_split
+from smstune.benchmark.processes import call_in_fresh_process, peak_rss_gib
+from smstune.config.choices import BackendChoice, Precision, PrecisionChoice
 from smstune.deploy.batch.score_file import score_file
 from smstune.errors import UserError
 from smstune.files import temporary_folder
-from smstune.inference.backends.exported import EXPORTED, load_export
-from smstune.inference.backends.torch_backend import DTYPES
-from smstune.inference.backends.torch_devices import multiplies_bf16
+from smstune.inference.backends.exported import (
+    EXPORTED,
+    exported_form,
+    how_to_export,
+    load_export,
+)
 from smstune.inference.classifier import SmsClassifier
-from smstune.inference.linear import LinearModel
+from smstune.inference.linear import LINEAR, LinearModel
 from smstune.inference.manifest import Manifest, load_manifest
 from smstune.inference.ngrams import LONGEST
-from smstune.inference.run import run_config
-from smstune.modeling.fit_linear import fit_linear
+from smstune.inference.run import load_run, run_config
 from smstune.tables.columns import Columns
 from smstune.tables.read import read_rows
 from smstune.text.normalize import preprocess
@@ -40,6 +42,10 @@ from smstune.text.normalize import preprocess
 ScoringMethod = Callable[[Path, Path], float]
 
 _WARM_UP = 8
+#: Scoring is repeated until so much time has passed: the linear model needs 20 ms for 500 messages.
+_LEAST_SECONDS = 2.0
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,29 +64,32 @@ class ScoringSpeed:
     ratio: float
 
 
-def benchmark_inference(run: Path, messages_file: Path | None = None) -> list[ScoringSpeed]:
+def benchmark_inference(
+    run: Path, messages_file: Path | None = None, messages: int = 500
+) -> list[ScoringSpeed]:
     """Score the same messages by each method in a fresh process, without the time for loading.
 
-    The messages are those of ``messages_file``, by default of the run's test split. The pipeline
-    gets them in memory; ``smstune`` works from file to file as ``predict`` does: reading,
-    normalising, masking, tokenising, scoring, writing. It scores copies once, which the pipeline
-    does not. If there are copies, another row shows its speed on the distinct messages; the
-    difference is what copies save. The exported forms for the CPU are measured if the run has them.
+    They are a fixed random sample of at most ``messages``, from ``messages_file`` or by default
+    from the run's test split. The pipeline gets them in memory; ``smstune`` works from file to file
+    as ``predict`` does: reading, normalising, masking, tokenising, scoring, writing. It scores
+    copies once, which the pipeline does not. If there are copies, another row shows its speed on
+    the distinct messages; the difference is what copies save. The exported forms for the CPU are
+    measured if the run has them, int8 also with its cascade.
 
     Raises:
         UserError: if there is no message, or the run or its data is missing.
     """
     manifest = load_manifest(run)
-    texts = benchmark_messages(manifest, messages_file)
+    texts = fixed_sample(benchmark_messages(manifest, messages_file), messages)
     distinct = list(dict.fromkeys(_preprocessed(manifest, texts)))
     rows: list[ScoringSpeed] = []
-    for name, (score, messages) in _methods(run, manifest, texts, distinct).items():
-        seconds, peak = _in_a_fresh_process(score, run, messages)
-        rate = len(messages) / seconds
+    for name, (score, scored) in _methods(run, manifest, texts, distinct).items():
+        seconds, peak = _in_a_fresh_process(score, run, scored)
+        rate = len(scored) / seconds
         rows.append(
             ScoringSpeed(
                 method=name,
-                messages=len(messages),
+                messages=len(scored),
                 distinct=len(distinct),
                 messages_per_second=rate,
                 peak_rss_gib=peak,
@@ -90,32 +99,54 @@ def benchmark_inference(run: Path, messages_file: Path | None = None) -> list[Sc
     return rows
 
 
+def exported_precisions(run: Path, manifest: Manifest) -> list[Precision]:
+    """Return the number formats of a run's exported forms that a CPU can compute in."""
+    export = load_export(run, manifest)
+    files = export.files if export else {}
+    return [name for name, file in EXPORTED.items() if file in files and name != "fp16"]
+
+
 def _methods(
     run: Path, manifest: Manifest, texts: Sequence[str], distinct: Sequence[str]
 ) -> dict[str, tuple[ScoringMethod, Sequence[str]]]:
     """Return each method by its name, with the messages that it gets."""
-    # Emulated bf16 is far slower than fp32.
-    fast = "bf16" if multiplies_bf16(torch.device("cpu")) else "fp32"
-    tuned = partial(_pipeline, dtype=DTYPES[fast], batch_size=32)
     methods: dict[str, tuple[ScoringMethod, Sequence[str]]] = {
         "pipeline, defaults": (_pipeline, texts),
-        f"pipeline, batch 32, {fast}": (tuned, texts),
-        "the same, sorted by length": (partial(tuned, by_length=True), texts),
+        f"pipeline, tuned: {_fastest()}, batches of 32 by length": (_tuned_pipeline, texts),
     }
-    smstune: dict[str, ScoringMethod] = {"smstune torch": partial(_smstune, backend="torch")}
-    export = load_export(run, manifest)
-    for precision, file in EXPORTED.items():
-        if export and file in export.files and precision != "fp16":
-            smstune[f"smstune onnx {precision}"] = partial(
-                _smstune, backend="onnx", precision=precision
-            )
-    for name, score in smstune.items():
+    for name, score in _smstune_methods(run, manifest).items():
         methods[name] = (score, texts)
         if len(distinct) < len(texts):
             methods[f"{name}, distinct"] = (score, distinct)
-    if (Path(manifest.data.path) / "train.parquet").is_file():
-        methods["linear baseline"] = (_linear_baseline, texts)
-        methods["linear baseline, scikit-learn"] = (_linear_by_scikit_learn, texts)
+    has_training_data = (Path(manifest.data.path) / "train.parquet").is_file()
+    if has_training_data or LINEAR in manifest.sha256:
+        methods["linear model"] = (_linear, texts)
+        methods["linear model, scikit-learn"] = (_linear_by_scikit_learn, texts)
+    return methods
+
+
+def _smstune_methods(run: Path, manifest: Manifest) -> dict[str, ScoringMethod]:
+    methods: dict[str, ScoringMethod] = {"smstune torch": partial(_smstune, backend="torch")}
+    precisions = exported_precisions(run, manifest)
+    for precision in precisions:
+        methods[f"smstune {precision}"] = partial(_smstune, backend="onnx", precision=precision)
+    if "int8" not in precisions:
+        logger.info("int8 is not measured, the run has none: %s", how_to_export("int8"))
+        return methods
+    _, calibration = exported_form(run, manifest, "int8")
+    cascade = calibration.cascade
+    if cascade is None:
+        logger.info(
+            "int8 has no cascade to measure: add one with "
+            "`smstune eval %s --calibrate evaluation.cascade={}`",
+            run,
+        )
+    elif cascade.threshold is None:
+        logger.info("int8 has no cascade to measure: %s", cascade.reason)
+    else:
+        methods["smstune int8, cascade"] = partial(
+            _smstune, backend="onnx", precision="int8", cascade=True
+        )
     return methods
 
 
@@ -126,11 +157,21 @@ def benchmark_messages(manifest: Manifest, messages_file: Path | None) -> list[s
         UserError: if there is no message, or the data is missing.
     """
     if messages_file is None:
+        from smstune.data.prepared import load_split
+
         return list(load_split(Path(manifest.data.path), "test")["text"])
     texts = _read(messages_file)
     if not texts:
         raise UserError(f"expected messages in {messages_file}, found none")
     return texts
+
+
+def fixed_sample(texts: Sequence[str], size: int) -> list[str]:
+    """Return at most ``size`` of ``texts``, drawn at random but always the same ones.
+
+    The first ones of a file may all be of one label, and so of similar length.
+    """
+    return random.Random(0).sample(texts, min(size, len(texts)))
 
 
 def _preprocessed(manifest: Manifest, texts: Sequence[str]) -> list[str]:
@@ -145,48 +186,89 @@ def _in_a_fresh_process(
         source = folder / "messages.jsonl"
         lines = [json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts]
         source.write_text("".join(lines), "utf-8")
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            return pool.submit(_measured, score, run, source).result()
+        return call_in_fresh_process(_measured, score, run, source)
 
 
 def _measured(score: ScoringMethod, run: Path, source: Path) -> tuple[float, float]:
     seconds = score(run, source)
-    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return seconds, peak_rss_gib()
+
+
+def _seconds_per_pass(score: Callable[[], object]) -> float:
+    """Return the mean time of ``score``, called again until enough time has passed."""
+    started = time.perf_counter()
+    passes = 0
+    while (passed := time.perf_counter() - started) < _LEAST_SECONDS:
+        score()
+        passes += 1
+    return passed / passes
 
 
 def _read(source: Path) -> list[str]:
     return [row.text or "" for row in read_rows(source, Columns(labelled=False))]
 
 
-def _pipeline(run: Path, source: Path, *, by_length: bool = False, **options: Any) -> float:  # noqa: ANN401
+def _fastest() -> Precision:
+    """Return the faster number format of the pipeline: bf16 emulated is far slower than fp32."""
+    import torch
+
+    from smstune.inference.backends.torch_devices import multiplies_bf16
+
+    return "bf16" if multiplies_bf16(torch.device("cpu")) else "fp32"
+
+
+def _pipeline(run: Path, source: Path) -> float:
+    return _pipeline_seconds(run, _read(source))
+
+
+def _tuned_pipeline(run: Path, source: Path) -> float:
+    from smstune.inference.backends.torch_backend import DTYPES
+
+    texts = sorted(_read(source), key=len)
+    return _pipeline_seconds(run, texts, dtype=DTYPES[_fastest()], batch_size=32)
+
+
+def _pipeline_seconds(run: Path, texts: list[str], **options: Any) -> float:  # noqa: ANN401
+    from transformers import pipeline
+
+    from smstune.inference.backends.torch_devices import hide_loading_bars
+
+    hide_loading_bars()
     length = load_manifest(run).max_length
     classify: Any = pipeline("text-classification", model=str(run), device="cpu", **options)
-    texts = _read(source)
     classify(texts[:_WARM_UP], truncation=True, max_length=length)
-    started = time.perf_counter()
-    if by_length:
-        texts = sorted(texts, key=len)
-    classify(texts, truncation=True, max_length=length)
-    return time.perf_counter() - started
+    return _seconds_per_pass(lambda: classify(texts, truncation=True, max_length=length))
 
 
-def _smstune(run: Path, source: Path, **options: Any) -> float:  # noqa: ANN401
-    classifier = SmsClassifier.from_pretrained(run, device="cpu", **options)
+def _smstune(
+    run: Path,
+    source: Path,
+    *,
+    backend: BackendChoice,
+    precision: PrecisionChoice = "auto",
+    cascade: bool = False,
+) -> float:
+    classifier = SmsClassifier.from_pretrained(
+        run, device="cpu", backend=backend, precision=precision
+    )
+    if not cascade:
+        classifier = classifier.without_cascade()
     classifier.predict(_read(source)[:_WARM_UP])
-    started = time.perf_counter()
-    score_file(classifier, source, source.with_name("labelled.jsonl"))
-    return time.perf_counter() - started
+    output = source.with_name("labelled.jsonl")
+    return _seconds_per_pass(lambda: score_file(classifier, source, output))
 
 
-def _linear_baseline(run: Path, source: Path) -> float:
+def _linear(run: Path, source: Path) -> float:
     manifest = load_manifest(run)
-    return _seconds(_fitted_baseline(run, manifest).answers, manifest, source)
+    return _answering_seconds(_linear_model(run, manifest).answers, manifest, source)
 
 
 def _linear_by_scikit_learn(run: Path, source: Path) -> float:
     """Score as scikit-learn does, by the same model."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     manifest = load_manifest(run)
-    linear = _fitted_baseline(run, manifest)
+    linear = _linear_model(run, manifest)
     vectorizer = TfidfVectorizer(
         analyzer="char", ngram_range=(1, LONGEST), sublinear_tf=True, vocabulary=linear.vocabulary
     )
@@ -198,18 +280,25 @@ def _linear_by_scikit_learn(run: Path, source: Path) -> float:
         ids: Ints = scores.argmax(axis=1)
         return ids
 
-    return _seconds(answers, manifest, source)
+    return _answering_seconds(answers, manifest, source)
 
 
-def _seconds(answers: Callable[[Sequence[str]], Ints], manifest: Manifest, source: Path) -> float:
+def _answering_seconds(
+    answers: Callable[[Sequence[str]], Ints], manifest: Manifest, source: Path
+) -> float:
     """Return the seconds to read, preprocess and answer the messages of a file."""
     answers(_preprocessed(manifest, _read(source)[:_WARM_UP]))
-    started = time.perf_counter()
-    answers(_preprocessed(manifest, _read(source)))
-    return time.perf_counter() - started
+    return _seconds_per_pass(lambda: answers(_preprocessed(manifest, _read(source))))
 
 
-def _fitted_baseline(run: Path, manifest: Manifest) -> LinearModel:
+def _linear_model(run: Path, manifest: Manifest) -> LinearModel:
+    """Return the run's linear model, fitted to its training data if it has none."""
+    linear = load_run(run, manifest=manifest, weights=False).linear
+    if linear is not None:
+        return linear
+    from smstune.data.prepared import load_split
+    from smstune.modeling.fit_linear import fit_linear
+
     train = load_split(Path(manifest.data.path), "train")
     ids = {name: index for index, name in enumerate(manifest.labels)}
     return fit_linear(

@@ -48,7 +48,8 @@ def main(argv: Sequence[str] | None) -> None:
         type=int,
         default=960,
         metavar="N",
-        help="number of messages to train on (default: 960)",
+        help="number of messages to train on (default: 960); fewer where a setup would take more "
+        "than its share of ten minutes",
     )
     train.set_defaults(measure=_training)
     inference = subject.add_parser(
@@ -62,6 +63,13 @@ def main(argv: Sequence[str] | None) -> None:
         type=Path,
         metavar="FILE",
         help="messages to score (default: the run's test split)",
+    )
+    inference.add_argument(
+        "--messages",
+        type=int,
+        default=500,
+        metavar="N",
+        help="number of messages to score, a fixed random sample (default: 500)",
     )
     inference.set_defaults(measure=_inference)
     server = subject.add_parser(
@@ -108,7 +116,12 @@ def main(argv: Sequence[str] | None) -> None:
     dedup.set_defaults(measure=_dedup)
     args = parse(parser, argv)
     require_training_packages("benchmark")
-    tables: list[Rows] = args.measure(args)
+    if args.subject in ("train", "inference") and args.messages < 1:
+        parser.error(f"--messages must be at least 1, found {args.messages}")
+    from smstune.benchmark.processes import sigterm_raises
+
+    with sigterm_raises():
+        tables: list[Rows] = args.measure(args)
     for rows in tables:
         _print(rows)
 
@@ -128,8 +141,9 @@ def _inference(args: Namespace) -> list[Rows]:
 
     load_manifest(args.run)
     from smstune.benchmark.inference import benchmark_inference
+    from smstune.benchmark.startup import benchmark_startup
 
-    return [benchmark_inference(args.run, args.data)]
+    return [benchmark_inference(args.run, args.data, args.messages), benchmark_startup(args.run)]
 
 
 def _server(args: Namespace) -> list[Rows]:
@@ -154,6 +168,7 @@ def _dedup(args: Namespace) -> list[Rows]:
 
 
 def _print(rows: Rows) -> None:
+    from smstune.inference.backends.processor import instruction_sets, processor_name
     from smstune.reporting.document import Table
     from smstune.reporting.terminal import COLUMNS, render_terminal
 
@@ -162,3 +177,5 @@ def _print(rows: Rows) -> None:
     cells = [[getattr(row, name) for name in names] for row in rows]
     columns = COLUMNS if sys.stdout.isatty() else _FILE_WIDTH
     print(render_terminal(Table(head, cells), columns=columns), end="")
+    # A copied table says where it was measured.
+    print(", ".join([processor_name(), *instruction_sets()]))
