@@ -14,7 +14,8 @@ class Result(BaseModel):
     version adds are ignored.
     """
 
-    model_config = ConfigDict(frozen=True, serialize_by_alias=True)
+    # Deferred: most commands use few of the results that they import.
+    model_config = ConfigDict(frozen=True, serialize_by_alias=True, defer_build=True)
 
     @model_serializer(mode="wrap")
     def _without_absent_fields(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -33,7 +33,8 @@ from smstune.inference.classifier import SmsClassifier
 from smstune.inference.linear import LINEAR, LinearModel
 from smstune.inference.manifest import Manifest, load_manifest
 from smstune.inference.ngrams import LONGEST
-from smstune.inference.run import load_run, run_config
+from smstune.inference.run import load_run
+from smstune.inference.run_config import run_config
 from smstune.tables.columns import Columns
 from smstune.tables.read import read_rows
 from smstune.text.normalize import preprocess

@@ -40,7 +40,7 @@ def evaluate(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         UserError: if the run, its data and the overrides do not fit each other.
     """
     from smstune.inference.manifest import load_manifest
-    from smstune.inference.run import run_config
+    from smstune.inference.run_config import run_config
 
     manifest = load_manifest(Path(run))
     config = run_config(Path(run), manifest, "evaluation", overrides)
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None) -> None:
     if args.drift is not None and (args.robustness or args.explain):
         raise UserError("--robustness and --explain need labelled messages: remove --drift")
     from smstune.inference.manifest import load_manifest
-    from smstune.inference.run import run_config
+    from smstune.inference.run_config import run_config
     from smstune.tables.columns import Columns
 
     manifest = load_manifest(args.run)

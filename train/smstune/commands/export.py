@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None) -> None:
     args = parse(parser, argv)
     require_training_packages("export")
     from smstune.inference.manifest import load_manifest
-    from smstune.inference.run import run_config
+    from smstune.inference.run_config import run_config
 
     section = run_config(args.run, load_manifest(args.run), "export", args.overrides).export
     if args.keep_fp32:

@@ -74,7 +74,7 @@ def _export(run: Path) -> None:
     """Add the int8 form to a run, or the fp32 form where int8 fails its gates."""
     from smstune.deploy.export.export import export_run
     from smstune.inference.manifest import load_manifest
-    from smstune.inference.run import run_config
+    from smstune.inference.run_config import run_config
 
     section = run_config(run, load_manifest(run), "export").export
     try:

@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None) -> None:
         ) from error
     key = os.environ.get("SMSTUNE_API_KEY", "").strip() or None
     with bind(args.host, args.port, key) as listener:
-        from smstune.inference.run import run_config
+        from smstune.inference.run_config import run_config
 
         classifier = load_run(args, folder, manifest)
         run = classifier.run

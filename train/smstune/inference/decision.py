@@ -54,7 +54,7 @@ class PointScores(PointCounts):
 class OperatingPoint(BaseModel):
     """A threshold on the summed probability of the guarded labels, and what was promised for it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     name: str
     #: Labels or parents of labels, as the configuration names them.
@@ -104,7 +104,7 @@ OptionalFit = Annotated[
 class Calibration(BaseModel):
     """What turns logits into the probabilities, labels and decisions that a run answers with."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     # Wider than what is ever fitted (evaluation/calibration/fit.py), so that a value out of these
     # bounds is damage.

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smstune.config.loading import build_config, load_config
-from smstune.config.schema import Config
 from smstune.errors import UserError
 from smstune.inference.labels import LabelMap
 from smstune.inference.linear import LINEAR, LinearModel
@@ -33,28 +31,6 @@ from smstune.text.probes import probe_digest, text_versions
 
 #: The files of a run but its exported forms.
 _FILES = (*HASHED, LINEAR, *TOKENIZER[1:])
-
-
-def run_config(
-    run: Path, manifest: Manifest, section: str, overrides: Sequence[str] = ()
-) -> Config:
-    """Return a finished run's configuration, but for overrides of keys of ``section``.
-
-    Raises:
-        UserError: if an override is of another section.
-    """
-    for override in overrides:
-        if not override.startswith(f"{section}."):
-            raise UserError(
-                f"expected {section}.KEY=VALUE, found {override!r}: nothing else of a "
-                "finished run can be changed"
-            )
-    path = run / "config.yaml"
-    if path.is_file():
-        return load_config(path, overrides)
-    # A published folder leaves out the configuration of its training.
-    model = {"linear": LINEAR in manifest.sha256}
-    return build_config({"data": {"path": manifest.data.path}, "model": model}, overrides, run)
 
 
 @dataclass(frozen=True)

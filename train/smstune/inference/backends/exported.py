@@ -67,7 +67,7 @@ class Latency(Result):
 class ExportedFile(BaseModel):
     """One exported form: its hash, what it passed, how fast it was where it was made."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     format: Literal["onnx", "onnx-int8", "onnx-fp16"]
     sha256: str
@@ -95,7 +95,7 @@ class ExportedFile(BaseModel):
 class Export(BaseModel):
     """``export.json``: the hash of the exported weights, and a description of each file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     #: SHA-256 of the ``model.safetensors`` that was exported.
     weights_sha256: str
