@@ -9,11 +9,15 @@ import pytest
 import torch
 from doors import ROOT, SHARED, run
 from sklearn.feature_extraction.text import CountVectorizer
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 
 from smstune.campaigns.sketch import skeleton
+from smstune.data.readers.nus import read_nus
 from smstune.inference.labels import LabelMap
 from smstune.modeling.build import load_pretrained_model
-from smstune.modeling.tokenization import load_tokenizer
+from smstune.modeling.tokenization import build_encoder, load_tokenizer
+from smstune.tables.columns import Columns
 
 FBS = SHARED / "data/FBS_SMS_Dataset"
 NUS = SHARED / "data/nus-sms-corpus/smsCorpus_zh_xml_2015.03.09.zip"
@@ -82,3 +86,38 @@ def test_encoder_stored_in_fp16_is_built_in_fp32():
     assert "[URL]" in tokenizer.convert_ids_to_tokens(batch["input_ids"][0])
     with torch.inference_mode():
         assert model(**batch).logits.shape == (1, 14)
+
+
+def wordpiece(folder, texts):
+    characters = sorted({character for text in texts for character in text if character.strip()})
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters[::2], "##a", "##1"]
+    (folder / "vocab.txt").write_text("\n".join(words), "utf-8")
+    BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
+    return folder
+
+
+def byte_pairs(folder, texts):
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
+    special = ["<pad>", "<s>", "</s>"]
+    trainer = trainers.BpeTrainer(vocab_size=5000, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator(texts[:2000], trainer)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 1))
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", sep_token="</s>")
+    fast.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("make", [wordpiece, byte_pairs, lambda *_: ENCODER])
+def test_token_ids_of_20000_real_messages_are_those_of_transformers(fbs, tmp_path, make):
+    nus = [row.text for row in read_nus(NUS, Columns())]
+    raw = [text for text in nus if text]
+    for name in ("train", "validation", "test"):
+        raw += pq.read_table(fbs / f"{name}.parquet")["text"].to_pylist()
+    texts = raw[-20_000:]
+    assert len(texts) == 20_000
+    tokenizer = load_tokenizer(str(make(tmp_path, texts)))
+    tokenizer.save_pretrained(tmp_path / "of_a_run")
+    encoder = build_encoder(tokenizer, 128)
+    plain = AutoTokenizer.from_pretrained(tmp_path / "of_a_run")
+    assert encoder.encode(texts) == plain(texts, truncation=True, max_length=128)["input_ids"]
