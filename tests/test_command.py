@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+import logging
 import shutil
 import subprocess
+import threading
 
 import pytest
 from doors import TINY_OVERRIDES, run
 from safetensors import SafetensorError
+from tqdm import tqdm
 
-from smstune.command import command
+from smstune.command import command, setup_logging
 from smstune.errors import UserError
 from smstune.files import file_written_whole, folder_written_whole
 
@@ -100,3 +103,15 @@ def test_full_disk_ends_each_stage_with_one_line(small_disk, messages, config_fi
     assert run("prepare", messages, "--output", small_disk / "prepared") == 2
     assert "error: no space left" in capsys.readouterr().err
     assert not (small_disk / "prepared").exists()
+
+
+def test_a_thread_logs_while_another_draws_a_bar(monkeypatch, capsys):
+    def race(*_, **__):
+        raise RuntimeError("Set changed size during iteration")
+
+    monkeypatch.setattr(tqdm, "external_write_mode", race)
+    setup_logging()
+    thread = threading.Thread(target=logging.getLogger("smstune").warning, args=("retrying",))
+    thread.start()
+    thread.join()
+    assert "retrying" in capsys.readouterr().err

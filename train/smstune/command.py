@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TextIO
@@ -125,7 +126,10 @@ class _Handler(logging.StreamHandler[TextIO]):
     """Writes each record to stderr on its own line, above the progress bar if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if "tqdm" not in sys.modules:
+        # Libraries draw bars in their own threads. To hide all bars, tqdm iterates over them
+        # without a lock that its subclasses share, and fails if another thread adds one.
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        if "tqdm" not in sys.modules or not in_main_thread:
             super().emit(record)
             return
         from tqdm import tqdm
