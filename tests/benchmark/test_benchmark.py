@@ -163,6 +163,7 @@ def test_an_error_in_a_fresh_process_is_raised_here(tmp_path):
         call_in_fresh_process(load_manifest, tmp_path / "none")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ending_the_benchmark_ends_what_it_started(finished_run, number):
     words = [sys.executable, ROOT / "scripts/benchmark.py", "inference", finished_run]

@@ -495,6 +495,16 @@ def test_a_measured_speed_is_no_telephone_number(hub, copy, capsys):
     assert "10,086 messages/s" in capsys.readouterr().out
 
 
+def test_measurements_side_by_side_are_no_service_number(hub, small_form_run):
+    with staged(small_form_run, REPO, accept_terms=True) as folder:
+        manifest, page = load_manifest(folder), folder / "README.md"
+        page.write_text("| onnx int8 | 2 cores | 0.9 | 1.2 | 3.9 | 4,459 |\n", "utf-8")
+        check_file(page, page.name, manifest)
+        page.write_text("| 1.2 | 3.9 | call 95588 |\n", "utf-8")
+        with pytest.raises(UserError, match="SERVICE"):
+            check_file(page, page.name, manifest)
+
+
 def random_digest(generator, length):
     return "".join(generator.choices("0123456789abcdef", k=length))
 

@@ -21,6 +21,8 @@ from smstune.text.pii.find import find_pii
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+#: A cell of a Markdown table with a number that has a fraction: a measurement, as in JSON.
+_MEASUREMENT = re.compile(r"(?<=\|) [\d,]*\d\.\d+ (?=\|)")
 _DIGEST = re.compile(r"(?<![0-9A-Za-z])(?:[0-9a-f]{40}|[0-9a-f]{64})(?![0-9A-Za-z])")
 #: Domains reserved for examples and tests (RFC 2606).
 _RESERVED = re.compile(r"(?:\.example|\.test|\.invalid|\bexample\.(?:com|net|org))(?:[:/]|$)")
@@ -118,9 +120,10 @@ def check_file(path: Path, name: str, manifest: Manifest) -> None:
 def _personal(text: str, terms_texts: Sequence[str]) -> set[str]:
     """Return the types of personal information in a text.
 
-    Ignores checksums, reserved domains, and addresses in the terms of the data.
+    Ignores checksums, measurements in tables, reserved domains, and addresses in the terms of the
+    data.
     """
-    clean = _DIGEST.sub(" ", text)
+    clean = _MEASUREMENT.sub(" ", _DIGEST.sub(" ", text))
     spans = [(clean[span.start : span.end], span.type) for span in find_pii(clean)]
     return {
         kind
