@@ -39,7 +39,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def require_training_packages(command: str) -> None:
-    """Refuse a command that needs the extra ``train`` where only the light install is there.
+    """Refuse a command that needs the extra ``train`` where only the base install is there.
 
     Raises:
         UserError: naming what is missing and how to install it.
@@ -47,7 +47,7 @@ def require_training_packages(command: str) -> None:
     missing = [name for name in _TRAINING_PACKAGES if find_spec(name) is None]
     if missing:
         raise UserError(
-            f"smstune {command} needs more than the light install, which has no "
+            f"smstune {command} needs more than the base install, which has no "
             f"{', '.join(missing)}: {how_to_install('train')}"
         )
 

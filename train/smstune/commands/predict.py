@@ -98,9 +98,13 @@ def _for_people(answer: Prediction) -> str:
         lines[0] += f"  {answer.decision}"
     if answer.note is not None:
         lines.append(f"note: {answer.note}")
-    others = sorted(answer.scores.items(), key=lambda named: -named[1])
-    width = max(map(len, answer.scores))
-    lines += [f"  {name:<{width}}  {score:6.1%}" for name, score in others if name != answer.label]
+    likely = {
+        name: score
+        for name, score in sorted(answer.scores.items(), key=lambda named: -named[1])
+        if name != answer.label and score >= _LEAST_SHOWN
+    }
+    width = max(map(len, likely), default=0)
+    lines += [f"  {name:<{width}}  {score:6.1%}" for name, score in likely.items()]
     return "\n".join(lines)
 
 
