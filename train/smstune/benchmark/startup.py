@@ -47,7 +47,7 @@ class StartUp:
 
 
 def benchmark_startup(run: Path) -> list[StartUp]:
-    """Answer one message in a fresh process by each method on the CPU.
+    """Answer one message in two fresh processes by each method on the CPU; the faster one counts.
 
     The pipeline loads and answers in a script of four lines; ``smstune`` answers by ``smstune
     predict RUN --text MESSAGE --json``, in torch and, if the run has that form, in int8.
@@ -65,7 +65,8 @@ def benchmark_startup(run: Path) -> list[StartUp]:
         commands["smstune int8"] = [_SMSTUNE, *predict, *int8]
     rows: list[StartUp] = []
     for method, (code, *arguments) in commands.items():
-        seconds, peak = _to_the_first_answer(code, arguments)
+        # The first process also fills the caches of the disk and of compiled modules.
+        seconds, peak = min(_to_the_first_answer(code, arguments) for _ in range(2))
         rows.append(
             StartUp(
                 method=method,
@@ -84,6 +85,8 @@ def _to_the_first_answer(code: str, arguments: list[str]) -> tuple[float, float]
     """
     words = [sys.executable, "-c", code + _REPORT, *arguments]
     environment = {**os.environ, "TQDM_DISABLE": "1"}
+    # Where this is set, our own modules are compiled each time, installed packages are not.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     seconds, peak = map(float, done.stdout.splitlines()[-1].split())
     return seconds, peak

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,9 @@ _LEAST_SHOWN = 0.01
 @command
 def main(argv: Sequence[str] | None) -> None:
     """Parse, check the files, score, print the answer or the path of the output."""
+    # numpy's BLAS would start its threads at import, a tenth of the first answer's processor time;
+    # nothing here multiplies large matrices with it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     parser = command_parser("predict", __doc__)
     add_run_arguments(parser)
     parser.add_argument(

@@ -39,7 +39,7 @@ class Cascade(BaseModel):
     Otherwise encoder and linear model answer together, as they do without a cascade.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     #: Largest share of campaigns with a changed answer, and the confidence that it is kept.
     max_changed: float

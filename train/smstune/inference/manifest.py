@@ -53,7 +53,7 @@ logger = logging.getLogger(__name__)
 class TextOptions(BaseModel):
     """How a message is preprocessed before it is tokenised."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     normalizer_version: int = NORMALIZER_VERSION
     mask_pii: bool = True
@@ -62,7 +62,7 @@ class TextOptions(BaseModel):
 class Manifest(BaseModel):
     """What a run is made of; ``manifest.json``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     format_version: int = FORMAT_VERSION
     labels: list[str]

@@ -20,7 +20,7 @@ Batch = dict[str, Ints]
 class Padding(BaseModel):
     """The token that fills the shorter messages of a batch, and the side that it is put on."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     token_id: int = Field(ge=0)
     side: Literal["left", "right"] = "right"

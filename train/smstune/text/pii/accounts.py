@@ -55,16 +55,14 @@ _WORD_BEHIND = (
 WECHAT = Rule(
     "WECHAT",
     re.compile(f"{_SIGN}|[vw](?<![a-z].)|lx|绿"),
-    re.compile(
-        f"{_WECHAT_WORD}{_BETWEEN}{_NO_ACCOUNT}({_NAME})|{_NAME_IN_FRONT}{_MINE}{_WORD_BEHIND}"
-    ),
+    f"{_WECHAT_WORD}{_BETWEEN}{_NO_ACCOUNT}({_NAME})|{_NAME_IN_FRONT}{_MINE}{_WORD_BEHIND}",
     finds=(
         ("加微信yunhe_88咨询", "yunhe_88"),
         ("微信号：1234567", "1234567"),
         ("yunhe_88是我的微信", "yunhe_88"),
     ),
     leaves=("微信支付凭证", "用微信打开iphone版本"),
-    further=re.compile(f"{_AND}(?:{_NO_ACCOUNT}({_LOOKS_LIKE_ACCOUNT}{_LETTERS}|{_NUMBER}))"),
+    further=f"{_AND}(?:{_NO_ACCOUNT}({_LOOKS_LIKE_ACCOUNT}{_LETTERS}|{_NUMBER}))",
 )
 
 _QQ_WORD = (
@@ -85,14 +83,12 @@ _QQ_BEHIND = (
 QQ = Rule(
     "QQ",
     re.compile(FIVE_DIGITS_APART),
-    re.compile(
-        f"{_QQ_WORD}{_QQ_BETWEEN}({_QQ_NUMBER}){_NO_AMOUNT}|{_QQ_IN_FRONT}{_MINE}{_QQ_BEHIND}"
-    ),
+    f"{_QQ_WORD}{_QQ_BETWEEN}({_QQ_NUMBER}){_NO_AMOUNT}|{_QQ_IN_FRONT}{_MINE}{_QQ_BEHIND}",
     finds=(
         ("加qq 12345678 领取", "12345678"),
         ("进群号：7654321", "7654321"),
         ("12345678是我的qq", "12345678"),
     ),
     leaves=("qq音乐会员1234", "订单12345678", "q1 2024"),
-    further=re.compile(f"{_AND}((?!{MOBILE})[1-9][0-9]{{4,10}}){_NO_AMOUNT}"),
+    further=f"{_AND}((?!{MOBILE})[1-9][0-9]{{4,10}}){_NO_AMOUNT}",
 )

@@ -43,7 +43,7 @@ _NUMERIC_HOST = rf"(?<=[0-9])[0-9]{{0,2}}(?:\.[0-9]{{1,3}}){{3}}(?::[0-9]{{1,5}}
 URL = Rule(
     "URL",
     re.compile(r"[0-9a-z][ ]?[.点。·\[(（【][ ]?[0-9a-z.点]|//|www|http"),
-    re.compile(rf"{_FIRST}(?:{_WITH_SCHEME}|{_WITH_WWW}|{_HOST}|{_WITHOUT_DOTS}|{_NUMERIC_HOST})"),
+    rf"{_FIRST}(?:{_WITH_SCHEME}|{_WITH_WWW}|{_HOST}|{_WITHOUT_DOTS}|{_NUMERIC_HOST})",
     finds=(
         ("登录 http://yh-app.example/k2p 核实", "http://yh-app.example/k2p"),
         ("点击yh点com领取", "yh点com"),
@@ -62,7 +62,7 @@ _HASH_FOR_AT = rf"#(?=(?:[a-z0-9-]{{1,63}}\.){{1,3}}(?:{_COMMON_ENDING})(?![a-z0
 EMAIL = Rule(
     "EMAIL",
     re.compile(r"[@#]|at[\])）】 ]|[艾爱]特|圈a|\(a\)"),
-    re.compile(
+    (
         rf"{_MAIL_NAME}(?:{_AT}|{_SPELT_AT}|{_HASH_FOR_AT})"
         rf"(?:(?:{_LABEL}{_DOT}){{1,4}}[a-z]{{2,10}}(?![a-z0-9])|{_PROVIDER})"
     ),

@@ -46,10 +46,8 @@ _TO_BE_ENTERED = r"输入[ ]?([0-9]{4,8})[ ]?(?:以?完成|进行)?(?:身份|登
 CODE = Rule(
     "CODE",
     re.compile("[码碼马]|口令|code|otp|yzm|验证|输入"),
-    re.compile(f"{_BEHIND_WORD}|{_BEFORE_WORD}|{_TO_BE_ENTERED}"),
+    f"{_BEHIND_WORD}|{_BEFORE_WORD}|{_TO_BE_ENTERED}",
     finds=(("您的验证码是482913，请勿泄露", "482913"), ("4821是您的登录验证码", "4821")),
     leaves=("扫码领取优惠", "验证码已失效，请重新获取", "验证码5-10分钟有效"),
-    further=re.compile(
-        rf"(?:[ ]?[、/,，和或及;；]者?[ ]?|[ ])([0-9]{{4,8}}){_NO_AMOUNT}(?![0-9a-z])"
-    ),
+    further=rf"(?:[ ]?[、/,，和或及;；]者?[ ]?|[ ])([0-9]{{4,8}}){_NO_AMOUNT}(?![0-9a-z])",
 )

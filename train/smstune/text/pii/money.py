@@ -27,7 +27,7 @@ _CURRENCY = (
 AMOUNT = Rule(
     "MONEY",
     re.compile("[元块币金圆圓刀美]|大洋|rmb|cny|usd|yuan"),
-    re.compile(rf"[0-9](?<![0-9.][0-9]){_REST}{_RANGE}{_MAGNITUDE}(?:{_CURRENCY})"),
+    rf"[0-9](?<![0-9.][0-9]){_REST}{_RANGE}{_MAGNITUDE}(?:{_CURRENCY})",
     finds=(("到账1,250.00元", "1,250.00元"), ("借款5万-20万元", "5万-20万元")),
     leaves=("2024元旦快乐", "第3块屏幕"),
 )
@@ -35,9 +35,7 @@ AMOUNT = Rule(
 SIGNED_AMOUNT = Rule(
     "MONEY",
     re.compile(r"\$|人民币|rmb|cny|usd"),
-    re.compile(
-        rf"(?:\$|人民币|(?<![a-z])(?:rmb|cny|usd))[ :：]?[0-9]{_REST}[ ]?[百千万亿wk]{{0,2}}元?"
-    ),
+    rf"(?:\$|人民币|(?<![a-z])(?:rmb|cny|usd))[ :：]?[0-9]{_REST}[ ]?[百千万亿wk]{{0,2}}元?",
     finds=(("仅需$99起", "$99"), ("人民币：3000元整", "人民币：3000元")),
     leaves=("人民币升值", "$符号"),
 )
@@ -55,7 +53,7 @@ _NOT_MONEY = (
 NAMED_AMOUNT = Rule(
     "MONEY",
     re.compile("[0-9][0-9.百千万wk]"),
-    re.compile(
+    (
         rf"{_MONEY_WORD}{_MONEY_LINK}"
         rf"([0-9]{{2,7}}(?:\.[0-9]{{1,2}})?[十百千万wkr]{{0,2}}|[0-9](?:\.[0-9])?[百千万wk])"
         rf"{_NOT_MONEY}"
@@ -73,7 +71,7 @@ _CHINESE_CURRENCY = rf"{YUAN}整?|[圆圓]整?|块钱|(?<=[十百千万多])块|
 CHINESE_AMOUNT = Rule(
     "MONEY",
     re.compile("[元块圆圓]"),
-    re.compile(f"{_CHINESE_NUMBER}(?:{_CHINESE_CURRENCY})"),
+    f"{_CHINESE_NUMBER}(?:{_CHINESE_CURRENCY})",
     finds=(("转账三千五百元整", "三千五百元整"), ("花了二十块钱", "二十块钱")),
     leaves=("三元里站", "一块去吃饭"),
 )

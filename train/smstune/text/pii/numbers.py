@@ -88,7 +88,7 @@ _ORDER_IN_GROUPS = "[0-9]{3,4}(?:[，、,][0-9]{1,4}(?![0-9])){1,4}"
 ORDER_NUMBER = Rule(
     "NUM",
     re.compile(_ORDER_WORD),
-    re.compile(
+    (
         f"{_ORDER_WORD}{_ORDER_LINK}{_NO_DATE}{_HAS_FIVE_DIGITS}"
         f"(?P<n>{_ORDER_IN_GROUPS}|{_ORDER_SIGNS})(?![0-9])"
     ),
@@ -172,7 +172,7 @@ HOTLINE = Rule(
     finds=(("请拨打95588查询", "95588"), ("发送至10086", "10086")),
     leaves=("跑了10086米", "型号a95588", "日期12.3.15", "数1 2 3 4 5"),
     check=_is_hotline,
-    further=re.compile(f"[ ]?[、/,，或和及][ ]?({_HOTLINE})(?![0-9])"),
+    further=f"[ ]?[、/,，或和及][ ]?({_HOTLINE})(?![0-9])",
 )
 
 _AREA_CODE = "0(?:10|2[0-9]|[3-9][0-9]{2})"
