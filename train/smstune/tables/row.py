@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -29,6 +30,18 @@ class TableRow:
     fields: Cells = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class RawRow:
+    """A row before the roles of its columns are known.
+
+    ``number`` is the row number that a spreadsheet, or an editor for lines, shows.
+    """
+
+    number: int
+    cells: Cells
+    problem: str | None = None
+
+
 def cell_text(cell: object) -> str | None:
     """Return a cell as text: ``None`` for null and NaN, ``1`` for the number 1.0."""
     if cell is None or cell != cell:
@@ -36,3 +49,46 @@ def cell_text(cell: object) -> str | None:
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
     return str(cell)
+
+
+def label_text(cell: object) -> str | None:
+    """Return the label in a cell, ``None`` if it has none.
+
+    Annotation tools write labels as a list (doccano, Label Studio), as JSON in a cell of a csv
+    file (``{"choices": ["a", "b"]}``, Label Studio) or joined by ``#`` (doccano). A list of one
+    label, or of one label again and again, is that label.
+
+    Raises:
+        ValueError: with the reason, if there are several labels, or labels of parts of a message.
+    """
+    names = [cell_text(name) for name in _label_list(cell)]
+    if any(isinstance(name, (list, dict)) for name in _label_list(cell)):
+        raise ValueError("labels of parts of the message: expected one label for all of it")
+    distinct = list(dict.fromkeys(name for name in names if name and name.strip()))
+    if len(distinct) > 1:
+        raise ValueError(f"several labels: expected one, found {len(distinct)}")
+    return distinct[0] if distinct else None
+
+
+def _label_list(cell: object) -> list[object]:
+    """Return the labels that a cell lists; a cell that is no list is the only one."""
+    if isinstance(cell, str):
+        if cell.lstrip().startswith(("[", "{")):
+            return _label_list_of_json(cell)
+        names = [name.strip() for name in cell.split("#")]
+        # "第#1" is a name: only words, or only ids, are joined.
+        joined = len(names) > 1 and all(names) and len({name.isdigit() for name in names}) == 1
+        return list(names) if joined else [cell]
+    if isinstance(cell, Mapping):
+        return _label_list(cell["choices"]) if "choices" in cell else [cell]
+    return list(cell) if isinstance(cell, (list, tuple)) else [cell]
+
+
+def _label_list_of_json(cell: str) -> list[object]:
+    try:
+        labels = json.loads(cell)
+    except ValueError:
+        return [cell]
+    # A JSON object without choices is no list of labels; its text is the name.
+    is_list = isinstance(labels, list) or (isinstance(labels, dict) and "choices" in labels)
+    return _label_list(labels) if is_list else [cell]
