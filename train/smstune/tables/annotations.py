@@ -16,6 +16,8 @@ from smstune.tables.options import TableOptions
 from smstune.tables.row import Cells, RawRow
 
 DISAGREEMENT = "the annotators disagree"
+#: Objects without any of these are as they should be.
+_KEYS = {"data", "labels", "annotations"}
 #: What the annotators chose at each control of a task: their distinct answers, each a list.
 _Answers = dict[str, list[list[object]]]
 
@@ -33,6 +35,9 @@ def read_annotations(rows: Iterable[RawRow], path: Path, options: TableOptions) 
     """
     controls: dict[str, None] = {}
     for row in rows:
+        if _KEYS.isdisjoint(row.cells):
+            yield row
+            continue
         message = row.cells.get("data")
         annotations = row.cells.get("annotations", row.cells.get("completions"))
         if not isinstance(message, Mapping) or not isinstance(annotations, list):

@@ -95,6 +95,26 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
+def open_seekable(path: Path) -> Iterator[BinaryIO]:
+    """Open ``path`` as ``open_bytes`` does, a packed file in memory, so that it can be sought in.
+
+    Raises:
+        UserError: as ``open_bytes`` does, or if a packed file is too large for memory.
+    """
+    with open_bytes(path) as stream:
+        if not packing(path):
+            yield stream
+            return
+        unpacked = stream.read(_MAX_UNPACKED_BYTES + 1)
+        if len(unpacked) > _MAX_UNPACKED_BYTES:
+            raise UserError(
+                f"{path} unpacks to more than {_MAX_UNPACKED_BYTES >> 30} GB, which is read whole: "
+                "unpack it"
+            )
+        yield io.BytesIO(unpacked)
+
+
+@contextmanager
 def _opened_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:

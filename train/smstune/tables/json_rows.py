@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from smstune.errors import UserError
@@ -39,8 +40,14 @@ def read_json(path: Path, options: TableOptions) -> Iterator[RawRow]:
             of a jsonl file is the problem of its row.
     """
     read = _read_lines if _has_an_object_per_line(path) else _read_document
-    for row in read_annotations(read(path, options), path, options):
-        yield RawRow(row.number, _with_nested(row.cells, options), row.problem)
+    rows = read_annotations(read(path, options), path, options)
+    named = (options.text, options.label, options.group, options.time)
+    dotted = [name for name in named if name is not None and "." in name]
+    if not dotted:
+        yield from rows
+        return
+    for row in rows:
+        yield replace(row, cells=_with_nested(row.cells, dotted))
 
 
 def _has_an_object_per_line(path: Path) -> bool:
@@ -242,15 +249,10 @@ def _named(names: object, rows: _JsonList, path: Path) -> _JsonList:
     return [dict(zip(names, row, strict=True)) for row in rows if isinstance(row, list)]
 
 
-def _with_nested(cells: Cells, options: TableOptions) -> Cells:
-    """Return cells with those that the user named by dots, as ``message.text``."""
-    named = (options.text, options.label, options.group, options.time)
-    nested = {
-        name: _nested(cells, name.split("."))
-        for name in named
-        if name is not None and "." in name and name not in cells
-    }
-    return {**cells, **nested} if nested else cells
+def _with_nested(cells: Cells, dotted: Sequence[str]) -> Cells:
+    """Return cells with those of nested objects that ``dotted`` names, as ``message.text``."""
+    missing = [name for name in dotted if name not in cells]
+    return {**cells, **{name: _nested(cells, name.split(".")) for name in missing}}
 
 
 def _nested(cells: object, names: Sequence[str]) -> object:
