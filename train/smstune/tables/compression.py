@@ -27,6 +27,7 @@ _SIGNATURES = {
 }
 #: A zip that holds one of these is a workbook or another document, and no packed file.
 _DOCUMENT_ENTRIES = {"[Content_Types].xml", "mimetype"}
+_DOCUMENT_SUFFIXES = {".xlsx", ".xlsm", ".ods", ".docx"}
 _TABLE_SUFFIXES = {
     ".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".xlsx", ".xls", ".ods", ".parquet",
     ".xml",
@@ -41,13 +42,15 @@ _CHUNK = 1 << 20
 
 
 def packing(path: Path) -> str:
-    """Return ``.gz``, ``.zst`` or ``.zip`` as the first bytes say, empty if a file is not packed.
+    """Return ``.gz``, ``.zst`` or ``.zip`` by the name or the first bytes, empty if not packed.
 
     Raises:
-        UserError: if the file is missing, or is a damaged zip.
+        UserError: if the file is missing.
     """
     if not path.is_file():
         raise UserError(f"no file at {path}: check the path")
+    if path.suffix in PACKED:
+        return path.suffix
     with path.open("rb") as stream:
         start = stream.read(4)
     for signature, suffix in _SIGNATURES.items():
@@ -89,8 +92,10 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
         with _open_gz(path) if suffix == ".gz" else _open_zst(path) as unpacked:
             yield unpacked
     except (EOFError, gzip.BadGzipFile, zlib.error, _zst_error()) as error:
+        # gzip's own words show the first bytes.
         raise UserError(
-            f"{path} is not a complete {suffix} file ({error}): download or copy it again"
+            f"{path} is not a complete {suffix} file: copy it again, or remove {suffix} from its "
+            "name if it is unpacked already"
         ) from error
 
 
@@ -126,8 +131,12 @@ def _opened_zip(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _is_document(path: Path) -> bool:
-    with _opened_zip(path) as archive:
-        return not _DOCUMENT_ENTRIES.isdisjoint(archive.namelist())
+    """Return whether a zip is a workbook or another document; a damaged one tells by its name."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return not _DOCUMENT_ENTRIES.isdisjoint(archive.namelist())
+    except zipfile.BadZipFile:
+        return path.suffix.lower() in _DOCUMENT_SUFFIXES
 
 
 def _message_entry(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, get_args
 
+from smstune.config.choices import Layout
 from smstune.errors import UserError
-from smstune.tables.columns import UNDECODABLE
-from smstune.tables.encodings import has_bad_bytes, open_text
+from smstune.tables.encodings import clean_lines, open_text
+from smstune.tables.header import say_once
 from smstune.tables.options import TableOptions
-from smstune.tables.row import TableRow
-
-Layout = Literal["files", "folder-per-label", "file-per-label"]
-LAYOUTS = get_args(Layout)
-ReadRows = Callable[[Path, TableOptions], Iterator[TableRow]]
+from smstune.tables.row import RawRow
 
 #: What a folder of messages has beside them.
 _IGNORED = re.compile(
@@ -38,38 +31,43 @@ _NO_LABEL = re.compile(
 _MOST_LABELS = 200
 _MOST_NAMED = 10
 
-logger = logging.getLogger(__name__)
 
+def folder_files(path: Path, options: TableOptions) -> tuple[Layout, list[Path]]:
+    """Return how a folder holds messages, and its files with messages in the order of their paths.
 
-def read_folder(path: Path, options: TableOptions, read_rows: ReadRows) -> Iterator[TableRow]:
-    """Yield the messages of all files of a folder and of those in it, in the order of their paths.
-
-    In the layout ``files`` each file is a table, read by ``read_rows``; in ``folder-per-label``
-    each file is a message, and the folder that it lies in has its label's name; in
-    ``file-per-label`` each line is a message, and the file has its label's name. Where
-    ``options.layout`` names none, it is recognised. A column ``file`` says where a row is from.
+    In the layout ``files`` each file is a table; in ``folder-per-label`` each file is a message,
+    and the folder that it lies in has its label's name; in ``file-per-label`` each line is a
+    message, and the file has its label's name. Where ``options.layout`` is ``None``, it is
+    recognised, which is said on the terminal.
 
     Raises:
-        UserError: if the folder has no file of messages, or a file cannot be read.
+        UserError: if the folder has no file of messages, or does not fit the layout.
     """
     files, ignored = _message_files(path)
     if not files:
         names = ", ".join(_names(path, ignored)) or "no file"
-        raise UserError(f"{path} is a folder without messages: found {names}")
+        raise UserError(f"{path} is a folder without messages: it holds {names}")
     layout = options.layout or _recognised(path, files)
     if layout != "files":
         _require_labels(path, files, layout)
-    _log_layout(path, files, ignored, options, layout)
-    for file in files:
-        if layout == "files":
-            rows = read_rows(file, options)
-        elif layout == "folder-per-label":
-            rows = iter([_whole_message(file)])
-        else:
-            rows = _lines(file)
-        name = str(file.relative_to(path))
-        for row in rows:
-            yield replace(row, fields={**row.fields, "file": row.fields.get("file", name)})
+    if ignored:
+        say_once(f"{path}: ignoring {len(ignored)} files: {', '.join(_names(path, ignored))}")
+    if options.layout is None and layout != "files":
+        labels = ", ".join(dict.fromkeys(_label(file, layout) for file in files))
+        say_once(f"{path}: read as --layout {layout}: {labels} (--layout files reads tables)")
+    return layout, files
+
+
+def read_labelled(file: Path, layout: Layout) -> Iterator[RawRow]:
+    """Yield the messages of a file of a folder with their label, in the columns text and label."""
+    if not file.stat().st_size:
+        return
+    label = _label(file, layout)
+    with open_text(file) as stream:
+        messages = [stream.read()] if layout == "folder-per-label" else clean_lines(stream)
+        for number, message in enumerate(messages, 1):
+            if message.strip():
+                yield RawRow(number, {"text": message.strip(), "label": label})
 
 
 def _message_files(path: Path) -> tuple[list[Path], list[Path]]:
@@ -111,7 +109,7 @@ def _has_columns(file: Path) -> bool:
     return "\t" in first or first.startswith("__label__")
 
 
-def _require_labels(path: Path, files: list[Path], layout: str) -> None:
+def _require_labels(path: Path, files: list[Path], layout: Layout) -> None:
     unlabelled = [file for file in files if layout == "folder-per-label" and file.parent == path]
     if unlabelled:
         raise UserError(
@@ -126,51 +124,10 @@ def _require_labels(path: Path, files: list[Path], layout: str) -> None:
         )
 
 
-def _log_layout(
-    path: Path, files: list[Path], ignored: list[Path], options: TableOptions, layout: str
-) -> None:
-    if ignored:
-        names = ", ".join(_names(path, ignored))
-        logger.info("%s: %d files are ignored: %s", path, len(ignored), names)
-    if options.layout or layout == "files":
-        return
-    labels = Counter(_label(file, layout) for file in files)
-    logger.info(
-        "%s is read as --layout %s: %s (--layout files reads each file as a table)",
-        path,
-        layout,
-        ", ".join(labels),
-    )
-
-
 def _names(path: Path, files: list[Path]) -> list[str]:
     names = [str(file.relative_to(path)) for file in files[:_MOST_NAMED]]
     return [*names, "..."] if len(files) > _MOST_NAMED else names
 
 
-def _label(file: Path, layout: str) -> str:
+def _label(file: Path, layout: Layout) -> str:
     return file.parent.name if layout == "folder-per-label" else file.stem
-
-
-def _whole_message(file: Path) -> TableRow:
-    text = ""
-    if file.stat().st_size:
-        with open_text(file) as stream:
-            text = stream.read().strip()
-    return _row(file, 1, text, file.parent.name)
-
-
-def _lines(file: Path) -> Iterator[TableRow]:
-    if not file.stat().st_size:
-        return
-    with open_text(file) as stream:
-        for number, line in enumerate(stream, 1):
-            if line.strip():
-                yield _row(file, number, line.rstrip("\r\n"), file.stem)
-
-
-def _row(file: Path, number: int, text: str, label: str) -> TableRow:
-    problem = UNDECODABLE if has_bad_bytes(text) else None
-    return TableRow(
-        str(file), number, text, label, problem=problem, fields={"text": text, "label": label}
-    )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from smstune.errors import UserError
 from smstune.tables.annotations import read_annotations
-from smstune.tables.columns import UNDECODABLE
-from smstune.tables.encodings import has_bad_bytes, is_printable, open_text
+from smstune.tables.encodings import UNDECODABLE, has_bad_bytes, is_printable, open_text
+from smstune.tables.header import find_column
 from smstune.tables.options import TableOptions
 from smstune.tables.row import Cells, RawRow
 
@@ -71,13 +71,16 @@ def _is_json(line: str) -> bool:
 
 
 def _read_lines(path: Path, options: TableOptions) -> Iterator[RawRow]:
+    text_column = options.text or "text"
     with open_text(path) as stream:
         for number, line in enumerate(stream, 1):
             if not line.strip():
                 continue
             cells, problem = _parse_object(line)
             if cells is None:
-                cells = {options.text or "text": line.rstrip("\r\n")}
+                cells = {text_column: line.rstrip("\r\n")}
+            else:
+                text_column = find_column(list(cells), "text", options.text) or text_column
             yield RawRow(number, cells, problem)
 
 
@@ -153,11 +156,12 @@ def _read_document(path: Path, options: TableOptions) -> Iterator[RawRow]:
         rows, first_number = _named(rows[0], rows[1:], path), 2
     elif all(isinstance(row, str) for row in rows):
         rows = [{"text": row} for row in rows]
+    no_message = {options.text or "text": None}
     for number, row in enumerate(rows, first_number):
         if not isinstance(row, dict):
-            yield RawRow(number, {}, _no_object(row))
+            yield RawRow(number, no_message, _no_object(row))
         elif not _can_be_written(row):
-            yield RawRow(number, {}, "nested too deeply")
+            yield RawRow(number, no_message, "nested too deeply")
         else:
             yield RawRow(number, row)
 
@@ -216,7 +220,7 @@ def _by_column(document: _JsonObject, path: Path, options: TableOptions) -> _Jso
     """Return the rows of ``{"text": [...], ...}`` or ``{"text": {...}, ...}``, or a single row."""
     members = list(document.values())
     if members and all(isinstance(member, dict) for member in members):
-        return _by_index(document, options.text or "text")
+        return _by_index(document, options)
     columns = {name: member for name, member in document.items() if isinstance(member, list)}
     if not columns or any(isinstance(member, (str, dict)) for member in members):
         return [document]
@@ -229,11 +233,12 @@ def _by_column(document: _JsonObject, path: Path, options: TableOptions) -> _Jso
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _by_index(document: _JsonObject, text: str) -> _JsonList:
+def _by_index(document: _JsonObject, options: TableOptions) -> _JsonList:
     """Return the rows of an object of objects: columns by row number, or rows by name."""
     members = {name: member for name, member in document.items() if isinstance(member, dict)}
     names = list(dict.fromkeys(name for member in members.values() for name in member))
-    are_columns = text in members or all(name.isdigit() for name in names)
+    has_text = find_column(list(members), "text", options.text) is not None
+    are_columns = has_text or all(name.isdigit() for name in names)
     if not are_columns or all(name.isdigit() for name in members):
         # pandas' orient="index": a row by its name.
         return list(members.values())

@@ -1,17 +1,20 @@
-"""What a user said of a table: the names of its columns, its sheet, its header, its layout."""
+"""What the user says about a table: the names of its columns, its sheet, its header."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from smstune.config.choices import Layout
+
 
 @dataclass(frozen=True)
 class TableOptions:
-    """How to read a table; ``None`` where the user said nothing, so that it is recognised.
+    """How to read a table, as the user asked for it; ``None`` where nothing was said.
 
-    ``text``, ``label``, ``group`` and ``time`` are names of columns. With ``labelled`` the label's
-    column is required. ``header=False``: the first row is a message. ``layout`` is that of a
-    folder: ``files``, ``folder-per-label`` or ``file-per-label``.
+    ``text``, ``label``, ``group`` and ``time`` are column names; one that is ``None`` may be
+    guessed. With ``labelled`` the label's column is required. ``sheet`` is the sheet of a workbook.
+    ``header`` is ``False`` if the table has none (``--no-header``); otherwise a missing header is
+    recognised. ``layout`` says how a folder of files holds messages.
     """
 
     text: str | None = None
@@ -21,4 +24,4 @@ class TableOptions:
     labelled: bool = True
     sheet: str | None = None
     header: bool | None = None
-    layout: str | None = None
+    layout: Layout | None = None

@@ -11,13 +11,26 @@ Cells = Mapping[str, object]
 
 
 @dataclass(frozen=True)
+class RawRow:
+    """A row before the roles of its columns are known.
+
+    ``number`` counts from 1: the row that a spreadsheet shows, or the line that an editor shows if
+    the format has lines. ``problem`` says what is wrong with the row, if anything.
+    """
+
+    number: int
+    cells: Cells
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
 class TableRow:
     """A row as it was read, even if something is wrong with it.
 
-    ``line`` counts from 1: the line where the row ends, or the row number if the format has no
-    lines. ``text``, ``label``, ``group`` and ``time`` are cells as text, ``None`` if missing.
-    ``problem`` says what is wrong with the row, if anything: ``prepare`` rejects such a row,
-    ``predict`` answers it and copies the problem to the note.
+    ``line`` is the number of the row (``RawRow``). ``text``, ``label``, ``group`` and ``time`` are
+    cells as text, ``None`` if missing. ``problem`` says what is wrong with the row, if anything:
+    ``prepare`` rejects such a row, ``predict`` answers it and copies the problem to the note.
+    ``odd_text`` says why ``text`` is not the message cell itself, although the row can be used.
     """
 
     file: str
@@ -27,19 +40,8 @@ class TableRow:
     group: str | None = None
     time: str | None = None
     problem: str | None = None
+    odd_text: str | None = None
     fields: Cells = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class RawRow:
-    """A row before the roles of its columns are known.
-
-    ``number`` is the row number that a spreadsheet, or an editor for lines, shows.
-    """
-
-    number: int
-    cells: Cells
-    problem: str | None = None
 
 
 def cell_text(cell: object) -> str | None:
@@ -92,3 +94,16 @@ def _label_list_of_json(cell: str) -> list[object]:
     # A JSON object without choices is no list of labels; its text is the name.
     is_list = isinstance(labels, list) or (isinstance(labels, dict) and "choices" in labels)
     return _label_list(labels) if is_list else [cell]
+
+
+def without_apostrophe(text: str) -> str:
+    """Return a text without the apostrophe that keeps spreadsheets from reading it as a formula.
+
+    ``--excel`` writes it before a text that begins with = + - @ tab or carriage return.
+    """
+    is_escaped = text[:1] == "'" and text[1:2] in FORMULA_STARTS and len(text) > 1
+    return text[1:] if is_escaped else text
+
+
+#: What a cell begins with if a spreadsheet may take it for a formula.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
