@@ -90,9 +90,10 @@ def _guess_reader(path: Path) -> str:
     if path.is_dir():
         return "fbs" if is_fbs(path) else "folder"
     if path.exists():
-        if path.suffix.lower() in (".zip", ".xml"):
-            return "nus" if is_nus(path) else path.suffix[1:].lower()
-        return suffix
+        if path.suffix.lower() in (".zip", ".xml") and is_nus(path):
+            return "nus"
+        # What a file is shows by its bytes, so that any other name is one of a table.
+        return suffix if suffix in TABLES else "txt"
     if len(path.parts) == 2 and suffix not in SOURCES:
         return "hub"
     raise UserError(f"expected a file, a folder or a data set's id, found nothing at {path}")
