@@ -71,16 +71,20 @@ def _is_json(line: str) -> bool:
 
 
 def _read_lines(path: Path, options: TableOptions) -> Iterator[RawRow]:
-    text_column = options.text or "text"
+    whole: Cells = {}
     with open_text(path) as stream:
         for number, line in enumerate(stream, 1):
             if not line.strip():
                 continue
             cells, problem = _parse_object(line)
             if cells is None:
+                # In the column of the messages, as the last object has it.
+                text_column = (
+                    find_column(list(whole), "text", options.text) or options.text or "text"
+                )
                 cells = {text_column: line.rstrip("\r\n")}
             else:
-                text_column = find_column(list(cells), "text", options.text) or text_column
+                whole = cells
             yield RawRow(number, cells, problem)
 
 
