@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import BinaryIO, cast
 
 from smstune.errors import UserError
@@ -117,6 +118,22 @@ def open_seekable(path: Path) -> Iterator[BinaryIO]:
                 "unpack it"
             )
         yield io.BytesIO(unpacked)
+
+
+@contextmanager
+def unpacked_file(path: Path) -> Iterator[Path]:
+    """Give the path of an unpacked copy of ``path``, deleted afterwards; ``path`` if not packed.
+
+    Raises:
+        UserError: as ``open_seekable`` does.
+    """
+    if not packing(path):
+        yield path
+        return
+    with open_seekable(path) as stream, TemporaryDirectory() as folder:
+        copy = Path(folder) / "unpacked"
+        copy.write_bytes(stream.read())
+        yield copy
 
 
 @contextmanager

@@ -125,24 +125,24 @@ def _named(sample: Sequence[str], delimiter: str, options: TableOptions) -> int:
 
 def _records(path: Path, lines: _Lines, delimiter: str) -> Iterator[NumberedCells]:
     """Yield the records of a text with their numbers."""
-    width = 0
-    stray = []
+    width = n_stray = first_stray = 0
     for number, line in enumerate(lines, 1):
         if '"' not in line:
             cells = line.rstrip("\r\n").split(delimiter)
         else:
             quoted = _quoted(line, lines, delimiter, width)
             if quoted is None:
-                stray.append(number)
+                n_stray += 1
+                first_stray = first_stray or number
                 cells = _split(line, delimiter)
             else:
                 cells = quoted
         width = width or len(cells)
         yield number, cells
-    if stray:
+    if n_stray:
         say_once(
-            f"warning: {path}: {len(stray)} rows have a quotation mark without its pair, the first "
-            f"in row {stray[0]}: it was read as part of the text"
+            f"warning: {path}: {n_stray} rows have a quotation mark without its pair, the first "
+            f"in row {first_stray}: it was read as part of the text"
         )
 
 
