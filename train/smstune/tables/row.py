@@ -63,9 +63,13 @@ def label_text(cell: object) -> str | None:
     Raises:
         ValueError: with the reason, if there are several labels, or labels of parts of a message.
     """
-    names = [cell_text(name) for name in _label_list(cell)]
-    if any(isinstance(name, (list, dict)) for name in _label_list(cell)):
+    if isinstance(cell, str) and "#" not in cell and not cell.lstrip().startswith(("[", "{")):
+        # Nearly all labels: names as they stand.
+        return cell
+    labels = _label_list(cell)
+    if any(isinstance(label, (list, dict)) for label in labels):
         raise ValueError("labels of parts of the message: expected one label for all of it")
+    names = map(cell_text, labels)
     distinct = list(dict.fromkeys(name for name in names if name and name.strip()))
     if len(distinct) > 1:
         raise ValueError(f"several labels: expected one, found {len(distinct)}")
