@@ -13,14 +13,14 @@ from doors import write_csv
 
 from smstune.data.readers.catalogue import parse_input
 from smstune.errors import UserError
-from smstune.tables.columns import Columns
+from smstune.tables.options import TableOptions
 
 ROWS = [("【云禾银行】您好", "normal"), ("中奖,点击\n领取", "fraud")]
 
 
 def read(spec, default=None):
     source = parse_input(str(spec), default)
-    return list(source.reader(source.path, Columns()))
+    return list(source.reader(source.path, TableOptions()))
 
 
 def texts_and_labels(rows):
@@ -73,8 +73,8 @@ def test_undecodable_row_is_told_and_the_rest_read(tmp_path):
         ("a.csv", "text,label\na,b,c\n", "ragged row: expected 2 fields, found 3"),
         ("a.csv", "text,label\na\n", "ragged row: expected 2 fields, found 1"),
         ("a.jsonl", "{no\n", "not JSON"),
-        ("a.jsonl", "[" * 100_000 + "\n", "not JSON"),
-        ("a.jsonl", "[1]\n", "expected a JSON object, found list"),
+        ("a.jsonl", "{" * 100_000 + "\n", "not JSON"),
+        ("a.jsonl", "[1]\n", "expected a JSON object, found int"),
     ],
 )
 def test_bad_row_comes_with_its_problem(tmp_path, name, content, problem):
@@ -147,7 +147,7 @@ def test_damaged_zip_is_told(tmp_path):
     damaged = bytearray(path.read_bytes())
     damaged[60:100] = b"\xff" * 40
     path.write_bytes(damaged)
-    with pytest.raises(UserError, match="expected well-formed XML"):
+    with pytest.raises(UserError, match="damaged zip"):
         read(path)
 
 
@@ -182,9 +182,9 @@ def test_missing_input_is_told(spec, expected):
     ("name", "content", "expected"),
     [
         ("a.csv", b"", "empty file"),
-        ("a.csv", b"message,label\nx,y\n", "expected column text .* found message, label"),
+        ("a.csv", b"words,label\nx,y\n", "expected column text .* found words, label"),
         ("a.parquet", b"PAR1 no parquet", "not a readable parquet file"),
-        ("a.doc", b"x", "unknown source"),
+        ("a.doc", b"{\\rtf1 x", "is an RTF document"),
     ],
 )
 def test_useless_file_is_told(tmp_path, name, content, expected):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from smstune.errors import UserError, how_to_install
+from smstune.tables.compression import open_seekable
 from smstune.tables.json_text import to_json
 from smstune.tables.row import Cells
 
@@ -36,7 +37,10 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
         raise UserError(f"no parquet file at {path}: check the path")
     try:
         # Not read ahead: a row group may be larger than memory.
-        with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as table:
+        with (
+            open_seekable(path) as stream,
+            pq.ParquetFile(stream, buffer_size=_BUFFER, pre_buffer=False) as table,
+        ):
             yield table
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{path} is not a readable parquet file: {error}") from error

@@ -13,12 +13,14 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 
 from smstune.errors import UserError
-from smstune.tables.columns import Columns
+from smstune.tables.compression import open_bytes
+from smstune.tables.options import TableOptions
 from smstune.tables.row import TableRow
 
 # The corpus unpacks to 23 MB, 20 times its zip; an archive far beyond both is hostile.
 _MAX_BYTES = 1 << 30
 _MAX_RATIO = 200
+_HEAD = 4096
 
 
 def nus_messages(path: Path) -> Iterator[tuple[int, str | None, str | None]]:
@@ -47,6 +49,16 @@ def nus_messages(path: Path) -> Iterator[tuple[int, str | None, str | None]]:
             yield from _parse(stream, path)
 
 
+def is_nus(path: Path) -> bool:
+    """Return whether an XML file, zipped or not, begins as the NUS SMS corpus does.
+
+    Raises:
+        UserError: if a zip is damaged, encrypted or has not exactly one file of messages.
+    """
+    with open_bytes(path) as stream:
+        return b"<smsCorpus" in stream.read(_HEAD)
+
+
 def _parse(stream: IO[bytes], path: Path) -> Iterator[tuple[int, str | None, str | None]]:
     # defusedxml refuses entity definitions, so that a hostile file cannot fill the memory.
     root: Element | None = None
@@ -65,7 +77,7 @@ def _parse(stream: IO[bytes], path: Path) -> Iterator[tuple[int, str | None, str
         raise UserError(f"expected well-formed XML without entities in {path}: {error}") from error
 
 
-def read_nus(path: Path, _columns: Columns) -> Iterator[TableRow]:
+def read_nus(path: Path, _options: TableOptions) -> Iterator[TableRow]:
     """Read the NUS SMS corpus, the zip or the XML in it; every message is ham.
 
     Source: github.com/kite1988/nus-sms-corpus (Chen and Kan, 2013).
