@@ -32,6 +32,11 @@ def main(argv: Sequence[str] | None) -> None:
         "input", type=Path, help="messages: txt, csv, tsv, jsonl, parquet, or - for stdin"
     )
     parser.add_argument("--output", type=Path, required=True, help="folder to create")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace the audit in --output, if there is one (default: refuse)",
+    )
     for name, content in _COLUMNS.items():
         parser.add_argument(
             f"--{name}-column",
@@ -56,12 +61,13 @@ def main(argv: Sequence[str] | None) -> None:
         "--with-text", action="store_true", help="include the masked messages in findings.csv"
     )
     args = parse(parser, argv)
-    folder, manifest = find_run(args)
-    from smstune.deploy.audit.audit import audit, parse_limits, require_shares
+    from smstune.deploy.audit.audit import audit, check_folder, parse_limits, require_shares
     from smstune.deploy.audit.rules import apply_rules, load_rules
     from smstune.tables.columns import Columns
     from smstune.tables.read import check_table
 
+    check_folder(args.output, args.input, overwrite=args.overwrite)
+    folder, manifest = find_run(args)
     book = load_rules(args.rules)
     limits = parse_limits(args.max_share, book)
     renamed = {name: getattr(args, name) for name in _COLUMNS if getattr(args, name)}

@@ -10,6 +10,7 @@ from functools import lru_cache
 from smstune.deploy.audit.recipients import Moment, RecipientDays, read_moment
 from smstune.deploy.audit.rules import AppliedRules, text_hits
 from smstune.inference.classifier import SmsClassifier
+from smstune.tables.formulas import with_apostrophe
 from smstune.tables.row import TableRow, cell_text
 from smstune.text.normalize import MAX_CHARACTERS
 from smstune.text.pii.find import find_pii
@@ -122,7 +123,7 @@ class Inspector:
                     " ".join(hits),
                     judgement.label,
                     round(judgement.score, 4),
-                    text=_cell(text),
+                    text=with_apostrophe(text),
                 )
 
     def unchecked(self, name: str) -> str | None:
@@ -224,8 +225,3 @@ def _shown(sender: str) -> str:
     """Return a sender as it may be written: a service number as it is, a person's masked."""
     personal = any(span.type in _PERSONAL for span in find_pii(sender))
     return mask_pii(sender) if personal else sender
-
-
-def _cell(text: str) -> str:
-    """Return ``text`` so that no spreadsheet takes it for a formula."""
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
