@@ -382,3 +382,39 @@ def test_run_without_marketing_says_how_to_name_it(finished_run, tmp_path, capsy
     argv = ("--rules", path)
     assert inspect(finished_run, tmp_path, [(GOOD,)], *argv, header=("text",))[0] == 2
     assert "--marketing" in capsys.readouterr().err
+
+
+def test_an_audit_replaces_another_only_with_overwrite(learned_run, texts, tmp_path, capsys):
+    for n_rows, options, status in ((1, [], 0), (2, [], 2), (2, ["--overwrite"], 0)):
+        rows = [(texts["retail"][0], "", "", NOON, "")] * n_rows
+        assert inspect(learned_run, tmp_path, rows, *options)[0] == status
+        result = json.loads((tmp_path / "audit/audit.json").read_text("utf-8"))
+        assert result["rows"] == (n_rows if status == 0 else 1)
+        error = capsys.readouterr().err
+        if status:
+            # Before the model is loaded.
+            assert error.splitlines() == [
+                f"error: {tmp_path / 'audit'} exists: name another output, or replace it with "
+                "--overwrite"
+            ]
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        ("mine", "because notes.txt in it is not of an audit"),
+        (".", "in it is not of an audit"),
+        ("outgoing.csv", "is the input itself"),
+        ("mine/notes.txt", "found the file"),
+    ],
+)
+def test_nothing_but_an_audit_is_overwritten(learned_run, tmp_path, capsys, output, told):
+    source = write_csv(tmp_path / "outgoing.csv", [("您好",)], ("text",))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").touch()
+    (tmp_path / "mine/audit.json").touch()
+    before = sorted(tmp_path.rglob("*"))
+    call = ("audit", learned_run, source, "--output", tmp_path / output, "--overwrite")
+    assert run(*call) == 2
+    assert told in capsys.readouterr().err.splitlines()[-1]
+    assert sorted(tmp_path.rglob("*")) == before

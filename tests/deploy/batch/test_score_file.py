@@ -118,7 +118,7 @@ def test_compressed_in_and_out_is_the_plain_file(finished_run, tmp_path, small_c
     assert results[0] == results[1] == results[2]
 
 
-@pytest.mark.parametrize("target", ["csv.gz", "parquet"])
+@pytest.mark.parametrize("target", ["csv.gz", "parquet", "xlsx"])
 def test_killed_and_started_again_leaves_the_file_of_an_untouched_run(
     finished_run, tmp_path, small_chunks, monkeypatch, scored, capsys, target
 ):
