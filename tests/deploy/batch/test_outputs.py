@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import sys
 
 import pyarrow as pa
@@ -124,6 +125,14 @@ def test_more_columns_than_a_workbook_holds_are_refused(finished_run, tmp_path, 
     assert run("predict", finished_run, source, tmp_path / "out.xlsx") == 2
     assert "at most 16,384 columns, found 16,386" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "out.xlsx").exists()
+
+
+@pytest.mark.timeout(30)
+def test_a_workbook_in_a_pipe_is_refused(finished_run, tmp_path, capsys):
+    os.mkfifo(tmp_path / "out.xlsx")
+    source = write_csv(tmp_path / "in.csv", [("你好",)], ("text",))
+    assert run("predict", finished_run, source, tmp_path / "out.xlsx") == 2
+    assert "which is no file: write csv" in capsys.readouterr().err.splitlines()[-1]
 
 
 FORMULAS = ["=1+1", "+1", "-x", "@x", "\tx", "\rx", "'=1", "-1-1", "+1.5", "=", "-"]

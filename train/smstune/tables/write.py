@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from smstune.errors import UserError
+from smstune.files import is_stream
 from smstune.tables.columns import Columns
 from smstune.tables.compression import PACKED, open_packed
 from smstune.tables.formulas import with_apostrophe
@@ -77,7 +78,7 @@ def check_output(output: OutputTable) -> None:
 
     Raises:
         UserError: if its format is unknown, needs a package that is missing, or is not the csv that
-            ``excel`` needs; or if it is a folder.
+            ``excel`` needs; or if it is a folder, or a pipe for a workbook.
     """
     path, suffix = output.path, output.format
     if output.excel and (suffix != ".csv" or output.packing):
@@ -88,6 +89,8 @@ def check_output(output: OutputTable) -> None:
     if suffix in _BINARY_FORMATS:
         # Refuses where a package, such as pyarrow of an extra, is missing.
         import_module(_BINARY_FORMATS[suffix])
+    if suffix == ".xlsx" and is_stream(path):
+        raise UserError(f"a workbook cannot be written to {path}, which is no file: write csv")
     if path.is_dir():
         raise UserError(f"expected a file as output, found the folder {path}: name a file in it")
 
