@@ -1,7 +1,7 @@
 """Label one message, or every message of a file, keeping the order of the rows.
 
-Reads txt, csv, tsv, jsonl (also .gz, .zst), parquet or standard input. From file to file, a stopped
-command continues where it stopped when you run it again.
+Reads txt, csv, tsv, jsonl (also .gz, .zst), xlsx, xls, ods, parquet or standard input. From file to
+file, a stopped command continues where it stopped when you run it again.
 
 Examples:
   smstune predict runs/fbs14 --text 恭喜中奖，点击领取
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
 from smstune.commands.run_arguments import add_run_arguments, find_run, load_run
+from smstune.commands.table_arguments import add_table_arguments, table_options
 
 if TYPE_CHECKING:
     from smstune.inference.classifier import Prediction
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None) -> None:
         "input",
         type=Path,
         nargs="?",
-        help="txt, csv, tsv, jsonl (.gz, .zst), parquet; - for stdin",
+        help="txt, csv, tsv, jsonl (.gz, .zst), xlsx, xls, ods, parquet; - for stdin",
     )
     parser.add_argument(
         "output",
@@ -60,12 +61,7 @@ def main(argv: Sequence[str] | None) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print the answer to --text as a line of JSON"
     )
-    parser.add_argument(
-        "--text-column",
-        default="text",
-        metavar="NAME",
-        help="column with the message (default: text)",
-    )
+    add_table_arguments(parser, ["text"])
     parser.add_argument(
         "--workers",
         type=int,
@@ -120,7 +116,6 @@ def _for_people(answer: Prediction) -> str:
 def _label_file(args: argparse.Namespace) -> None:
     from smstune.deploy.batch.scored_parts import remove_finished
     from smstune.files import refuse_to_overwrite
-    from smstune.tables.columns import Columns
     from smstune.tables.read import STANDARD, check_table
     from smstune.tables.write import OutputTable, check_output, check_rows_fit
 
@@ -130,9 +125,9 @@ def _label_file(args: argparse.Namespace) -> None:
         remove_finished(args.output)
         refuse_to_overwrite(args.output, [args.input], overwrite=args.overwrite)
     folder, manifest = find_run(args)
-    columns = Columns(text=args.text_column, labelled=False)
-    check_table(args.input, columns)
-    check_rows_fit(args.input, columns, output)
+    options = table_options(args, labelled=False)
+    check_table(args.input, options)
+    check_rows_fit(args.input, options, output)
     classifier = load_run(args, folder, manifest)
     from smstune.deploy.batch.score_file import score_file
 
@@ -140,7 +135,7 @@ def _label_file(args: argparse.Namespace) -> None:
         classifier,
         args.input,
         output,
-        columns=columns,
+        options=options,
         workers=args.workers,
         engine=args.engine,
     )

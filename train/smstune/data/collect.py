@@ -20,7 +20,7 @@ from smstune.data.readers.catalogue import Input
 from smstune.errors import UserError
 from smstune.inference.labels import LabelMap
 from smstune.progress import progress
-from smstune.tables.columns import Columns
+from smstune.tables.options import TableOptions
 from smstune.tables.row import TableRow
 from smstune.tables.times import with_offset
 from smstune.text.normalize import MAX_CHARACTERS, preprocess
@@ -110,7 +110,7 @@ class Collected:
 def collect(
     inputs: Sequence[Input],
     labels: LabelMap | None,
-    columns: Columns,
+    options: TableOptions,
     *,
     mask: bool,
     folder: Path,
@@ -132,7 +132,7 @@ def collect(
     with (folder / "rejected.jsonl").open("w", encoding="utf-8") as stream:
         rejects = Rejects(stream)
         inputs_and_fixed = [(input_, False) for input_ in inputs] + [(test, True) for test in tests]
-        rows = _usable_rows(inputs_and_fixed, columns, clean, usable_rows, rejects)
+        rows = _usable_rows(inputs_and_fixed, options, clean, usable_rows, rejects)
         _write_arrow(usable_path, rows)
         n_read = len(usable_rows.labels) + rejects.counts.total()
         copies = first_copies(usable_rows)
@@ -183,14 +183,14 @@ def _summary(rejected: Counter[str]) -> str:
 
 def _usable_rows(
     inputs_and_fixed: Iterable[tuple[Input, bool]],
-    columns: Columns,
+    options: TableOptions,
     clean: Callable[[TableRow, str], ArrowRow | Problem],
     usable_rows: UsableRows,
     rejects: Rejects,
 ) -> Iterator[ArrowRow]:
     for input_, fixed in inputs_and_fixed:
         usable_before, rejected_before = len(usable_rows.labels), rejects.counts.total()
-        for row in progress(input_.reader(input_.path, columns), f"reading {input_.source}"):
+        for row in progress(input_.reader(input_.path, options), f"reading {input_.source}"):
             cleaned = clean(row, input_.source)
             if isinstance(cleaned, Problem):
                 rejects.add(row.file, row.line, cleaned)

@@ -42,7 +42,7 @@ from smstune.inference.manifest import TextOptions
 from smstune.inference.origin import Contamination, RowCounts, SplitFacts, Terms
 from smstune.progress import progress
 from smstune.reporting.html import render_html
-from smstune.tables.columns import Columns
+from smstune.tables.options import TableOptions
 from smstune.text.normalize import NORMALIZER_VERSION
 
 _UNCUT = 1 << 30
@@ -71,15 +71,20 @@ def prepare(
     """
     inputs, tests = _parse_inputs(section)
     labels = LabelMap.from_yaml(find_config(section.labels)) if section.labels else None
-    columns = Columns(
-        section.text_column, section.label_column, section.group_column, section.time_column
+    options = TableOptions(
+        text=section.text_column,
+        label=section.label_column,
+        group=section.group_column,
+        time=section.time_column,
+        sheet=section.sheet,
+        header=False if section.no_header else None,
     )
     for input_ in (*inputs, *tests):
-        check_input(input_, columns)
+        check_input(input_, options)
     choice = SplitChoice(section.split, section.held_out, section.folds, section.seed)
     with folder_written_whole(output) as folder:
         collected = collect(
-            inputs, labels, columns, mask=section.mask_pii, folder=folder, tests=tests
+            inputs, labels, options, mask=section.mask_pii, folder=folder, tests=tests
         )
         _log_rows(collected)
         written_splits = _write_splits(folder, collected, choice)

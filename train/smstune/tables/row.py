@@ -10,13 +10,26 @@ Cells = Mapping[str, object]
 
 
 @dataclass(frozen=True)
+class RawRow:
+    """A row before the roles of its columns are known.
+
+    ``number`` counts from 1: the row that a spreadsheet shows, or the line that an editor shows if
+    the format has lines. ``problem`` says what is wrong with the row, if anything.
+    """
+
+    number: int
+    cells: Cells
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
 class TableRow:
     """A row as it was read, even if something is wrong with it.
 
-    ``line`` counts from 1: the line where the row ends, or the row number if the format has no
-    lines. ``text``, ``label``, ``group`` and ``time`` are cells as text, ``None`` if missing.
-    ``problem`` says what is wrong with the row, if anything: ``prepare`` rejects such a row,
-    ``predict`` answers it and copies the problem to the note.
+    ``line`` is the number of the row (``RawRow``). ``text``, ``label``, ``group`` and ``time`` are
+    cells as text, ``None`` if missing. ``problem`` says what is wrong with the row, if anything:
+    ``prepare`` rejects such a row, ``predict`` answers it and copies the problem to the note.
+    ``odd_text`` says why ``text`` is not the message cell itself, although the row can be used.
     """
 
     file: str
@@ -26,6 +39,7 @@ class TableRow:
     group: str | None = None
     time: str | None = None
     problem: str | None = None
+    odd_text: str | None = None
     fields: Cells = field(default_factory=dict)
 
 

@@ -14,10 +14,11 @@ from typing import IO, TYPE_CHECKING
 
 from smstune.errors import UserError
 from smstune.files import is_stream
-from smstune.tables.columns import Columns
 from smstune.tables.compression import PACKED, open_packed
+from smstune.tables.delimited import DELIMITERS
 from smstune.tables.formulas import with_apostrophe
 from smstune.tables.json_text import to_json
+from smstune.tables.options import TableOptions
 from smstune.tables.read import STANDARD, count_rows, read_rows
 from smstune.tables.row import Cells
 
@@ -29,7 +30,6 @@ Write = Callable[[Sequence[Cells]], None]
 
 #: Formats of an output by suffix; those of text can be packed.
 _TEXT_FORMATS = (".csv", ".tsv", ".jsonl")
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 #: Binary formats with the modules that write them.
 _BINARY_FORMATS = {
     ".parquet": "smstune.tables.parquet",
@@ -95,7 +95,7 @@ def check_output(output: OutputTable) -> None:
         raise UserError(f"expected a file as output, found the folder {path}: name a file in it")
 
 
-def check_rows_fit(source: Path, columns: Columns, output: OutputTable) -> None:
+def check_rows_fit(source: Path, options: TableOptions, output: OutputTable) -> None:
     """Check that a workbook can hold the rows of a file; standard input cannot be counted.
 
     Raises:
@@ -106,7 +106,10 @@ def check_rows_fit(source: Path, columns: Columns, output: OutputTable) -> None:
     from smstune.tables.workbook_writer import MAX_ROWS, too_many_rows
 
     # A csv may have fewer rows than lines. Its last line may lack the line break.
-    if count_rows(source) >= MAX_ROWS and sum(1 for _ in read_rows(source, columns)) > MAX_ROWS:
+    if (
+        count_rows(source, options) >= MAX_ROWS
+        and sum(1 for _ in read_rows(source, options)) > MAX_ROWS
+    ):
         raise too_many_rows()
 
 
@@ -171,7 +174,7 @@ def _csv_writer(stream: IO[str], output: OutputTable, columns: list[str]) -> Wri
         for row in rows:
             if writer is None:
                 names = list(dict.fromkeys([*columns, *row]))
-                writer = csv.DictWriter(stream, names, delimiter=_DELIMITERS[output.format])
+                writer = csv.DictWriter(stream, names, delimiter=DELIMITERS[output.format])
                 writer.writerow({name: text_of(name) for name in names})
             writer.writerow({name: as_written(cell) for name, cell in row.items()})
 
