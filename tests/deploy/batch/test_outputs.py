@@ -277,3 +277,19 @@ def test_no_column_of_the_input_is_lost_to_ours(finished_run, tmp_path, target):
             name: row.get(name) for name in moved
         }
         assert answer["label"] in ("gambling", "bank_phishing", "retail", "bank_alert")
+
+
+def test_rows_with_a_problem_are_counted_at_the_end(finished_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(batch, "_ROWS_AT_ONCE", 4)
+    lines = ["text,id", "你好,1", *["机密短信"] * 3, *["多,了,一列"] * 4, "您好,2"]
+    source = tmp_path / "in.csv"
+    source.write_bytes("\n".join(lines).encode() + b"\n\xff\xfe\xfd,3\n")
+    assert run("predict", finished_run, source, tmp_path / "out.csv") == 0
+    error = capsys.readouterr().err
+    assert [line for line in error.splitlines() if line.startswith("warning: ")] == [
+        "warning: ragged row: 7 in all, at row 3, 4, 5, 6, 7, ...: answered all the same, see the "
+        "column note",
+        "warning: undecodable bytes: 1 in all, at row 11: answered all the same, see the column "
+        "note",
+    ]
+    assert "机密" not in error

@@ -77,6 +77,7 @@ def audit(
         write_json(folder / _NUMBERS, counts.to_json())
         page = render_html(audit_report(counts, inspector.examples))
         (folder / _PAGE).write_text(page, "utf-8")
+    inspector.problems.warn(f"not inspected, see {_FINDINGS}")
     return counts
 
 

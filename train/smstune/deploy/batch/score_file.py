@@ -25,6 +25,7 @@ from smstune.tables.json_text import is_finite
 from smstune.tables.options import TableOptions
 from smstune.tables.read import STANDARD, column_names, count_rows, read_rows
 from smstune.tables.row import Cells, TableRow
+from smstune.tables.row_problems import RowProblems
 from smstune.tables.write import OutputTable, check_output, open_writer
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def score_file(
         else local_scorer(classifier, workers)
     )
     count = 0
+    problems = RowProblems()
     with (
         _stopped_with_a_hint(scored_parts),
         _scratch(output.path, scored_parts) as scratch,
@@ -90,8 +92,10 @@ def score_file(
         for chunk, answers in _score_chunks(rows, scorer, scored_parts, progress):
             write(_answered_rows(classifier, chunk, answers))
             count += len(chunk)
+            problems.count(chunk)
     if scored_parts:
         scored_parts.finish()
+    problems.warn("answered all the same, see the column note")
     return count
 
 
