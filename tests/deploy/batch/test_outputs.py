@@ -230,6 +230,7 @@ def test_an_overwriting_run_that_was_stopped_resumes_and_keeps_the_old_file_unti
     assert output.read_text() == "mine"
     # Without the flag the old file is not given up, and the rows already scored stay.
     assert run("predict", finished_run, source, output) == 2
+    assert len(list((tmp_path / ".out.xlsx.parts").glob("*.safetensors"))) == 3
     capsys.readouterr()
     with monkeypatch.context() as patch:
         scoring_child.send_after(4, "SIGINT", patch.setattr)
