@@ -184,7 +184,7 @@ def test_missing_input_is_told(spec, expected):
         ("a.csv", b"", "empty file"),
         ("a.csv", b"words,label\nx,y\n", "expected column text .* found words, label"),
         ("a.parquet", b"PAR1 no parquet", "not a readable parquet file"),
-        ("a.doc", b"x", "unknown source"),
+        ("a.doc", b"{\\rtf1 x", "is an RTF document"),
     ],
 )
 def test_useless_file_is_told(tmp_path, name, content, expected):

@@ -277,9 +277,9 @@ def test_an_output_that_is_a_pipe_or_a_link(finished_run, tmp_path):
     [
         ("nowhere.csv", None, "out.csv", "no file at"),
         ("in.csv", b"", "out.csv", "empty file"),
-        ("in.csv", b"message\nx\n", "out.csv", "expected column text in"),
+        ("in.csv", b"words\nx\n", "out.csv", "expected column text in"),
         ("in.parquet", b"PAR1broken", "out.csv", "not a readable parquet file"),
-        ("in.doc", b"x", "out.csv", "as input"),
+        ("in.doc", b"%PDF-1.7", "out.csv", "is a PDF"),
         ("in.txt", b"x\n", "out.doc", "no table can be written as"),
     ],
 )

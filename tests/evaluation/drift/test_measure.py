@@ -173,7 +173,7 @@ def test_months_have_scores_where_there_are_labels(copy, messages, tmp_path):
         ("text\n", "found none in 0 rows"),
         ("text\n \n", "found none in 1 rows"),
         ("text,a\nx\n", "line 2: ragged row"),
-        ("sms,label\n你好,retail\n", "expected column text in"),
+        ("words,label\n你好,retail\n", "expected column text in"),
     ],
 )
 def test_useless_files_end_with_status_2(copy, tmp_path, capsys, content, expected):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import functools
 import itertools
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 from smstune.tables.encodings import clean_lines, open_text
 from smstune.tables.grid import NumberedCells, name_rows
@@ -62,13 +64,14 @@ class _Lines:
 
     def __iter__(self) -> Iterator[str]:
         while True:
-            if self._waiting:
+            while self._waiting:
                 yield self._waiting.popleft()
-                continue
-            line = next(self._lines, None)
-            if line is None:
+            for line in self._lines:
+                yield line
+                if self._waiting:
+                    break
+            if not self._waiting:
                 return
-            yield line
 
     def head(self, number: int) -> list[str]:
         """Return the next lines without taking them."""
@@ -176,9 +179,15 @@ def _parse(record: Sequence[str], delimiter: str, *, escaped: bool) -> list[str]
     """Return the cells of a record: none if its quotes are wrong, ``None`` if one is still open."""
     lines = [line.replace('\\"', '""') for line in record] if escaped else record
     try:
-        return next(csv.reader(lines, delimiter=delimiter, strict=True))
+        return next(csv.reader(lines, _dialect(delimiter)))
     except csv.Error as error:
         return None if "unexpected end of data" in str(error) else []
+
+
+@functools.cache
+def _dialect(delimiter: str) -> type[csv.Dialect]:
+    """Return csv's strict dialect; it is checked once and not for every record."""
+    return cast("type[csv.Dialect]", csv.reader([], delimiter=delimiter, strict=True).dialect)
 
 
 def _holds_rows(record: Sequence[str], lines: _Lines, delimiter: str, width: int) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import codecs
 import io
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TextIO, cast
@@ -16,6 +17,8 @@ from smstune.tables.compression import open_bytes
 UNDECODABLE = "undecodable bytes"
 _CHUNK = 1 << 20
 _HEAD = 1 << 16
+#: DOS's end of a file, and the mark at the beginning of a file that was joined to another.
+_MARK = re.compile("[\x1a\ufeff]")
 #: So many zero bytes, all high or all low ones, are no accident.
 _LEAST_ZEROS = 8
 
@@ -59,17 +62,18 @@ def open_text(path: Path) -> Iterator[TextIO]:
             yield text
 
 
-def clean_lines(lines: Iterable[str]) -> Iterator[str]:
+def clean_lines(text: TextIO) -> Iterator[str]:
     """Yield lines without a mark at their beginning (of a joined file) and without DOS's end mark.
 
     A line that is nothing but the end mark is dropped.
     """
-    for line in lines:
-        if "\x1a" in line:
-            line = line.replace("\x1a", "")
-            if not line:
-                continue
-        yield line[1:] if line.startswith("\ufeff") else line
+    while lines := text.readlines(_HEAD):
+        # Looking at many lines at once takes no time, at each it does.
+        if _MARK.search("".join(lines)):
+            unmarked = (line.replace("\x1a", "").removeprefix("\ufeff") for line in lines)
+            yield from (line for line in unmarked if line)
+        else:
+            yield from lines
 
 
 class _LinesAsUtf8(io.RawIOBase):

@@ -59,15 +59,17 @@ def name_rows(
     column_names = [name or "" for name in names]
     drops = None in names
     repeated = 0
-    header_cells = next((list(cells) for number, cells in sample if number == header.number), None)
+    header_cells = next((cells for number, cells in sample if number == header.number), [""])
+    first_name = header_cells[0]
     for number, cells in itertools.chain(sample, numbered):
         if number <= header.number:
             continue
         if width > 1:
-            if not any(cells) or (len(cells) == 1 and not str(cells[0]).strip()):
-                continue
-            if cells == header_cells or (cells[0] == names[0] and _repeats(cells, header_cells)):
+            first = cells[0]
+            if first == first_name and _repeats(cells, header_cells):
                 repeated += 1
+                continue
+            if (not first or len(cells) == 1) and not any(_texts(cells)):
                 continue
         problem = None
         if len(cells) != width:
@@ -200,9 +202,9 @@ def _fitted(cells: Sequence[object], width: int, joiner: str) -> tuple[list[obje
     return fitted + [""] * (width - len(fitted)), problem
 
 
-def _repeats(cells: Sequence[object], header: Sequence[object] | None) -> bool:
+def _repeats(cells: Sequence[object], header: Sequence[object]) -> bool:
     """Return whether a row is the header once more."""
-    return header is not None and _filled_up_to(_texts(cells)) == _filled_up_to(_texts(header))
+    return any(header) and _filled_up_to(_texts(cells)) == _filled_up_to(_texts(header))
 
 
 def _texts(cells: Sequence[object]) -> list[str]:

@@ -35,8 +35,9 @@ def read_workbook(path: Path, options: TableOptions) -> Iterator[RawRow]:
 
 
 def count_workbook_rows(path: Path, options: TableOptions) -> int:
-    """Return the number of the last row of the sheet that would be read."""
-    return _open_sheet(path, options.sheet).total_height
+    """Return an upper bound of the rows of the sheet that would be read: its last row's number."""
+    # calamine counts rows from 0.
+    return _open_sheet(path, options.sheet).total_height + 1
 
 
 def _rows(sheet: CalamineSheet) -> Iterator[NumberedCells]:

@@ -85,7 +85,8 @@ def _guess_reader(path: Path) -> str:
     if path.is_dir():
         return "fbs"
     if path.exists():
-        return {"zip": "nus", "xml": "nus"}.get(suffix, suffix)
+        # What a file is shows by its bytes, so that any other name is one of a table.
+        return {"zip": "nus", "xml": "nus"}.get(suffix, suffix if suffix in TABLES else "txt")
     if len(path.parts) == 2 and suffix not in SOURCES:
         return "hub"
     raise UserError(f"expected a file, a folder or a data set's id, found nothing at {path}")
