@@ -18,6 +18,7 @@ from smstune.files import (
     file_written_whole,
     folder_written_whole,
     put_in_place,
+    refuse_to_overwrite,
     temporary_folder,
 )
 
@@ -175,3 +176,63 @@ def test_a_folder_with_content_is_refused_through_a_link_too(tmp_path):
     (tmp_path / "link").symlink_to("full")
     with pytest.raises(UserError, match="with content"):
         write("folder", tmp_path / "link")
+
+
+@pytest.mark.parametrize("link", ["", "symbolic", "hard", "of the folder"])
+def test_an_output_that_is_its_own_input_is_refused_through_links_too(tmp_path, link):
+    source = tmp_path / "there/in.csv"
+    source.parent.mkdir()
+    source.write_text("text\n")
+    output = source if not link else tmp_path / "out.csv"
+    if link == "symbolic":
+        output.symlink_to(source)
+    elif link == "hard":
+        output.hardlink_to(source)
+    elif link:
+        (tmp_path / "link").symlink_to("there")
+        output = tmp_path / "link/in.csv"
+    with pytest.raises(UserError, match="is the input itself"):
+        refuse_to_overwrite(output, [source], overwrite=True)
+
+
+def test_an_output_that_exists_is_refused_unless_it_has_nothing_to_lose(tmp_path):
+    write("file", tmp_path / "file")
+    write("folder", tmp_path / "folder")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / ".file-x.smstune-tmp/new").mkdir(parents=True)
+    for name in ("file", "folder", "link"):
+        with pytest.raises(UserError, match="--overwrite"):
+            refuse_to_overwrite(tmp_path / name, [], overwrite=False)
+        refuse_to_overwrite(tmp_path / name, [], overwrite=True)
+    # What a kill right after the rename left.
+    assert names(tmp_path) == ["file", "folder", "link"]
+    (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    for name in ("empty", "pipe", "dangling", "new"):
+        refuse_to_overwrite(tmp_path / name, [], overwrite=False)
+
+
+def test_a_folder_is_overwritten_as_a_whole_and_only_at_the_end(tmp_path):
+    target = tmp_path / "out"
+    write("folder", target)
+    (target / "other").touch()
+    (tmp_path / "link").symlink_to("out")
+    with folder_written_whole(tmp_path / "link", overwrite=True) as folder:
+        (folder / "new").touch()
+        assert names(target) == ["other", "part"]
+    assert names(target) == ["new"]
+    with pytest.raises(ZeroDivisionError), folder_written_whole(target, overwrite=True):
+        _ = 1 / 0
+    assert names(target) == ["new"]
+    assert names(tmp_path) == ["link", "out"]
+
+
+def test_a_file_is_no_folder_to_be_overwritten(tmp_path):
+    write("file", tmp_path / "out")
+    with (
+        pytest.raises(UserError, match="empty folder"),
+        folder_written_whole(tmp_path / "out", overwrite=True),
+    ):
+        pass
+    assert (tmp_path / "out").read_text() == "whole"

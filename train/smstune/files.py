@@ -8,7 +8,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
@@ -22,28 +22,55 @@ SCRATCH_SUFFIX = ".smstune-tmp"
 _OPEN_STREAM = re.compile(r"/dev/(?:stdin|stdout|stderr|fd/\d+)|/proc/(?:self|\d+)/fd/\d+")
 
 
+def refuse_to_overwrite(output: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
+    """Check that writing ``output`` loses nothing that the user has not given up.
+
+    Every command that writes where the user says follows this rule. Pipes, devices and empty
+    folders have nothing to lose.
+
+    Raises:
+        UserError: if ``output`` is one of ``inputs``, also through a link, or if it exists and
+            ``overwrite`` is false.
+    """
+    if is_stream(output) or not output.exists():
+        return
+    if any(path.exists() and path.samefile(output) for path in inputs):
+        raise UserError(f"the output {output} is the input itself: name another output")
+    if not overwrite and not _is_empty_folder(output):
+        # A kill right after the rename leaves the output and scratch.
+        remove_leftovers(Path(os.path.realpath(output)))
+        raise UserError(f"{output} exists: name another output, or replace it with --overwrite")
+
+
 @contextmanager
-def folder_written_whole(target: Path) -> Iterator[Path]:
+def folder_written_whole(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Give an empty folder that replaces ``target`` only if the block succeeds.
 
     It is created beside ``target``, or beside the target of a link of that name, after removing
     leftovers of killed processes. Files and folders are synced to disk before the rename, and get
-    the modes of the umask.
+    the modes of the umask. With ``overwrite`` a folder with content is replaced; a kill between
+    the two renames that this takes leaves neither.
 
     Raises:
-        UserError: if ``target`` exists and is not an empty folder.
+        UserError: if ``target`` exists and is not an empty folder, or one to be overwritten.
     """
     final = _followed(target)
     # Before refusing a folder with content: a kill right after the rename leaves it and scratch.
     remove_leftovers(final)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    allowed = target.is_dir() if overwrite else _is_empty_folder(target)
+    if target.exists() and not allowed:
         raise UserError(
             f"expected a new or empty folder for the output, found {target} with content: "
             "choose another or remove it"
         )
     with scratch_folder(final) as scratch:
         yield scratch
-        put_in_place(scratch, final)
+        _make_durable(scratch)
+        if overwrite and final.is_dir():
+            # No rename replaces a folder with content.
+            final.rename(scratch.with_name("old"))
+        scratch.replace(final)
+        _sync(final.parent)
 
 
 @contextmanager
@@ -129,8 +156,17 @@ def is_stream(path: Path) -> bool:
 def put_in_place(scratch: Path, target: Path) -> None:
     """Rename a complete file or folder so that a power cut leaves either the old or the new one.
 
-    The contents are synced to disk first, and get the modes of the umask, because some libraries
-    write files that only their owner can read. Both paths must be in one file system.
+    Both paths must be in one file system.
+    """
+    _make_durable(scratch)
+    scratch.replace(target)
+    _sync(target.parent)
+
+
+def _make_durable(scratch: Path) -> None:
+    """Sync a file, or a folder with its contents, to disk, and give it the modes of the umask.
+
+    Some libraries write files that only their owner can read.
     """
     mode = _file_mode(scratch.parent)
     paths = [scratch]
@@ -143,8 +179,10 @@ def put_in_place(scratch: Path, target: Path) -> None:
         if path.is_file() and stat.S_IMODE(path.stat().st_mode) != mode:
             path.chmod(mode)
         _sync(path)
-    scratch.replace(target)
-    _sync(target.parent)
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def _followed(target: Path) -> Path:

@@ -203,10 +203,11 @@ def test_what_is_written(learned_run, texts, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "audit")
     by_row = {int(line["row"]): line["rules"].split() for line in found}
     night = [row for row, rules in by_row.items() if "night" in rules]
-    assert night == [1, 2, 7]
-    assert [row for row, rules in by_row.items() if "no_consent" in rules] == [7, 8]
-    assert [row for row, rules in by_row.items() if "fraud" in rules] == [10]
-    assert "banned_trade" in by_row[11]
+    # The header is row 1.
+    assert night == [2, 3, 8]
+    assert [row for row, rules in by_row.items() if "no_consent" in rules] == [8, 9]
+    assert [row for row, rules in by_row.items() if "fraud" in rules] == [11]
+    assert "banned_trade" in by_row[12]
     assert (result["rows"], result["inspected"], result["marketing"]) == (12, 12, 9)
     assert result["rules"]["night"]["of"] == 8
     assert result["rules"]["no_consent"]["hits"] == 2
@@ -223,7 +224,7 @@ def test_what_is_written(learned_run, texts, tmp_path, monkeypatch, capsys):
         assert number not in written
     assert "10690000111" in written
     # No cell is a formula.
-    assert by_row[12]
+    assert by_row[13]
     assert "'=1+1" in written
     assert not any(line["text"].startswith("=") for line in found)
     assert {path.name for path in (tmp_path / "audit").iterdir()} == {
@@ -255,7 +256,7 @@ def test_page_says_what_was_found_and_what_it_is_not(finished_run, learned_run, 
     assert "约有 100.0 条确为营销" in (tmp_path / "audit/audit.html").read_text("utf-8")
 
 
-def test_rows_that_cannot_be_read_are_set_aside(learned_run, texts, tmp_path):
+def test_rows_that_cannot_be_read_are_set_aside(learned_run, texts, tmp_path, capsys):
     path = tmp_path / "outgoing.csv"
     ad = texts["retail"][0]
     path.write_text(f"text,recipient\n{ad},13000000001\n多,了,13000000002\n", "utf-8")
@@ -264,7 +265,10 @@ def test_rows_that_cannot_be_read_are_set_aside(learned_run, texts, tmp_path):
     assert result["inspected"] == 1
     assert sum(result["set_aside"].values()) == 1
     assert "13000000002" not in (tmp_path / "audit/audit.html").read_text("utf-8")
-    assert '2,,,,"ragged row' in (tmp_path / "audit/findings.csv").read_text("utf-8-sig")
+    assert [line for line in capsys.readouterr().err.splitlines() if "ragged" in line] == [
+        "warning: ragged row: 1 in all, at row 3: not inspected, see findings.csv"
+    ]
+    assert '3,,,,"ragged row' in (tmp_path / "audit/findings.csv").read_text("utf-8-sig")
 
 
 def test_parquet_with_times_of_its_own(learned_run, texts, tmp_path):
@@ -382,3 +386,39 @@ def test_run_without_marketing_says_how_to_name_it(finished_run, tmp_path, capsy
     argv = ("--rules", path)
     assert inspect(finished_run, tmp_path, [(GOOD,)], *argv, header=("text",))[0] == 2
     assert "--marketing" in capsys.readouterr().err
+
+
+def test_an_audit_replaces_another_only_with_overwrite(learned_run, texts, tmp_path, capsys):
+    for n_rows, options, status in ((1, [], 0), (2, [], 2), (2, ["--overwrite"], 0)):
+        rows = [(texts["retail"][0], "", "", NOON, "")] * n_rows
+        assert inspect(learned_run, tmp_path, rows, *options)[0] == status
+        result = json.loads((tmp_path / "audit/audit.json").read_text("utf-8"))
+        assert result["rows"] == (n_rows if status == 0 else 1)
+        error = capsys.readouterr().err
+        if status:
+            # Before the model is loaded.
+            assert error.splitlines() == [
+                f"error: {tmp_path / 'audit'} exists: name another output, or replace it with "
+                "--overwrite"
+            ]
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        ("mine", "because notes.txt in it is not of an audit"),
+        (".", "in it is not of an audit"),
+        ("outgoing.csv", "is the input itself"),
+        ("mine/notes.txt", "found the file"),
+    ],
+)
+def test_nothing_but_an_audit_is_overwritten(learned_run, tmp_path, capsys, output, told):
+    source = write_csv(tmp_path / "outgoing.csv", [("您好",)], ("text",))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").touch()
+    (tmp_path / "mine/audit.json").touch()
+    before = sorted(tmp_path.rglob("*"))
+    call = ("audit", learned_run, source, "--output", tmp_path / output, "--overwrite")
+    assert run(*call) == 2
+    assert told in capsys.readouterr().err.splitlines()[-1]
+    assert sorted(tmp_path.rglob("*")) == before

@@ -280,7 +280,7 @@ def test_an_output_that_is_a_pipe_or_a_link(finished_run, tmp_path):
         ("in.csv", b"words\nx\n", "out.csv", "expected column text in"),
         ("in.parquet", b"PAR1broken", "out.csv", "not a readable parquet file"),
         ("in.doc", b"%PDF-1.7", "out.csv", "is a PDF"),
-        ("in.txt", b"x\n", "out.doc", "as output"),
+        ("in.txt", b"x\n", "out.doc", "no table can be written as"),
     ],
 )
 def test_useless_call_ends_with_status_2_and_no_output(

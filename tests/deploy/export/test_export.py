@@ -408,6 +408,16 @@ def test_unknown_layer_is_told(plain, capsys):
     assert not (plain / "onnx").exists()
 
 
+@pytest.mark.parametrize("name", ["model.onnx", "report.md"])
+def test_a_file_that_no_export_wrote_is_not_replaced(plain, capsys, name):
+    (plain / "onnx").mkdir()
+    (plain / "onnx" / name).write_text("mine")
+    assert run("export", plain, "--format", "onnx") == 2
+    assert "was not written by smstune export" in capsys.readouterr().err.splitlines()[-1]
+    assert [path.name for path in (plain / "onnx").iterdir()] == [name]
+    assert (plain / "onnx" / name).read_text() == "mine"
+
+
 def test_without_prepared_data_parity_is_on_the_sample(plain, capsys):
     change_json(plain / "manifest.json", lambda m: m["data"].update(path="/nowhere"))
     assert run("export", plain, "--format", "onnx") == 0

@@ -102,6 +102,17 @@ def test_a_better_run_is_told_and_a_like_one_is_not(make, tmp_path, capsys):
         assert [row["p_holm"] for row in found[family]] == holm([row["p"] for row in found[family]])
 
 
+def test_a_file_that_exists_is_replaced_only_with_overwrite(make, tmp_path, capsys):
+    words = ("compare", make("last", 0.7, 1), make("next", 0.9, 2), "--draws", 10, "--json")
+    file = tmp_path / "out.json"
+    file.write_text("mine")
+    assert run(*words, file) == 2
+    assert "--overwrite" in capsys.readouterr().err.splitlines()[-1]
+    assert file.read_text() == "mine"
+    assert run(*words, file, "--overwrite") == 0
+    assert json.loads(file.read_text("utf-8"))["n"] == 400
+
+
 def test_the_same_campaigns_are_drawn_for_both(make):
     found = compared(make("one", 0.7, 1), make("the_same", 0.7, 1), draws=200)
     for row in found["overall"] + found["per_label"]:

@@ -37,6 +37,7 @@ from smstune.inference.run import load_run
 from smstune.inference.run_config import run_config
 from smstune.tables.options import TableOptions
 from smstune.tables.read import read_rows
+from smstune.tables.write import OutputTable
 from smstune.text.normalize import preprocess
 
 #: Scores a jsonl file of messages with a run; returns the seconds without loading.
@@ -256,7 +257,7 @@ def _smstune(
         classifier = classifier.without_cascade()
     classifier.predict(_read(source)[:_WARM_UP])
     output = source.with_name("labelled.jsonl")
-    return _seconds_per_pass(lambda: score_file(classifier, source, output))
+    return _seconds_per_pass(lambda: score_file(classifier, source, OutputTable(output)))
 
 
 def _linear(run: Path, source: Path) -> float:

@@ -27,6 +27,11 @@ def main(argv: Sequence[str] | None) -> None:
         "input", type=Path, help="messages: txt, csv, tsv, jsonl, xlsx, parquet, or - for stdin"
     )
     parser.add_argument("--output", type=Path, required=True, help="folder to create")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace the audit in --output, if there is one (default: refuse)",
+    )
     add_table_arguments(parser, _ROLES)
     parser.add_argument(
         "--marketing",
@@ -45,11 +50,18 @@ def main(argv: Sequence[str] | None) -> None:
         "--with-text", action="store_true", help="include the masked messages in findings.csv"
     )
     args = parse(parser, argv)
-    folder, manifest = find_run(args)
-    from smstune.deploy.audit.audit import AuditInput, audit, parse_limits, require_shares
+    from smstune.deploy.audit.audit import (
+        AuditInput,
+        audit,
+        check_folder,
+        parse_limits,
+        require_shares,
+    )
     from smstune.deploy.audit.rules import apply_rules, load_rules
     from smstune.tables.read import check_table
 
+    check_folder(args.output, args.input, overwrite=args.overwrite)
+    folder, manifest = find_run(args)
     book = load_rules(args.rules)
     limits = parse_limits(args.max_share, book)
     columns = {role: getattr(args, f"{role}_column") for role in _ROLES}

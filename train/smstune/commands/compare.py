@@ -40,14 +40,20 @@ def main(argv: Sequence[str] | None) -> None:
         help="number of bootstrap draws (default: 5000)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to FILE")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace FILE if it exists (default: refuse)"
+    )
     args = parse(parser, argv)
     require_training_packages("compare")
+    from smstune.files import refuse_to_overwrite, write_json
+
+    if args.json:
+        refuse_to_overwrite(args.json, [], overwrite=args.overwrite)
     from smstune.evaluation.comparison.compare import (
         compare_runs,
         comparison_table,
         comparison_title,
     )
-    from smstune.files import write_json
     from smstune.reporting.terminal import render_terminal
 
     comparison = compare_runs(args.runs, name=args.name, draws=args.draws)

@@ -50,7 +50,16 @@ def main(argv: Sequence[str] | None) -> None:
         "output",
         type=Path,
         nargs="?",
-        help="csv, tsv, jsonl (.gz, .zst), parquet; - for jsonl on stdout",
+        help="csv, tsv, jsonl (.gz, .zst), xlsx, parquet; - for jsonl on stdout",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace OUTPUT if it exists (default: refuse)"
+    )
+    parser.add_argument(
+        "--excel",
+        action="store_true",
+        help="write OUTPUT, a .csv, for spreadsheets: with a byte order mark, and with an "
+        "apostrophe before text that they would take for a formula",
     )
     parser.add_argument("--text", metavar="MESSAGE", help="label this message, without files")
     parser.add_argument(
@@ -109,20 +118,27 @@ def _for_people(answer: Prediction) -> str:
 
 
 def _label_file(args: argparse.Namespace) -> None:
-    folder, manifest = find_run(args)
+    from smstune.deploy.batch.scored_parts import remove_finished
+    from smstune.files import refuse_to_overwrite
     from smstune.tables.read import STANDARD, check_table
-    from smstune.tables.write import check_output
+    from smstune.tables.write import OutputTable, check_output, check_rows_fit
 
-    check_output(args.output)
+    output = OutputTable(args.output, excel=args.excel)
+    check_output(output)
+    if args.output != STANDARD:
+        remove_finished(args.output)
+        refuse_to_overwrite(args.output, [args.input], overwrite=args.overwrite)
+    folder, manifest = find_run(args)
     options = table_options(args, labelled=False)
     check_table(args.input, options)
+    check_rows_fit(args.input, options, output)
     classifier = load_run(args, folder, manifest)
     from smstune.deploy.batch.score_file import score_file
 
     score_file(
         classifier,
         args.input,
-        args.output,
+        output,
         options=options,
         workers=args.workers,
         engine=args.engine,

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from smstune.errors import UserError
-from smstune.tables.compression import PACKED, open_bytes, unpacked_name
+from smstune.tables.compression import open_bytes, unpacked_name
 from smstune.tables.delimited import DELIMITERS, has_columns, read_delimited
 from smstune.tables.encodings import (
     UNDECODABLE,
@@ -21,12 +21,13 @@ from smstune.tables.encodings import (
     printable_text,
 )
 from smstune.tables.folder import folder_files, read_labelled
+from smstune.tables.formulas import without_apostrophe
 from smstune.tables.header import ColumnRoles, assign_roles, say_once
 from smstune.tables.json_rows import read_json
 from smstune.tables.lines import is_fasttext, line_rows, read_fasttext, read_lines
 from smstune.tables.options import TableOptions
 from smstune.tables.phone_backup import read_phone_backup
-from smstune.tables.row import Cells, RawRow, TableRow, cell_text, label_text, without_apostrophe
+from smstune.tables.row import Cells, RawRow, TableRow, cell_text, label_text
 from smstune.tables.sniff import FileKind, file_kind
 from smstune.tables.workbook import count_workbook_rows, read_workbook
 
@@ -222,22 +223,6 @@ def _standard_input() -> Iterable[str]:
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")
     return sys.stdin
-
-
-def table_kind(path: Path, suffixes: list[str], role: str) -> str:
-    """Return the suffix of a table's format, without that of its compression.
-
-    Raises:
-        UserError: if it is not one of ``suffixes``; ``role`` is input or output.
-    """
-    packed = path.suffix in PACKED
-    kind = path.with_suffix("").suffix if packed else path.suffix
-    if kind not in suffixes or (packed and kind == ".parquet"):
-        raise UserError(
-            f"expected {', '.join(suffixes)} (all but parquet also as .gz or .zst) or -, "
-            f"found {str(path)!r} as {role}"
-        )
-    return kind
 
 
 def count_rows(path: Path, options: TableOptions) -> int:

@@ -98,16 +98,3 @@ def _label_list_of_json(cell: str) -> list[object]:
     # A JSON object without choices is no list of labels; its text is the name.
     is_list = isinstance(labels, list) or (isinstance(labels, dict) and "choices" in labels)
     return _label_list(labels) if is_list else [cell]
-
-
-def without_apostrophe(text: str) -> str:
-    """Return a text without the apostrophe that keeps spreadsheets from reading it as a formula.
-
-    ``--excel`` writes it before a text that begins with = + - @ tab or carriage return.
-    """
-    is_escaped = text[:1] == "'" and text[1:2] in FORMULA_STARTS and len(text) > 1
-    return text[1:] if is_escaped else text
-
-
-#: What a cell begins with if a spreadsheet may take it for a formula.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")

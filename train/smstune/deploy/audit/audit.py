@@ -16,7 +16,7 @@ from smstune.deploy.audit.report import audit_report
 from smstune.deploy.audit.result import AuditResult, MarketingScores, RuleResult, SenderCounts
 from smstune.deploy.audit.rules import AppliedRules, RuleBook
 from smstune.errors import GateError, UserError
-from smstune.files import folder_written_whole, write_json
+from smstune.files import folder_written_whole, refuse_to_overwrite, write_json
 from smstune.inference.classifier import SmsClassifier
 from smstune.progress import Progress
 from smstune.reporting.html import render_html
@@ -30,6 +30,7 @@ from smstune.text.pii.mask import mask_pii
 _log = logging.getLogger(__name__)
 _ROWS_AT_ONCE = 8192
 _SENDERS_SHOWN = 20
+_FINDINGS, _NUMBERS, _PAGE = "findings.csv", "audit.json", "audit.html"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def audit(
 ) -> AuditResult:
     """Write ``findings.csv``, ``audit.json`` and ``audit.html`` to ``output``; return the counts.
 
-    No file holds a recipient, and messages are
+    An audit that is there is replaced. No file holds a recipient, and messages are
     written only with personal information masked. Memory grows only with the number of pairs of
     recipient and day (``RecipientDays``).
 
@@ -68,13 +69,35 @@ def audit(
         raise UserError(f"expected messages, found none in {source.path}")
     inspector = Inspector(classifier, rules, _columns(source, first))
     _report_unchecked(inspector)
-    with folder_written_whole(output) as folder:
+    # No folder with anything else is replaced, however this is called.
+    check_folder(output, source.path, overwrite=True)
+    with folder_written_whole(output, overwrite=True) as folder:
         _write_findings(inspector, itertools.chain([first], chunks), folder, with_text=with_text)
         counts = _counts(inspector, classifier.run.path, source.path)
-        write_json(folder / "audit.json", counts.to_json())
+        write_json(folder / _NUMBERS, counts.to_json())
         page = render_html(audit_report(counts, inspector.examples))
-        (folder / "audit.html").write_text(page, "utf-8")
+        (folder / _PAGE).write_text(page, "utf-8")
+    inspector.problems.warn(f"not inspected, see {_FINDINGS}")
     return counts
+
+
+def check_folder(output: Path, source: Path, *, overwrite: bool) -> None:
+    """Check that an audit of ``source`` can be written to the folder ``output``.
+
+    Raises:
+        UserError: if it exists and is not to be overwritten, or has files that no audit writes.
+    """
+    refuse_to_overwrite(output, [source], overwrite=overwrite)
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise UserError(f"expected a folder as output, found the file {output}: name a folder")
+    others = {path.name for path in output.iterdir()} - {_FINDINGS, _NUMBERS, _PAGE}
+    if others:
+        raise UserError(
+            f"{output} cannot be overwritten, because {min(others)} in it is not of an audit: name "
+            "another output"
+        )
 
 
 def parse_limits(words: Sequence[str], book: RuleBook) -> dict[str, float]:
@@ -154,7 +177,7 @@ def _write_findings(
     if not with_text:
         names.remove("text")
     # With its byte order mark, spreadsheets read the file as UTF-8.
-    with (folder / "findings.csv").open("w", encoding="utf-8-sig", newline="") as stream:
+    with (folder / _FINDINGS).open("w", encoding="utf-8-sig", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(names)
         with Progress("inspecting") as progress:

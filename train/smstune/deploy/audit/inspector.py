@@ -10,8 +10,10 @@ from functools import lru_cache
 from smstune.deploy.audit.recipients import Moment, RecipientDays, read_moment
 from smstune.deploy.audit.rules import AppliedRules, text_hits
 from smstune.inference.classifier import SmsClassifier
+from smstune.tables.formulas import with_apostrophe
 from smstune.tables.header import Role
 from smstune.tables.row import TableRow, cell_text
+from smstune.tables.row_problems import RowProblems
 from smstune.text.normalize import MAX_CHARACTERS
 from smstune.text.pii.find import find_pii
 from smstune.text.pii.mask import mask_pii
@@ -29,7 +31,7 @@ _PERSONAL = {"PHONE", "ID", "CARD", "EMAIL", "WECHAT", "QQ"}
 
 @dataclass(frozen=True)
 class FindingsRow:
-    """A row of findings.csv; its fields are the columns."""
+    """A row of findings.csv; its fields are the columns. ``row`` is ``TableRow.line``."""
 
     row: int
     rules: str = ""
@@ -91,6 +93,7 @@ class Inspector:
         self.unreadable_times = 0
         self.without_recipient_or_time = 0
         self.set_aside: Counter[str] = Counter()
+        self.problems = RowProblems()
         self.labels: Counter[str] = Counter()
         self.hits: Counter[str] = Counter()
         self.senders: defaultdict[str, MessageCounts] = defaultdict(MessageCounts)
@@ -101,13 +104,14 @@ class Inspector:
 
     def inspect(self, rows: Sequence[TableRow]) -> Iterator[FindingsRow]:
         """Count ``rows`` and yield a finding for each that hits a rule or cannot be read."""
+        self.problems.count(rows)
         self._judge([row.text or "" for row in rows if row.problem is None])
         for row in rows:
             self.rows += 1
             if row.problem is not None:
                 # Its columns may have slipped, so that a recipient could be in any of them.
                 self.set_aside[row.problem] += 1
-                yield FindingsRow(self.rows, note=row.problem)
+                yield FindingsRow(row.line, note=row.problem)
                 continue
             message = row.text or ""
             judgement = self._judgements[message]
@@ -117,13 +121,13 @@ class Inspector:
             self._add(cells, judgement, hits)
             if hits:
                 text = _masked(message, cells.get("recipient", ""))
-                self._keep_examples(hits, judgement.label, text)
+                self._keep_examples(hits, Example(row.line, judgement.label, text))
                 yield FindingsRow(
-                    self.rows,
+                    row.line,
                     " ".join(hits),
                     judgement.label,
                     round(judgement.score, 4),
-                    text=_cell(text),
+                    text=with_apostrophe(text),
                 )
 
     def unchecked(self, name: str) -> str | None:
@@ -202,11 +206,11 @@ class Inspector:
             counts = self.senders[name if has_room else _OTHER_SENDERS]
             counts.add(marketing=judgement.marketing, hit=bool(hits))
 
-    def _keep_examples(self, hits: Sequence[str], label: str, text: str) -> None:
+    def _keep_examples(self, hits: Sequence[str], new: Example) -> None:
         for name in hits:
             examples = self.examples[name]
-            if len(examples) < _EXAMPLES and text not in {example.text for example in examples}:
-                examples.append(Example(self.rows, label, text))
+            if len(examples) < _EXAMPLES and new.text not in {example.text for example in examples}:
+                examples.append(new)
 
 
 def _text_of(cell: object) -> str:
@@ -225,8 +229,3 @@ def _shown(sender: str) -> str:
     """Return a sender as it may be written: a service number as it is, a person's masked."""
     personal = any(span.type in _PERSONAL for span in find_pii(sender))
     return mask_pii(sender) if personal else sender
-
-
-def _cell(text: str) -> str:
-    """Return ``text`` so that no spreadsheet takes it for a formula."""
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

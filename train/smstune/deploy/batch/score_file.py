@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,8 @@ from smstune.tables.json_text import is_finite
 from smstune.tables.options import TableOptions
 from smstune.tables.read import STANDARD, column_names, count_rows, read_rows
 from smstune.tables.row import Cells, TableRow
-from smstune.tables.write import check_output, open_writer
+from smstune.tables.row_problems import RowProblems
+from smstune.tables.write import OutputTable, check_output, open_writer
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
 Engine = Literal["local", "ray"]
 
 _ROWS_AT_ONCE = 4096
-_ADDED_COLUMNS = ("label", "score", "scores", "decision", "note")
+#: The added columns, also under the names that they get as columns of an input.
+_ADDED_COLUMN = re.compile(r"(?:input_)*(?:label|scores?|decision|note)")
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +44,7 @@ logger = logging.getLogger(__name__)
 def score_file(
     classifier: SmsClassifier,
     source: Path,
-    output: Path,
+    output: OutputTable,
     *,
     options: TableOptions = TableOptions(labelled=False),
     workers: int = 1,
@@ -50,8 +53,8 @@ def score_file(
     """Write every row of ``source`` to ``output`` with columns for the answer; return their number.
 
     The added columns are ``label``, ``score``, ``scores``, ``decision`` (empty if the run has no
-    operating point) and ``note``. A column of the input with one of these names is renamed to
-    ``input_<name>``.
+    operating point) and ``note``. A column of the input with one of these names, also after
+    ``input_``, gets ``input_`` in front. A file that exists is replaced.
 
     The rows stay in order; memory does not grow with the file. Copies of a message get the same
     answer. If input and output are files, the same call resumes after a stop or a kill, and its
@@ -65,13 +68,13 @@ def score_file(
     rows = read_rows(source, options)
     # A problem with the whole file must show before anything is written.
     first = list(itertools.islice(rows, 1))
-    if not first and STANDARD not in (source, output):
+    if not first and STANDARD not in (source, output.path):
         raise UserError(f"expected messages in {source}, found no row")
     rows = itertools.chain(first, rows)
     scored_parts = None
     # Streams can be neither read again nor written from the middle.
-    if STANDARD not in (source, output) and not is_stream(output):
-        scored_parts = ScoredParts(output, _call(classifier, source, options))
+    if STANDARD not in (source, output.path) and not is_stream(output.path):
+        scored_parts = ScoredParts(output.path, _call(classifier, source, options))
     done = scored_parts.done * _ROWS_AT_ONCE if scored_parts else 0
     scorer_context: AbstractContextManager[Scorer] = (
         ray_scorer(classifier, source, options, workers, _ROWS_AT_ONCE, done)
@@ -79,9 +82,10 @@ def score_file(
         else local_scorer(classifier, workers)
     )
     count = 0
+    problems = RowProblems()
     with (
         _stopped_with_a_hint(scored_parts),
-        _scratch(output, scored_parts) as scratch,
+        _scratch(output.path, scored_parts) as scratch,
         open_writer(output, scratch, _types(source, output, options)) as write,
         _progress(source, done, options) as progress,
         scorer_context as scorer,
@@ -89,8 +93,10 @@ def score_file(
         for chunk, answers in _score_chunks(rows, scorer, scored_parts, progress):
             write(_answered_rows(classifier, chunk, answers))
             count += len(chunk)
+            problems.count(chunk)
     if scored_parts:
         scored_parts.finish()
+    problems.warn("answered all the same, see the column note")
     return count
 
 
@@ -175,13 +181,15 @@ def _scratch(output: Path, scored_parts: ScoredParts | None) -> AbstractContextM
     return nullcontext(output) if output == STANDARD else file_written_whole(output)
 
 
-def _types(source: Path, output: Path, options: TableOptions) -> dict[str, pa.DataType | None]:
+def _types(
+    source: Path, output: OutputTable, options: TableOptions
+) -> dict[str, pa.DataType | None]:
     """Return the input's columns by output name, if the output's format needs them beforehand."""
-    if output.suffix == ".parquet":
+    if output.format == ".parquet":
         from smstune.tables.column_types import column_types
 
         return {_output_name(name): kind for name, kind in column_types(source, options).items()}
-    if output == STANDARD or ".jsonl" in output.suffixes:
+    if output.format == ".jsonl":
         return {}
     return dict.fromkeys(map(_output_name, column_names(source, options)))
 
@@ -197,8 +205,12 @@ def _chunks(rows: Iterator[TableRow]) -> Iterator[list[TableRow]]:
 
 
 def _output_name(name: str) -> str:
-    """Return the output's name for a column of the input; an added column has precedence."""
-    return f"input_{name}" if name in _ADDED_COLUMNS else name
+    """Return the output's name for a column of the input; an added column has precedence.
+
+    It depends on nothing but the name, because rows of a jsonl file may have different columns, and
+    two columns never get the same one: ``label`` and ``input_label`` both move.
+    """
+    return f"input_{name}" if _ADDED_COLUMN.fullmatch(name) else name
 
 
 def _answered(row: TableRow, answer: Prediction) -> Cells:

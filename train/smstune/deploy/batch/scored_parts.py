@@ -21,6 +21,8 @@ from safetensors.numpy import save_file
 from smstune.errors import UserError
 from smstune.files import file_written_whole, put_in_place, write_json
 
+_SCRATCH = "output"
+
 logger = logging.getLogger(__name__)
 
 
@@ -40,7 +42,8 @@ class ScoredParts:
     """The folder ``.OUTPUT.parts``: one safetensors file per chunk of rows already scored.
 
     The files hold only numbers: a killed run leaves messages behind only in the unfinished output,
-    which is in the same folder. ``done`` counts the parts up to the first missing one.
+    which is in the same folder until all rows are scored. ``done`` counts the parts up to the first
+    missing one.
     """
 
     def __init__(self, output: Path, call: Mapping[str, str]) -> None:
@@ -50,7 +53,7 @@ class ScoredParts:
             UserError: if there is a file of the folder's name.
         """
         self._output = Path(os.path.realpath(output))
-        self._folder = self._output.with_name(f".{self._output.name}.parts")
+        self._folder = _folder(output)
         if self._folder.exists() and not self._folder.is_dir():
             raise UserError(
                 f"the scored rows are stored in {self._folder}, which is a file: remove it"
@@ -66,7 +69,9 @@ class ScoredParts:
             write_json(call_file, call)
         self.done = next(n for n in itertools.count() if self._whole(n) is None)
         #: Where the output is written until ``finish`` moves it.
-        self.scratch = self._folder / "output"
+        self.scratch = self._folder / _SCRATCH
+        # Some formats write nothing before the end.
+        self.scratch.touch()
 
     def load(self, number: int) -> Answers:
         """Return the part of a number below ``done``.
@@ -108,6 +113,19 @@ class ScoredParts:
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:06}.safetensors"
+
+
+def remove_finished(output: Path) -> None:
+    """Remove the folder of a run that was killed when its output was complete."""
+    folder = _folder(output)
+    if folder.is_dir() and not (folder / _SCRATCH).exists():
+        rmtree(folder)
+
+
+def _folder(output: Path) -> Path:
+    """Return the folder of scored rows beside an output, or beside the target of a link."""
+    final = Path(os.path.realpath(output))
+    return final.with_name(f".{final.name}.parts")
 
 
 def _changes(call_file: Path, call: Mapping[str, str]) -> list[str] | None:

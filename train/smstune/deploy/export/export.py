@@ -46,6 +46,7 @@ from smstune.inference.backends.torch_devices import machine_name, pick_precisio
 from smstune.inference.cascade import Cascade
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.decision import Calibration
+from smstune.inference.manifest import EXPORT, EXPORT_REPORT, load_manifest
 
 Format = Literal["onnx", "onnx-int8", "onnx-fp16"]
 FORMATS: dict[Format, Precision] = {"onnx": "fp32", "onnx-int8": "int8", "onnx-fp16": "fp16"}
@@ -64,11 +65,12 @@ def export_run(run: Path, formats: Sequence[Format], section: ExportConfig) -> l
     on a GPU but multiplies in fp32. Returns the paths of the onnx files.
 
     Raises:
-        UserError: if a package is missing, the run does not match its data, or the model lacks a
-            layer of ``keep_fp32``.
+        UserError: if a package is missing, the run does not match its data, the model lacks a layer
+            of ``keep_fp32``, or a file that no export wrote is in the way.
         GateError: if a form differs too much from the run, with the numbers, and for int8 and fp16
             with layers that would make it pass if kept in fp32.
     """
+    _require_own_files(run, [f"onnx/{EXPORTED[FORMATS[name]]}" for name in formats])
     original = SmsClassifier.from_pretrained(run, backend="torch", device="cpu", precision="fp32")
     # A stopped export may have left files that are ready to be moved, or incomplete ones.
     move_staged(run, original.run.manifest)
@@ -88,6 +90,24 @@ def export_run(run: Path, formats: Sequence[Format], section: ExportConfig) -> l
         manifest = original.run.manifest
         stage(run, manifest, scratch, {**exported_before(run, manifest), **new})
     return [run / "onnx" / name for name in new]
+
+
+def _require_own_files(run: Path, names: Sequence[str]) -> None:
+    """Check that an export replaces only what an export wrote, and no model of another program.
+
+    Raises:
+        UserError: if a file of these names, of the description or of the report is another's.
+    """
+    own = load_manifest(run).sha256
+    if EXPORT not in own and (run / EXPORT).exists():
+        # Earlier versions did not list the exported forms in the manifest.
+        return
+    for name in [*names, EXPORT, EXPORT_REPORT]:
+        if name not in own and (run / name).exists():
+            raise UserError(
+                f"{run / name} was not written by smstune export, which would replace it: move it "
+                "out of the folder"
+            )
 
 
 @contextmanager
