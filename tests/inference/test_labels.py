@@ -48,10 +48,10 @@ def test_parents(tmp_path):
     [
         ("labels:\n- {name: a}\n- {name: a}\n", "goes to both|twice"),
         ("labels:\n- {name: a}\n", "at least two"),
-        ("labels: 3\n", "list"),
+        ("labels: 3\n", "at least two"),
         ("labels:\n- {name: a, form: [x]}\n- {name: b}\n", "unknown key form"),
         ("labels:\n- {parent: a}\n- {name: b}\n", "name for every label"),
-        ("labels:\n- {name: a, from: x}\n- {name: b}\n", "list in `from`"),
+        ("labels:\n- {name: a, from: {x: y}}\n- {name: b}\n", "list of source labels in `from`"),
         ("labels:\n- {name: a, from: [x]}\n- {name: b, from: [x]}\n", "goes to both"),
         ("labels:\n- {name: a, parent: p}\n- {name: b}\n", "parent for every label"),
     ],

@@ -327,6 +327,9 @@ class PrepareConfig(Section):
     time_column: str = "time"
     group_column: str = "group"
     mask_pii: bool = Field(True, description="Replace personal information by placeholders.")
+    drop_rare: bool = Field(
+        False, description="Drop labels of fewer than three campaigns, otherwise an error."
+    )
     seed: Seed = Field(42, description="Random seed of the split.")
 
     @field_validator("folds")

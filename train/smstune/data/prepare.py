@@ -12,12 +12,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from smstune.arrays import Assigned, Ints
-from smstune.campaigns.sketch import sketch
+from smstune.campaigns.sketch import Sketches, sketch
 from smstune.config.choices import SplitMethod
 from smstune.config.schema import PrepareConfig
 from smstune.config.shipped import find_config, shipped_configs
-from smstune.data.assign_campaigns import find_campaigns
-from smstune.data.collect import Collected, collect
+from smstune.data.assign_campaigns import Campaigns, find_campaigns
+from smstune.data.collect import Collected, collect, drop_labels
+from smstune.data.label_accounts import rare_label_error, rare_labels, warn_of_few_messages
 from smstune.data.manifest import FORMAT_VERSION, MANIFEST, Preparation, PreparedInput
 from smstune.data.public.registry import load_registry
 from smstune.data.readers.catalogue import Input, check_input, parse_input
@@ -37,6 +38,7 @@ from smstune.data.splits.files import read_split, write_set_aside, write_splits
 from smstune.data.splits.methods import FRACTIONS, SET_ASIDE, SPLITS
 from smstune.errors import UserError
 from smstune.files import file_hash, folder_written_whole, write_json
+from smstune.inference.label_names import list_counts, list_names
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import TextOptions
 from smstune.inference.origin import Contamination, RowCounts, SplitFacts, Terms
@@ -46,6 +48,7 @@ from smstune.tables.columns import Columns
 from smstune.text.normalize import NORMALIZER_VERSION
 
 _UNCUT = 1 << 30
+_RARE = "label of too few campaigns (--drop-rare)"
 
 logger = logging.getLogger(__name__)
 
@@ -66,14 +69,12 @@ def prepare(
     Memory holds some 130 bytes for each message; texts are read in batches.
 
     Raises:
-        UserError: if an input cannot be read at all, no usable message remains, or a split is
-            empty.
+        UserError: if an input cannot be read at all, no usable message remains, a label has too few
+            campaigns, or a split is empty.
     """
-    inputs, tests = _parse_inputs(section)
+    inputs, tests = parse_inputs(section)
     labels = LabelMap.from_yaml(find_config(section.labels)) if section.labels else None
-    columns = Columns(
-        section.text_column, section.label_column, section.group_column, section.time_column
-    )
+    columns = table_columns(section)
     for input_ in (*inputs, *tests):
         check_input(input_, columns)
     choice = SplitChoice(section.split, section.held_out, section.folds, section.seed)
@@ -81,8 +82,7 @@ def prepare(
         collected = collect(
             inputs, labels, columns, mask=section.mask_pii, folder=folder, tests=tests
         )
-        _log_rows(collected)
-        written_splits = _write_splits(folder, collected, choice)
+        written_splits = _write_splits(folder, collected, choice, drop_rare=section.drop_rare)
         collected.path.unlink()
         # The report is made from the files: the numbers of every row are no longer needed.
         del collected
@@ -95,6 +95,7 @@ def prepare(
                 tests=_described(tests),
                 terms=_terms((*inputs, *tests)),
                 counts=written.counts,
+                dropped_labels=list(written.dropped_labels),
                 split=written.split,
                 contamination=written.contamination,
                 sha256={
@@ -107,7 +108,14 @@ def prepare(
     return output
 
 
-def _parse_inputs(section: PrepareConfig) -> tuple[list[Input], list[Input]]:
+def table_columns(section: PrepareConfig) -> Columns:
+    """Return the names of the columns that a section gives."""
+    return Columns(
+        section.text_column, section.label_column, section.group_column, section.time_column
+    )
+
+
+def parse_inputs(section: PrepareConfig) -> tuple[list[Input], list[Input]]:
     """Return the inputs and the test sets that a section names."""
     inputs = [parse_input(text, section.source) for text in section.inputs]
     tests = [parse_input(text, section.source) for text in section.test]
@@ -135,18 +143,30 @@ class WrittenSplits:
 
     folder: Path
     counts: RowCounts
+    dropped_labels: tuple[str, ...]
     split: SplitFacts
     contamination: dict[SplitMethod, Contamination]
 
 
-def _write_splits(folder: Path, collected: Collected, choice: SplitChoice) -> list[WrittenSplits]:
+def _write_splits(
+    folder: Path, collected: Collected, choice: SplitChoice, *, drop_rare: bool
+) -> list[WrittenSplits]:
     """Group, split and write; the method ``folds`` makes a folder for each fold."""
     written_splits = []
     has_folds = choice.method == "folds"
-    n_rows = len(collected.label_ids)
     with TemporaryDirectory(dir=folder) as scratch:
-        sketches = sketch(progress(collected.texts(), "grouping", n_rows), Path(scratch))
-        campaigns = find_campaigns(collected, sketches)
+        sketches, campaigns = _sketched(collected, Path(scratch))
+        if rare := rare_labels(collected.labels, collected.label_ids, campaigns.groups):
+            if not drop_rare:
+                raise rare_label_error(rare)
+            logger.warning(
+                "warning: --drop-rare drops these labels and their messages: %s",
+                list_counts(rare, "campaign"),
+            )
+            collected = drop_labels(collected, rare, _RARE)
+            # Other campaigns may fall apart, because a dropped message linked their messages.
+            sketches, campaigns = _sketched(collected, Path(scratch) / "common")
+        warn_of_few_messages(collected.labels, collected.label_ids)
         for number, assigned in enumerate(assign(choice, collected, campaigns, sketches)):
             _check_splits(assigned, collected)
             split_folder = folder / f"fold-{number}" if has_folds else folder
@@ -168,10 +188,20 @@ def _write_splits(folder: Path, collected: Collected, choice: SplitChoice) -> li
                 **({"fold": number, "folds": choice.folds} if has_folds else {}),
             )
             contamination = measure_contamination(assigned, choice, collected, sketches)
-            written_splits.append(WrittenSplits(split_folder, counts, split, contamination))
+            written_splits.append(
+                WrittenSplits(split_folder, counts, collected.dropped_labels, split, contamination)
+            )
     if has_folds:
         (folder / "rejected.jsonl").unlink()
     return written_splits
+
+
+def _sketched(collected: Collected, scratch: Path) -> tuple[Sketches, Campaigns]:
+    """Return the sketches of the messages, whose files go into ``scratch``, and the campaigns."""
+    scratch.mkdir(exist_ok=True)
+    texts = progress(collected.texts(), "grouping", len(collected.label_ids))
+    sketches = sketch(texts, scratch)
+    return sketches, find_campaigns(collected, sketches)
 
 
 def _check_splits(assigned: Assigned, collected: Collected) -> None:
@@ -183,16 +213,14 @@ def _check_splits(assigned: Assigned, collected: Collected) -> None:
         if not (assigned == index).any():
             raise UserError(
                 f"expected messages for every split, found none for {split} among "
-                f"{len(assigned)} distinct messages: each label needs at least three groups"
+                f"{len(assigned)} distinct messages: add messages of other campaigns"
             )
         if len(missing):
             logger.warning(
                 "warning: %s has no message of %s",
                 split,
-                ", ".join(names[label] for label in missing),
+                list_names(names[label] for label in missing),
             )
-    if len(absent := np.flatnonzero(totals == 0)):
-        logger.warning("warning: no message of %s", ", ".join(names[label] for label in absent))
 
 
 def _write_report(
@@ -222,20 +250,6 @@ def _token_measure(name: str, max_length: int) -> Callable[[Splits], TokenLength
     return lambda splits: measure_tokens(splits, encoder.encode, encoder.unknown_id, max_length)
 
 
-def _log_rows(collected: Collected) -> None:
-    logger.info(
-        "read %s rows: kept %s, merged %s copies, rejected %s",
-        f"{collected.read:,}",
-        f"{len(collected.label_ids):,}",
-        f"{collected.merged:,}",
-        f"{collected.rejected.total():,}",
-    )
-    for reason, count in collected.rejected.most_common():
-        logger.info("  %s x %s", f"{count:,}", reason)
-    if collected.rejected:
-        logger.info("  file, line and reason of each are in rejected.jsonl")
-
-
 def _log_splits(counts: RowCounts, fold: str | None) -> None:
     sizes = ", ".join(
         f"{split} {sum(by_label.values()):,}" for split, by_label in counts.splits.items()
@@ -256,8 +270,11 @@ def _counts(collected: Collected, groups: Ints, assigned: Assigned) -> RowCounts
     return RowCounts(
         read=collected.read,
         kept=len(assigned),
-        merged=collected.merged,
-        rejected=dict(collected.rejected.most_common()),
+        merged=collected.merged.count,
+        rejected={
+            reason: rows.count
+            for reason, rows in sorted(collected.rejected.items(), key=lambda item: -item[1].count)
+        },
         set_aside=int((assigned == SET_ASIDE).sum()),
         groups=len(np.unique(groups)),
         splits=splits,

@@ -13,7 +13,7 @@ from smstune.tables.encodings import (
     printable,
     printable_text,
 )
-from smstune.tables.row import Cells, TableRow, cell_text
+from smstune.tables.row import Cells, TableRow, cell_text, label_text
 
 UNDECODABLE = "undecodable bytes"
 #: A lone surrogate, which JSON can contain where an emoji was cut in half.
@@ -78,7 +78,7 @@ def make_row(
         str(path),
         line,
         text=cell_text(fields.get(columns.text)),
-        label=cell_text(fields.get(columns.label)),
+        label=label_text(fields.get(columns.label)),
         group=cell_text(fields.get(columns.group)),
         time=cell_text(fields.get(columns.time)),
         problem=problem,

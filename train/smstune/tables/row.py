@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 #: The cells of a row by their columns.
 Cells = Mapping[str, object]
+#: Characters without width, which ``str.strip`` leaves: spaces, joiners and the byte order mark.
+_ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"
+_EDGE_BLANKS = re.compile(rf"^[\s{_ZERO_WIDTH}]+|[\s{_ZERO_WIDTH}]+$")
+#: ``1.0``, as pandas writes whole numbers of a column with an empty cell; not ``01.0``.
+_WHOLE_NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")
 
 
 @dataclass(frozen=True)
@@ -14,7 +20,8 @@ class TableRow:
     """A row as it was read, even if something is wrong with it.
 
     ``line`` counts from 1: the line where the row ends, or the row number if the format has no
-    lines. ``text``, ``label``, ``group`` and ``time`` are cells as text, ``None`` if missing.
+    lines. ``text``, ``label``, ``group`` and ``time`` are cells as text, ``None`` if missing;
+    ``label`` is written as ``label_text`` writes it.
     ``problem`` says what is wrong with the row, if anything: ``prepare`` rejects such a row,
     ``predict`` answers it and copies the problem to the note.
     """
@@ -36,3 +43,17 @@ def cell_text(cell: object) -> str | None:
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
     return str(cell)
+
+
+def label_text(cell: object) -> str | None:
+    """Return a label as text, ``None`` for an empty one: written differently, it stays one label.
+
+    Blanks around it are removed, full-width, non-breaking and zero-width ones too. ``1``, ``1.0``
+    and the number 1 become ``1``; ``TRUE`` and the boolean become ``true``. ``01`` stays ``01``.
+    """
+    text = _EDGE_BLANKS.sub("", cell_text(cell) or "")
+    if whole_number := _WHOLE_NUMBER.fullmatch(text):
+        return whole_number[1]
+    if text.lower() in ("true", "false"):
+        return text.lower()
+    return text or None
