@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
@@ -44,6 +44,7 @@ from smstune.inference.manifest import TextOptions
 from smstune.inference.origin import Contamination, RowCounts, SplitFacts, Terms
 from smstune.progress import progress
 from smstune.reporting.html import render_html
+from smstune.reporting.titles import report_with_titles
 from smstune.tables.columns import Columns
 from smstune.text.normalize import NORMALIZER_VERSION
 
@@ -230,15 +231,21 @@ def _write_report(
     shortcuts = check_shortcuts(splits, seed=preparation.split.seed)
     for sentence in shortcut_warnings(shortcuts):
         logger.warning("warning: %s", sentence)
+    shown_names = LabelMap.load(folder / "labels.json").shown_names()
     report = build_data_report(
         preparation,
         count_splits(splits, masked=preparation.text.mask_pii),
         shortcuts,
-        campaigns=largest_campaigns(splits),
+        campaigns=[
+            replace(campaign, labels={shown_names[name]: n for name, n in campaign.labels.items()})
+            for campaign in largest_campaigns(splits)
+        ],
         conflicts=label_conflicts(splits),
         tokens=tokens_of and tokens_of(splits),
     )
-    (folder / "report.html").write_text(render_html(report), "utf-8")
+    (folder / "report.html").write_text(
+        render_html(report_with_titles(report, shown_names)), "utf-8"
+    )
 
 
 def _token_measure(name: str, max_length: int) -> Callable[[Splits], TokenLengths]:

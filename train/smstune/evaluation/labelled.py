@@ -167,9 +167,7 @@ def _month(text: str | None) -> str:
     return "" if time is None else f"{time.moment.astimezone(CHINA):%Y-%m}"
 
 
-def _label_ids(
-    names: Sequence[str], label_ids: Mapping[str, int], where: str
-) -> NDArray[np.int64]:
+def _label_ids(names: Sequence[str], label_ids: Mapping[str, int], where: str) -> NDArray[np.int64]:
     unknown = LabelCounts()
     for name in names:
         if name not in label_ids:

@@ -19,6 +19,7 @@ from smstune.files import folder_written_whole, write_json
 from smstune.inference.classifier import SmsClassifier
 from smstune.progress import Progress
 from smstune.reporting.html import render_html
+from smstune.reporting.titles import report_with_titles
 from smstune.results import Result
 from smstune.tables.columns import Columns
 from smstune.tables.read import read_rows
@@ -60,8 +61,15 @@ def audit(
         _write_findings(inspector, itertools.chain([first], chunks), folder, with_text=with_text)
         counts = _counts(inspector, classifier.run.path, source)
         write_json(folder / "audit.json", counts.to_json())
-        page = render_html(audit_report(counts, inspector.examples))
-        (folder / "audit.html").write_text(page, "utf-8")
+        shown_names = classifier.labels.shown_names("zh")
+        examples = {
+            rule: [
+                dataclasses.replace(example, label=shown_names[example.label]) for example in hits
+            ]
+            for rule, hits in inspector.examples.items()
+        }
+        report = report_with_titles(audit_report(counts, examples), shown_names)
+        (folder / "audit.html").write_text(render_html(report), "utf-8")
     return counts
 
 
