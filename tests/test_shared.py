@@ -17,7 +17,7 @@ from smstune.data.readers.nus import read_nus
 from smstune.inference.labels import LabelMap
 from smstune.modeling.build import load_pretrained_model
 from smstune.modeling.tokenization import build_encoder, load_tokenizer
-from smstune.tables.columns import Columns
+from smstune.tables.options import TableOptions
 
 FBS = SHARED / "data/FBS_SMS_Dataset"
 NUS = SHARED / "data/nus-sms-corpus/smsCorpus_zh_xml_2015.03.09.zip"
@@ -110,7 +110,7 @@ def byte_pairs(folder, texts):
 
 @pytest.mark.parametrize("make", [wordpiece, byte_pairs, lambda *_: ENCODER])
 def test_token_ids_of_20000_real_messages_are_those_of_transformers(fbs, tmp_path, make):
-    nus = [row.text for row in read_nus(NUS, Columns())]
+    nus = [row.text for row in read_nus(NUS, TableOptions())]
     raw = [text for text in nus if text]
     for name in ("train", "validation", "test"):
         raw += pq.read_table(fbs / f"{name}.parquet")["text"].to_pylist()

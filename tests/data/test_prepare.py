@@ -187,7 +187,7 @@ def test_preparing_twice_gives_the_same_bytes(tmp_path, messages, prepared, labe
         ("text,label\n你好,a\n再见,a\n", [], "at least two labels"),
         ("text,label\n,a\n,b\n", [], "expected usable messages, found none in 2 rows: 2 x no text"),
         ("text,label\n你好,a\n再见,b\n", [], "Too few have: a (1 campaign), b (1 campaign)"),
-        ("text,label\n你好,a\n", ["--source", "xls"], "unknown source"),
+        ("text,label\n你好,a\n", ["--source", "doc"], "unknown source"),
         ("text,label\n你好,a\n", ["--labels", "nowhere.yaml"], "nowhere.yaml"),
     ],
 )

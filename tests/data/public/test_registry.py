@@ -21,7 +21,7 @@ from smstune.data.public.registry import download_set, find_set, load_registry, 
 from smstune.data.readers.catalogue import SOURCES, parse_input
 from smstune.errors import UserError
 from smstune.inference.labels import LabelMap
-from smstune.tables.columns import Columns
+from smstune.tables.options import TableOptions
 
 REGISTRY = load_registry(ROOT / "configs/sources.yaml")
 FRAUD = "中奖了\n".encode()
@@ -240,7 +240,7 @@ def test_archive_is_unpacked_into_a_folder_that_its_reader_takes(tmp_path):
         assert download_set(public_set, tmp_path / "data", accepted=["aset"]) == found
         assert seen == ["/set.zip"]
     source = parse_input(f"{public_set.format}:{found}")
-    rows = list(source.reader(source.path, Columns()))
+    rows = list(source.reader(source.path, TableOptions()))
     assert [(row.text, row.label) for row in rows] == [("中奖了", "FR:Other"), ("开会", "Other")]
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["aset"]
 
@@ -339,11 +339,11 @@ def test_chifraud_reads_its_folder_and_one_file(tmp_path):
         (tmp_path / name).write_text(CHIFRAUD, "utf-8")
     (tmp_path / "class.txt").write_text("0 正常\n", "utf-8")
     source = parse_input(f"chifraud:{tmp_path}")
-    rows = list(source.reader(source.path, Columns()))
+    rows = list(source.reader(source.path, TableOptions()))
     assert source.source == "chifraud"
     assert len(rows) == 15
     one = parse_input(f"chifraud:{tmp_path / 'ChiFraud_t2023.csv'}")
-    assert list(one.reader(one.path, Columns())) == rows[10:]
+    assert list(one.reader(one.path, TableOptions())) == rows[10:]
     assert [(row.line, row.text, row.label, row.problem) for row in rows[:5]] == [
         (2, "玫瑰花茶", "0", None),
         (3, '说"快"办卡', "8", None),
@@ -356,7 +356,7 @@ def test_chifraud_reads_its_folder_and_one_file(tmp_path):
 def test_chifraud_tells_bad_bytes(tmp_path):
     path = tmp_path / "ChiFraud_train.csv"
     path.write_bytes("Label_id\tText\n0\t好\n".encode() + b"1\t\xff\xfe\xff\n")
-    rows = list(SOURCES["chifraud"](path, Columns()))
+    rows = list(SOURCES["chifraud"](path, TableOptions()))
     assert [row.problem for row in rows] == [None, "undecodable bytes"]
 
 
@@ -364,6 +364,6 @@ def test_chifraud_tells_a_missing_file_and_another_header(tmp_path):
     path = tmp_path / "ChiFraud_train.csv"
     path.write_text("text,label\na,b\n", "utf-8")
     with pytest.raises(UserError, match=r"expected the header Label_id.*found 'text,label'"):
-        list(SOURCES["chifraud"](path, Columns()))
+        list(SOURCES["chifraud"](path, TableOptions()))
     with pytest.raises(UserError, match=r"found no ChiFraud_t2022\.csv, ChiFraud_t2023\.csv at"):
-        list(SOURCES["chifraud"](tmp_path, Columns()))
+        list(SOURCES["chifraud"](tmp_path, TableOptions()))

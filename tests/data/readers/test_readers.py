@@ -13,14 +13,14 @@ from doors import write_csv
 
 from smstune.data.readers.catalogue import parse_input
 from smstune.errors import UserError
-from smstune.tables.columns import Columns
+from smstune.tables.options import TableOptions
 
 ROWS = [("【云禾银行】您好", "normal"), ("中奖,点击\n领取", "fraud")]
 
 
 def read(spec, default=None):
     source = parse_input(str(spec), default)
-    return list(source.reader(source.path, Columns()))
+    return list(source.reader(source.path, TableOptions()))
 
 
 def texts_and_labels(rows):
@@ -182,7 +182,7 @@ def test_missing_input_is_told(spec, expected):
     ("name", "content", "expected"),
     [
         ("a.csv", b"", "empty file"),
-        ("a.csv", b"message,label\nx,y\n", "expected column text .* found message, label"),
+        ("a.csv", b"words,label\nx,y\n", "expected column text .* found words, label"),
         ("a.parquet", b"PAR1 no parquet", "not a readable parquet file"),
         ("a.doc", b"x", "unknown source"),
     ],

@@ -16,7 +16,7 @@ from smstune.benchmark.processes import peak_rss_gib
 from smstune.campaigns.grouping import campaign_groups
 from smstune.campaigns.sketch import skeleton
 from smstune.data.readers.catalogue import parse_input
-from smstune.tables.columns import Columns
+from smstune.tables.options import TableOptions
 from smstune.text.normalize import preprocess
 
 _SIGNATURES = ("【云杉超市】", "【晴川银行】", "【小鹿出行】", "【百川教育】", "【南湖影城】")
@@ -58,7 +58,7 @@ def read_texts(inputs: Sequence[str]) -> list[str]:
     rows = (
         row.text
         for input_ in map(parse_input, inputs)
-        for row in input_.reader(input_.path, Columns())
+        for row in input_.reader(input_.path, TableOptions())
         if row.text
     )
     return list(dict.fromkeys(preprocess(text, mask=True) for text in rows))

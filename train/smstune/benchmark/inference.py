@@ -35,7 +35,7 @@ from smstune.inference.manifest import Manifest, load_manifest
 from smstune.inference.ngrams import LONGEST
 from smstune.inference.run import load_run
 from smstune.inference.run_config import run_config
-from smstune.tables.columns import Columns
+from smstune.tables.options import TableOptions
 from smstune.tables.read import read_rows
 from smstune.text.normalize import preprocess
 
@@ -206,7 +206,7 @@ def _seconds_per_pass(score: Callable[[], object]) -> float:
 
 
 def _read(source: Path) -> list[str]:
-    return [row.text or "" for row in read_rows(source, Columns(labelled=False))]
+    return [row.text or "" for row in read_rows(source, TableOptions(labelled=False))]
 
 
 def _fastest() -> Precision:

@@ -13,14 +13,9 @@ from pathlib import Path
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
 from smstune.commands.run_arguments import add_run_arguments, find_run, load_run
+from smstune.commands.table_arguments import add_table_arguments, table_options
 
-_COLUMNS = {
-    "text": "the message",
-    "sender": "the sender",
-    "recipient": "the recipient, counted but never written to the output",
-    "time": "the time of sending",
-    "consent": "whether the recipient consented",
-}
+_ROLES = ("text", "sender", "recipient", "time", "consent")
 
 
 @command
@@ -29,16 +24,10 @@ def main(argv: Sequence[str] | None) -> None:
     parser = command_parser("audit", __doc__)
     add_run_arguments(parser)
     parser.add_argument(
-        "input", type=Path, help="messages: txt, csv, tsv, jsonl, parquet, or - for stdin"
+        "input", type=Path, help="messages: txt, csv, tsv, jsonl, xlsx, parquet, or - for stdin"
     )
     parser.add_argument("--output", type=Path, required=True, help="folder to create")
-    for name, content in _COLUMNS.items():
-        parser.add_argument(
-            f"--{name}-column",
-            dest=name,
-            metavar="NAME",
-            help=f"column with {content} (default: {name})",
-        )
+    add_table_arguments(parser, _ROLES)
     parser.add_argument(
         "--marketing",
         metavar="LABEL[,LABEL...]",
@@ -57,21 +46,22 @@ def main(argv: Sequence[str] | None) -> None:
     )
     args = parse(parser, argv)
     folder, manifest = find_run(args)
-    from smstune.deploy.audit.audit import audit, parse_limits, require_shares
+    from smstune.deploy.audit.audit import AuditInput, audit, parse_limits, require_shares
     from smstune.deploy.audit.rules import apply_rules, load_rules
-    from smstune.tables.columns import Columns
     from smstune.tables.read import check_table
 
     book = load_rules(args.rules)
     limits = parse_limits(args.max_share, book)
-    renamed = {name: getattr(args, name) for name in _COLUMNS if getattr(args, name)}
-    columns = {"text": "text"} | renamed
-    check_table(args.input, Columns(text=columns["text"], labelled=False))
+    columns = {role: getattr(args, f"{role}_column") for role in _ROLES}
+    source = AuditInput(
+        args.input,
+        table_options(args, labelled=False),
+        {role: name for role, name in columns.items() if name is not None},
+    )
+    check_table(source.path, source.options)
     classifier = load_run(args, folder, manifest)
     marketing = args.marketing.split(",") if args.marketing else None
     rules = apply_rules(book, classifier.labels, marketing=marketing, max_share=limits)
-    counts = audit(
-        classifier, args.input, args.output, rules, columns=columns, with_text=args.with_text
-    )
+    counts = audit(classifier, source, args.output, rules, with_text=args.with_text)
     print(args.output)
     require_shares(counts)

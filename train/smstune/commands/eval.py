@@ -15,20 +15,20 @@ import argparse
 import functools
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
 from smstune.commands.run_arguments import add_backend_arguments
+from smstune.commands.table_arguments import add_table_arguments, table_options
 from smstune.errors import UserError, require_training_packages
 
 if TYPE_CHECKING:
     from smstune.config.schema import Config
     from smstune.inference.classifier import SmsClassifier
     from smstune.inference.manifest import Manifest
-    from smstune.tables.columns import Columns
+    from smstune.tables.options import TableOptions
 
 
 def evaluate(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -63,20 +63,19 @@ def main(argv: Sequence[str] | None) -> None:
         raise UserError("--robustness and --explain need labelled messages: remove --drift")
     from smstune.inference.manifest import load_manifest
     from smstune.inference.run_config import run_config
-    from smstune.tables.columns import Columns
 
     manifest = load_manifest(args.run)
     config = run_config(args.run, manifest, "evaluation", args.overrides)
     if args.split:
         section = config.evaluation.model_copy(update={"split": args.split})
         config = config.model_copy(update={"evaluation": section})
-    columns = Columns(text=args.text_column, label=args.label_column)
-    _check_messages(args, columns, Path(manifest.data.path), config.evaluation.split)
+    options = table_options(args, labelled=args.drift is None)
+    _check_messages(args, options, Path(manifest.data.path), config.evaluation.split)
     classifier = _load(args, manifest, config)
     if args.drift is not None:
         from smstune.evaluation.drift.measure import measure_drift
 
-        path = measure_drift(classifier, config.evaluation, args.drift, columns=columns)
+        path = measure_drift(classifier, config.evaluation, args.drift, options=options)
         print(path.with_suffix(".html"))
         print(path)
         return
@@ -91,7 +90,7 @@ def main(argv: Sequence[str] | None) -> None:
         classifier,
         config,
         data=args.data,
-        columns=columns,
+        options=options,
         robustness=args.robustness,
         explain=args.explain,
     )
@@ -151,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
         "--data",
         type=Path,
         metavar="FILE",
-        help="evaluate on this labelled csv, tsv, jsonl or parquet file instead",
+        help="evaluate on this labelled csv, tsv, jsonl, xlsx, xls, ods or parquet file instead",
     )
     messages.add_argument(
         "--drift",
@@ -159,13 +158,7 @@ def _parser() -> argparse.ArgumentParser:
         help="compare new messages, labelled or not, with a split of the run's own data",
     )
     add_backend_arguments(parser)
-    for column in ("text", "label"):
-        parser.add_argument(
-            f"--{column}-column",
-            default=column,
-            metavar="NAME",
-            help=f"column with the {column} in --data and --drift (default: {column})",
-        )
+    add_table_arguments(parser, ["text", "label", "time", "group"])
     parser.add_argument(
         "--robustness",
         action="store_true",
@@ -181,7 +174,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check_messages(args: argparse.Namespace, columns: Columns, prepared: Path, split: str) -> None:
+def _check_messages(
+    args: argparse.Namespace, options: TableOptions, prepared: Path, split: str
+) -> None:
     """Check that the messages exist and have the columns that will be read."""
     from smstune.data.prepared import split_file
     from smstune.data.readers.catalogue import check_input, parse_input
@@ -190,5 +185,4 @@ def _check_messages(args: argparse.Namespace, columns: Columns, prepared: Path, 
     if name is None or args.drift is not None:
         split_file(prepared, split)
     if name is not None:
-        columns = replace(columns, labelled=args.drift is None)
-        check_input(parse_input(str(name)), columns)
+        check_input(parse_input(str(name)), options)

@@ -1,7 +1,7 @@
 """Label one message, or every message of a file, keeping the order of the rows.
 
-Reads txt, csv, tsv, jsonl (also .gz, .zst), parquet or standard input. From file to file, a stopped
-command continues where it stopped when you run it again.
+Reads txt, csv, tsv, jsonl (also .gz, .zst), xlsx, xls, ods, parquet or standard input. From file to
+file, a stopped command continues where it stopped when you run it again.
 
 Examples:
   smstune predict runs/fbs14 --text 恭喜中奖，点击领取
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
 from smstune.commands.run_arguments import add_run_arguments, find_run, load_run
+from smstune.commands.table_arguments import add_table_arguments, table_options
 
 if TYPE_CHECKING:
     from smstune.inference.classifier import Prediction
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None) -> None:
         "input",
         type=Path,
         nargs="?",
-        help="txt, csv, tsv, jsonl (.gz, .zst), parquet; - for stdin",
+        help="txt, csv, tsv, jsonl (.gz, .zst), xlsx, xls, ods, parquet; - for stdin",
     )
     parser.add_argument(
         "output",
@@ -51,12 +52,7 @@ def main(argv: Sequence[str] | None) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print the answer to --text as a line of JSON"
     )
-    parser.add_argument(
-        "--text-column",
-        default="text",
-        metavar="NAME",
-        help="column with the message (default: text)",
-    )
+    add_table_arguments(parser, ["text"])
     parser.add_argument(
         "--workers",
         type=int,
@@ -110,13 +106,12 @@ def _for_people(answer: Prediction) -> str:
 
 def _label_file(args: argparse.Namespace) -> None:
     folder, manifest = find_run(args)
-    from smstune.tables.columns import Columns
     from smstune.tables.read import STANDARD, check_table
     from smstune.tables.write import check_output
 
     check_output(args.output)
-    columns = Columns(text=args.text_column, labelled=False)
-    check_table(args.input, columns)
+    options = table_options(args, labelled=False)
+    check_table(args.input, options)
     classifier = load_run(args, folder, manifest)
     from smstune.deploy.batch.score_file import score_file
 
@@ -124,7 +119,7 @@ def _label_file(args: argparse.Namespace) -> None:
         classifier,
         args.input,
         args.output,
-        columns=columns,
+        options=options,
         workers=args.workers,
         engine=args.engine,
     )

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, get_args
 
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
+from smstune.commands.table_arguments import add_table_arguments
 from smstune.config.choices import SplitMethod
 from smstune.errors import UserError, require_training_packages
 
@@ -76,8 +77,8 @@ def _parser() -> argparse.ArgumentParser:
         "inputs",
         nargs="*",
         metavar="[SOURCE:]INPUT",
-        help="csv, tsv, jsonl, parquet, a data set's id on the hub, or fbs:, nus:, chifraud:, "
-        "sample: (the bundled messages); with --config also key=value",
+        help="csv, tsv, txt, jsonl, xlsx, xls, ods, parquet, a data set's id on the hub, or fbs:, "
+        "nus:, chifraud:, sample: (the bundled messages); with --config also key=value",
     )
     parser.add_argument("--config", metavar="CONFIG", help="YAML file or shipped configuration")
     parser.add_argument("--source", help="reader of inputs without a prefix, such as csv or fbs")
@@ -85,12 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         "--labels", metavar="FILE", help="YAML that maps source labels to target labels"
     )
     parser.add_argument("--output", type=Path, help="folder to write; default: data.path")
-    for column in ("text", "label", "time", "group"):
-        parser.add_argument(
-            f"--{column}-column",
-            metavar="NAME",
-            help=f"column of the {column} (default: {column})",
-        )
+    add_table_arguments(parser, ["text", "label", "time", "group"])
     parser.add_argument(
         "--test",
         action="append",
@@ -190,6 +186,8 @@ def _section(args: argparse.Namespace) -> tuple[PrepareConfig, Path]:
             f"{column}_column": getattr(args, f"{column}_column")
             for column in ("text", "label", "time", "group")
         },
+        "sheet": args.sheet,
+        "no_header": args.no_header or None,
     }
     changed = {key: setting for key, setting in changes.items() if setting is not None}
     try:

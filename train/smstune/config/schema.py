@@ -322,10 +322,16 @@ class PrepareConfig(Section):
     )
     folds: Whole = Field(5, description="For split folds: number of folds, at least 3.")
     test: list[str] = Field(default=[], description="Messages to use unchanged as the test set.")
-    text_column: str = "text"
-    label_column: str = "label"
-    time_column: str = "time"
-    group_column: str = "group"
+    text_column: str | None = Field(
+        None, description="Column of the message; null: text, or a usual name such as 内容."
+    )
+    label_column: str | None = Field(None, description="Column of the label; null as above.")
+    time_column: str | None = Field(None, description="Column of the time; null as above.")
+    group_column: str | None = Field(
+        None, description="Column whose equal values keep messages together; null as above."
+    )
+    sheet: str | None = Field(None, description="Sheet of a workbook; null: the first visible one.")
+    no_header: bool = Field(False, description="The first row of a table is a message.")
     mask_pii: bool = Field(True, description="Replace personal information by placeholders.")
     drop_rare: bool = Field(
         False, description="Drop labels of fewer than three campaigns, otherwise an error."

@@ -20,7 +20,7 @@ from smstune.errors import UserError
 from smstune.inference.label_names import list_names, may_be_named
 from smstune.inference.labels import LabelMap
 from smstune.progress import progress
-from smstune.tables.columns import Columns
+from smstune.tables.options import TableOptions
 from smstune.tables.row import TableRow
 from smstune.tables.times import with_offset
 from smstune.text.normalize import MAX_CHARACTERS, preprocess
@@ -107,7 +107,7 @@ class Collected:
 def collect(
     inputs: Sequence[Input],
     labels: LabelMap | None,
-    columns: Columns,
+    options: TableOptions,
     *,
     mask: bool,
     folder: Path,
@@ -132,7 +132,7 @@ def collect(
         rejects = Rejects(stream)
         inputs_and_fixed = [(input_, False) for input_ in inputs] + [(test, True) for test in tests]
         first_pass = FirstPass(usable_rows, rejects, unusable)
-        _write_arrow(usable_path, _usable_rows(inputs_and_fixed, columns, clean, first_pass))
+        _write_arrow(usable_path, _usable_rows(inputs_and_fixed, options, clean, first_pass))
         n_read = len(usable_rows.labels) + rejects.total()
         copies = first_copies(usable_rows)
         _write_arrow(kept_path, _resolve_copies(usable_path, copies, usable_rows, rejects, merged))
@@ -251,14 +251,14 @@ def _summary(rejected: Mapping[str, RowCount]) -> str:
 
 def _usable_rows(
     inputs_and_fixed: Iterable[tuple[Input, bool]],
-    columns: Columns,
+    options: TableOptions,
     clean: Callable[[TableRow, str], ArrowRow | UnusableRow],
     first_pass: FirstPass,
 ) -> Iterator[ArrowRow]:
     usable_rows, rejects = first_pass.usable_rows, first_pass.rejects
     for input_, fixed in inputs_and_fixed:
         usable_before, rejected_before = len(usable_rows.labels), rejects.total()
-        for row in progress(input_.reader(input_.path, columns), f"reading {input_.source}"):
+        for row in progress(input_.reader(input_.path, options), f"reading {input_.source}"):
             cleaned = clean(row, input_.source)
             if isinstance(cleaned, UnusableRow):
                 rejects.add(row.file, row.line, cleaned.problem)

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from smstune.config.schema import PrepareConfig
-from smstune.data.prepare import parse_inputs, table_columns
+from smstune.data.prepare import parse_inputs, table_options
 from smstune.errors import UserError
 from smstune.files import file_written_whole
 from smstune.inference.label_files import label_file_text
@@ -25,10 +25,10 @@ def write_first_label_file(section: PrepareConfig, path: Path) -> None:
     if path.exists():
         raise UserError(f"{path} exists: choose another name for the label file")
     inputs, tests = parse_inputs(section)
-    columns = table_columns(section)
+    options = table_options(section)
     counts = LabelCounts()
     for input_ in (*inputs, *tests):
-        for row in progress(input_.reader(input_.path, columns), f"reading {input_.source}"):
+        for row in progress(input_.reader(input_.path, options), f"reading {input_.source}"):
             if row.label:
                 counts.add(row.label)
     if not counts.rows:

@@ -45,7 +45,7 @@ from smstune.inference.origin import Contamination, RowCounts, SplitFacts, Terms
 from smstune.progress import progress
 from smstune.reporting.html import render_html
 from smstune.reporting.titles import report_with_titles
-from smstune.tables.columns import Columns
+from smstune.tables.options import TableOptions
 from smstune.text.normalize import NORMALIZER_VERSION
 
 _UNCUT = 1 << 30
@@ -75,13 +75,13 @@ def prepare(
     """
     inputs, tests = parse_inputs(section)
     labels = LabelMap.from_yaml(find_config(section.labels)) if section.labels else None
-    columns = table_columns(section)
+    options = table_options(section)
     for input_ in (*inputs, *tests):
-        check_input(input_, columns)
+        check_input(input_, options)
     choice = SplitChoice(section.split, section.held_out, section.folds, section.seed)
     with folder_written_whole(output) as folder:
         collected = collect(
-            inputs, labels, columns, mask=section.mask_pii, folder=folder, tests=tests
+            inputs, labels, options, mask=section.mask_pii, folder=folder, tests=tests
         )
         written_splits = _write_splits(folder, collected, choice, drop_rare=section.drop_rare)
         collected.path.unlink()
@@ -109,10 +109,15 @@ def prepare(
     return output
 
 
-def table_columns(section: PrepareConfig) -> Columns:
-    """Return the names of the columns that a section gives."""
-    return Columns(
-        section.text_column, section.label_column, section.group_column, section.time_column
+def table_options(section: PrepareConfig) -> TableOptions:
+    """Return how the tables of a section are read: its column names, sheet and header."""
+    return TableOptions(
+        text=section.text_column,
+        label=section.label_column,
+        group=section.group_column,
+        time=section.time_column,
+        sheet=section.sheet,
+        header=False if section.no_header else None,
     )
 
 

@@ -19,7 +19,7 @@ from smstune.files import file_hash
 from smstune.inference.label_names import LabelCounts, list_names
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import Manifest
-from smstune.tables.columns import Columns
+from smstune.tables.options import TableOptions
 from smstune.tables.row import TableRow, cell_text
 from smstune.tables.times import CHINA, read_time
 from smstune.text.normalize import preprocess
@@ -67,7 +67,7 @@ def load_raw(
     labels: LabelMap,
     *,
     mask: bool,
-    columns: Columns = Columns(),
+    options: TableOptions = TableOptions(),
     slices: Sequence[str] = (),
 ) -> LabelledSet:
     """Read a raw labelled file the way ``prepare`` does, keeping every row.
@@ -75,7 +75,7 @@ def load_raw(
     Raises:
         UserError: if a row is unusable or unlabelled, or a column of ``slices`` is missing.
     """
-    rows = _read(path, columns)
+    rows = _read(path, options)
     source = parse_input(str(path)).source
     bad = [row for row in rows if row.problem or not row.text or not row.label]
     if bad or not rows:
@@ -100,7 +100,7 @@ def load_new(
     path: str,
     labels: LabelMap,
     preprocess: Callable[[Sequence[str]], list[str]],
-    columns: Columns = Columns(),
+    options: TableOptions = TableOptions(),
 ) -> tuple[LabelledSet, ReadCounts]:
     """Read ``[SOURCE:]PATH``, anything that ``prepare`` reads, with or without labels.
 
@@ -111,7 +111,7 @@ def load_new(
         UserError: if there is no text column, or not one usable message.
     """
     source = parse_input(path)
-    rows = list(source.reader(source.path, replace(columns, labelled=False)))
+    rows = list(source.reader(source.path, replace(options, labelled=False)))
     usable = [row for row in rows if not row.problem and row.text]
     clean = preprocess([row.text or "" for row in usable])
     first_rows: dict[str, TableRow] = {}
@@ -144,9 +144,9 @@ def _set_name(path: Path) -> str:
     return path.name if path.stem in SPLITS else path.stem
 
 
-def _read(path: Path, columns: Columns) -> list[TableRow]:
+def _read(path: Path, options: TableOptions) -> list[TableRow]:
     source = parse_input(str(path))
-    return list(source.reader(source.path, columns))
+    return list(source.reader(source.path, options))
 
 
 def _no_column(name: str, path: str, columns: Sequence[str]) -> UserError:

@@ -56,7 +56,7 @@ from smstune.progress import Progress
 from smstune.reporting.html import render_html
 from smstune.reporting.markdown import render_markdown
 from smstune.reporting.titles import report_with_titles
-from smstune.tables.columns import Columns
+from smstune.tables.options import TableOptions
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def evaluate_run(
     config: Config,
     *,
     data: Path | None = None,
-    columns: Columns = Columns(),
+    options: TableOptions = TableOptions(),
     robustness: bool = False,
     explain: int = 0,
 ) -> Path:
@@ -85,7 +85,7 @@ def evaluate_run(
     section = config.evaluation
     manifest, labels = classifier.run.manifest, classifier.labels
     check_section(section, labels)
-    labelled = _labelled(classifier, section, data, columns)
+    labelled = _labelled(classifier, section, data, options)
     started = time.perf_counter()
     n_distinct = len(set(labelled.texts))
     with Progress(f"scoring {labelled.name}", n_distinct, "distinct messages") as progress:
@@ -140,13 +140,13 @@ def _throughput(classifier: SmsClassifier, messages_per_second: float) -> Throug
 
 
 def _labelled(
-    classifier: SmsClassifier, section: EvaluationConfig, data: Path | None, columns: Columns
+    classifier: SmsClassifier, section: EvaluationConfig, data: Path | None, options: TableOptions
 ) -> LabelledSet:
     manifest, labels = classifier.run.manifest, classifier.labels
     if data is None:
         return load_prepared(manifest, labels, section.split, section.slices)
     mask = manifest.text.mask_pii
-    return load_raw(data, labels, mask=mask, columns=columns, slices=section.slices)
+    return load_raw(data, labels, mask=mask, options=options, slices=section.slices)
 
 
 def _robustness(config: Config, classifier: SmsClassifier, labelled: LabelledSet) -> Robustness:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from smstune.tables.columns import Columns
+from smstune.tables.options import TableOptions
 from smstune.tables.parquet import open_parquet
-from smstune.tables.read import READERS, STANDARD, read_rows, table_kind
+from smstune.tables.read import has_varying_types, read_rows
 
 #: Whole numbers below this are exact as floats (IEEE 754).
 _EXACT = 1 << 53
@@ -22,20 +22,20 @@ _Path = tuple[str | None, ...]
 _Kinds = dict[_Path, set[str]]
 
 
-def column_types(path: Path, columns: Columns) -> dict[str, pa.DataType]:
-    """Return the columns of a parquet or jsonl file with their types.
+def column_types(path: Path, options: TableOptions) -> dict[str, pa.DataType]:
+    """Return the columns of a parquet or JSON file, or of a workbook, with their types.
 
-    A jsonl file is read for them: the type of a column fits all of its values and is text if no
-    other does. For other formats, whose columns are all text and the same in every row, the result
-    is empty.
+    JSON and workbooks are read for them: the type of a column fits all of its values and is text if
+    no other does. For other formats, whose columns are all text and the same in every row, the
+    result is empty.
     """
     if path.suffix == ".parquet":
         with open_parquet(path) as table:
             return {field.name: field.type for field in table.schema_arrow}
-    if path == STANDARD or table_kind(path, list(READERS), "input") != ".jsonl":
+    if not has_varying_types(path, options):
         return {}
     kinds: dict[str, _Kinds] = {}
-    for row in read_rows(path, columns):
+    for row in read_rows(path, options):
         for name, cell in row.fields.items():
             _collect(cell, (name,), kinds.setdefault(name, {}))
     return {name: _common_type((name,), column) or pa.string() for name, column in kinds.items()}

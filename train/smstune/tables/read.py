@@ -2,44 +2,171 @@
 
 from __future__ import annotations
 
-import csv
-import functools
 import io
-import json
+import itertools
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from smstune.errors import UserError
-from smstune.tables.columns import UNDECODABLE, Columns, make_row, require_columns
 from smstune.tables.compression import PACKED, open_bytes
-from smstune.tables.encodings import has_bad_bytes, is_printable, open_text
-from smstune.tables.row import Cells, TableRow
+from smstune.tables.delimited import DELIMITERS, has_columns, read_delimited
+from smstune.tables.encodings import (
+    UNDECODABLE,
+    has_bad_bytes,
+    is_printable,
+    printable,
+    printable_text,
+)
+from smstune.tables.header import ColumnRoles, assign_roles, say_once
+from smstune.tables.json_rows import read_json
+from smstune.tables.lines import is_fasttext, line_rows, read_fasttext, read_lines
+from smstune.tables.options import TableOptions
+from smstune.tables.row import Cells, RawRow, TableRow, cell_text, label_text, without_apostrophe
+from smstune.tables.sniff import FileKind, file_kind
+from smstune.tables.workbook import count_workbook_rows, read_workbook
 
 #: Standard input or output.
 STANDARD = Path("-")
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
+#: A lone surrogate, which JSON can contain where an emoji was cut in half.
+HALF_CHARACTER = "half a character"
 _BUFFER = 1 << 20
-#: Above the csv module's default limit of 128 KiB, which would make one long cell an error.
-_LONGEST_CELL = 1 << 30
+#: The columns of so many rows are looked at: objects of JSON need not have the same.
+_SAMPLE = 100
+#: What a spreadsheet makes of a long number, such as a phone's.
+_E_NOTATION = re.compile(r"\d(?:\.\d+)?[Ee]\+\d\d")
 
-Reader = Callable[[Path, Columns], Iterator[TableRow]]
+Reader = Callable[[Path, TableOptions], Iterator[TableRow]]
+RawReader = Callable[[Path, TableOptions], Iterator[RawRow]]
 
 
-def read_rows(path: Path, columns: Columns) -> Iterator[TableRow]:
-    """Yield the rows of a txt, csv, tsv, jsonl or parquet file, or of standard input (``-``).
+def read_rows(path: Path, options: TableOptions) -> Iterator[TableRow]:
+    """Yield the rows of a user's file, whatever it is, or of standard input (``-``).
 
-    A txt file and standard input have one message per line; all but parquet may be .gz or .zst.
+    Standard input has one message per line.
 
     Raises:
         UserError: if the file is missing, cannot be read, or lacks a column.
     """
     if path == STANDARD:
-        return _lines(path, _standard_input(), columns)
-    return READERS[table_kind(path, list(READERS), "input")](path, columns)
+        roles = ColumnRoles(options.text or "text")
+        return (make_row("-", row, roles) for row in line_rows(_standard_input(), options))
+    return table_rows(choose_reader(path, options)(path, options), str(path), options)
 
 
-def check_table(path: Path, columns: Columns) -> None:
+def choose_reader(path: Path, options: TableOptions) -> RawReader:
+    """Return the reader for a file, by its first bytes and then by its suffix.
+
+    Raises:
+        UserError: if the file is missing, or is nothing that can be read.
+    """
+    if path.suffix == ".parquet":
+        return read_parquet
+    kind = file_kind(path)
+    if options.sheet is not None and kind != "workbook":
+        raise UserError(f"--sheet is for workbooks, and {path} is none: remove it")
+    if kind == "text":
+        return _text_reader(path, options)
+    if kind in REFUSED:
+        raise UserError(f"{path} is {REFUSED[kind]}")
+    return READERS[kind]
+
+
+def _text_reader(path: Path, options: TableOptions) -> RawReader:
+    suffix = _unpacked_suffix(path)
+    if suffix in (".jsonl", ".ndjson", ".json"):
+        return read_json
+    if is_fasttext(path):
+        return read_fasttext
+    is_table = suffix in DELIMITERS or options.labelled or has_columns(path, options)
+    return read_delimited if is_table else read_lines
+
+
+def table_rows(rows: Iterable[RawRow], table: str, options: TableOptions) -> Iterator[TableRow]:
+    """Yield rows with the roles of their columns assigned; ``table`` names them in errors.
+
+    Raises:
+        UserError: if a required column is missing.
+    """
+    remaining = iter(rows)
+    sample = list(itertools.islice(remaining, _SAMPLE))
+    if not sample:
+        return
+    roles = _sample_roles(sample, options, table)
+    _warn_of_shortened_numbers(sample, roles, table)
+    for row in itertools.chain(sample, remaining):
+        yield make_row(table, row, roles)
+
+
+def _sample_roles(sample: list[RawRow], options: TableOptions, table: str) -> ColumnRoles:
+    whole = [row for row in sample if row.problem is None]
+    names = list(dict.fromkeys(name for row in whole or sample for name in row.cells))
+    if not whole and len(names) == 1:
+        # No line is an object of JSON: the rows say what is wrong with them.
+        return ColumnRoles(names[0])
+    return assign_roles(names, options, table)
+
+
+def make_row(table: str, row: RawRow, roles: ColumnRoles) -> TableRow:
+    """Return a row with its text, label, group and time.
+
+    A cell with undecodable bytes or a lone surrogate, which no file can store, is the row's
+    problem. In the message itself a lone surrogate is not, because the normaliser drops it. The
+    row's own ``fields`` can always be written.
+    """
+    fields, problem = row.cells, row.problem
+    message = fields.get(roles.text)
+    odd_text = None
+    if not isinstance(message, str) and cell_text(message) is not None:
+        odd_text = f"the message is not text but {type(message).__name__}"
+    writable = is_printable(fields)
+    if not writable:
+        without_message = {
+            name: cell
+            for name, cell in fields.items()
+            if name != roles.text or not isinstance(cell, str)
+        }
+        if any(has_bad_bytes(str(cell)) for cell in fields.values()):
+            problem = problem or UNDECODABLE
+        elif not is_printable(without_message):
+            problem = problem or HALF_CHARACTER
+        elif problem is None:
+            odd_text = HALF_CHARACTER
+    return TableRow(
+        table,
+        row.number,
+        text=_role_text(message),
+        label=label_text(_role_text(fields.get(roles.label))) if roles.label else None,
+        group=_role_text(fields.get(roles.group)) if roles.group else None,
+        time=_role_text(fields.get(roles.time)) if roles.time else None,
+        problem=problem,
+        odd_text=odd_text,
+        fields=fields if writable else _printable_row(fields),
+    )
+
+
+def _role_text(cell: object) -> str | None:
+    text = cell_text(cell)
+    return without_apostrophe(text) if text and text[0] == "'" else text
+
+
+def _printable_row(fields: Cells) -> Cells:
+    return {printable_text(name): printable(cell) for name, cell in fields.items()}
+
+
+def _warn_of_shortened_numbers(sample: list[RawRow], roles: ColumnRoles, table: str) -> None:
+    for name in sample[0].cells:
+        cells = [row.cells.get(name) for row in sample] if name != roles.text else []
+        if any(isinstance(cell, str) and _E_NOTATION.fullmatch(cell.strip()) for cell in cells):
+            say_once(
+                f"warning: {table}: column {printable_text(name)} has numbers such as 1.38E+10, "
+                "which a spreadsheet has shortened: different phone numbers look the same; export "
+                "the column as text"
+            )
+
+
+def check_table(path: Path, options: TableOptions) -> None:
     """Check that a file exists, can be read, and has the columns and at least one row.
 
     Standard input cannot be read twice: only whether it is open is checked.
@@ -49,7 +176,7 @@ def check_table(path: Path, columns: Columns) -> None:
     """
     if path == STANDARD:
         _standard_input()
-    elif next(read_rows(path, columns), None) is None:
+    elif next(read_rows(path, options), None) is None:
         raise UserError(f"expected messages in {path}, found no row")
 
 
@@ -79,136 +206,62 @@ def table_kind(path: Path, suffixes: list[str], role: str) -> str:
     return kind
 
 
-def count_rows(path: Path) -> int:
-    """Return the rows of a file: exact for parquet, an upper bound (its lines) for the others."""
+def count_rows(path: Path, options: TableOptions) -> int:
+    """Return the rows of a file: exact for parquet, otherwise an upper bound, such as its lines."""
     if path.suffix == ".parquet":
         from smstune.tables.parquet import open_parquet
 
         with open_parquet(path) as table:
             return int(table.metadata.num_rows)
+    if file_kind(path) == "workbook":
+        return count_workbook_rows(path, options)
+    n_lines = n_returns = 0
     with open_bytes(path) as stream:
-        return sum(chunk.count(b"\n") for chunk in iter(lambda: stream.read(_BUFFER), b""))
+        for chunk in iter(lambda: stream.read(_BUFFER), b""):
+            n_lines += chunk.count(b"\n")
+            n_returns += chunk.count(b"\r")
+    # Without a line feed, lines end with a carriage return alone.
+    return n_lines or n_returns
 
 
-def column_names(path: Path, columns: Columns) -> list[str]:
-    """Return the columns of a jsonl file, which is read for them: its rows need not have the same.
+def column_names(path: Path, options: TableOptions) -> list[str]:
+    """Return the columns of a JSON file, which is read for them: its rows need not have the same.
 
     Empty for other formats, where the first row has all columns.
     """
-    if path == STANDARD or table_kind(path, list(READERS), "input") != ".jsonl":
+    if path == STANDARD or choose_reader(path, options) is not read_json:
         return []
-    return list(dict.fromkeys(name for row in read_rows(path, columns) for name in row.fields))
+    return list(dict.fromkeys(name for row in read_rows(path, options) for name in row.fields))
 
 
-def _read_txt(path: Path, columns: Columns) -> Iterator[TableRow]:
-    with open_text(path) as stream:
-        yield from _lines(path, stream, columns)
+def has_varying_types(path: Path, options: TableOptions) -> bool:
+    """Return whether the cells of a column may have different types, as in JSON and workbooks."""
+    return path != STANDARD and choose_reader(path, options) in (read_json, read_workbook)
 
 
-def _lines(path: Path, stream: Iterable[str], columns: Columns) -> Iterator[TableRow]:
-    require_columns(path, columns, [columns.text])
-    for number, line in enumerate(stream, 1):
-        yield make_row(path, number, {columns.text: line.rstrip("\r\n")}, columns)
-
-
-def _read_delimited(delimiter: str, path: Path, columns: Columns) -> Iterator[TableRow]:
-    csv.field_size_limit(_LONGEST_CELL)
-    with open_text(path) as stream:
-        reader = csv.reader(stream, delimiter=delimiter)
-        header = next(reader, [])
-        require_columns(path, columns, header)
-        for values in _checked(reader, path):
-            if not values:
-                continue
-            problem = None
-            if len(values) != len(header):
-                problem = f"ragged row: expected {len(header)} fields, found {len(values)}"
-                # Surplus fields are kept in the last column.
-                last = delimiter.join(values[len(header) - 1 :])
-                values = [*values[: len(header) - 1], last]
-                values += [""] * (len(header) - len(values))
-            fields = dict(zip(header, values, strict=True))
-            yield make_row(path, reader.line_num, fields, columns, problem)
-
-
-def _checked(reader: Iterable[list[str]], path: Path) -> Iterator[list[str]]:
-    try:
-        yield from reader
-    except csv.Error as error:
-        raise UserError(
-            f"{path} has a row that cannot be read ({error}): look for a quote that is not closed"
-        ) from error
-
-
-def _read_jsonl(path: Path, columns: Columns) -> Iterator[TableRow]:
-    checked = False
-    with open_text(path) as stream:
-        for number, line in enumerate(stream, 1):
-            if not line.strip():
-                continue
-            fields, problem = _parse_object(line)
-            if fields is None:
-                whole = {columns.text: line.rstrip("\r\n")}
-                yield make_row(path, number, whole, columns, problem)
-                continue
-            if not checked:
-                require_columns(path, columns, list(fields))
-                checked = True
-            yield make_row(path, number, fields, columns, problem)
-
-
-def _parse_object(line: str) -> tuple[Cells | None, str | None]:
-    """Return the object in a line, if it is one, and the problem of the line, if any."""
-    problem = UNDECODABLE if has_bad_bytes(line) else None
-    try:
-        fields = _parse_json(line)
-        if not isinstance(fields, dict):
-            return None, f"expected a JSON object, found {type(fields).__name__}"
-        # Objects nested too deeply for this check could not be written either.
-        is_printable(fields)
-    except (json.JSONDecodeError, RecursionError):
-        return None, problem or "not JSON"
-    if isinstance(fields, _LongNumbers):
-        problem = problem or "a number with too many digits"
-    return fields, problem
-
-
-class _LongNumbers(dict[str, object]):
-    """A JSON object with a number of more digits than Python reads; the number is text."""
-
-
-def _parse_json(line: str) -> object:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:
-        # Python refuses numbers of more than 4,300 digits, which take quadratic time.
-        fields = json.loads(line, parse_int=_number_or_text)
-        return _LongNumbers(fields) if isinstance(fields, dict) else fields
-
-
-def _number_or_text(digits: str) -> int | str:
-    try:
-        return int(digits)
-    except ValueError:
-        return digits
-
-
-def _read_parquet(path: Path, columns: Columns) -> Iterator[TableRow]:
+def read_parquet(path: Path, _options: TableOptions) -> Iterator[RawRow]:
+    """Yield the rows of a parquet file."""
     from smstune.tables.parquet import open_parquet, read_cells
 
     with open_parquet(path) as table:
-        require_columns(path, columns, table.schema_arrow.names)
         for number, (fields, problem) in enumerate(read_cells(table), 1):
-            yield make_row(path, number, fields, columns, problem)
+            yield RawRow(number, fields, problem)
 
 
-#: The reader of each format, by the suffix of the file.
-READERS: dict[str, Reader] = {
-    ".txt": _read_txt,
-    ".csv": functools.partial(_read_delimited, DELIMITERS[".csv"]),
-    ".tsv": functools.partial(_read_delimited, DELIMITERS[".tsv"]),
-    ".jsonl": _read_jsonl,
-    ".parquet": _read_parquet,
+def _unpacked_suffix(path: Path) -> str:
+    """Return the suffix of a file in small letters, without that of its compression."""
+    return (path.with_suffix("") if path.suffix.lower() in PACKED else path).suffix.lower()
+
+
+#: The reader of each kind of file.
+READERS: dict[FileKind, RawReader] = {
+    "workbook": read_workbook,
+    "parquet": read_parquet,
+    "json": read_json,
+}
+#: What cannot be read, and what to do.
+REFUSED: dict[FileKind, str] = {
+    "html": "an HTML page, not a workbook: open it in Excel or a browser and save it as xlsx",
+    "xml": "an XML file: save the messages as csv or xlsx",
+    "zip": "a zip archive: unpack it and give the file in it",
 }

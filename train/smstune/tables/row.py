@@ -16,14 +16,27 @@ _WHOLE_NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")
 
 
 @dataclass(frozen=True)
+class RawRow:
+    """A row before the roles of its columns are known.
+
+    ``number`` counts from 1: the row that a spreadsheet shows, or the line that an editor shows if
+    the format has lines. ``problem`` says what is wrong with the row, if anything.
+    """
+
+    number: int
+    cells: Cells
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
 class TableRow:
     """A row as it was read, even if something is wrong with it.
 
-    ``line`` counts from 1: the line where the row ends, or the row number if the format has no
-    lines. ``text``, ``label``, ``group`` and ``time`` are cells as text, ``None`` if missing;
-    ``label`` is written as ``label_text`` writes it.
+    ``line`` is the number of the row (``RawRow``). ``text``, ``label``, ``group`` and ``time`` are
+    cells as text, ``None`` if missing; the label is written as ``label_text`` writes it.
     ``problem`` says what is wrong with the row, if anything: ``prepare`` rejects such a row,
     ``predict`` answers it and copies the problem to the note.
+    ``odd_text`` says why ``text`` is not the message cell itself, although the row can be used.
     """
 
     file: str
@@ -33,6 +46,7 @@ class TableRow:
     group: str | None = None
     time: str | None = None
     problem: str | None = None
+    odd_text: str | None = None
     fields: Cells = field(default_factory=dict)
 
 
@@ -57,3 +71,16 @@ def label_text(cell: object) -> str | None:
     if text.lower() in ("true", "false"):
         return text.lower()
     return text or None
+
+
+def without_apostrophe(text: str) -> str:
+    """Return a text without the apostrophe that keeps spreadsheets from reading it as a formula.
+
+    ``--excel`` writes it before a text that begins with = + - @ tab or carriage return.
+    """
+    is_escaped = text[:1] == "'" and text[1:2] in FORMULA_STARTS and len(text) > 1
+    return text[1:] if is_escaped else text
+
+
+#: What a cell begins with if a spreadsheet may take it for a formula.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")

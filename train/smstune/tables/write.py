@@ -13,8 +13,9 @@ from typing import IO, TYPE_CHECKING
 
 from smstune.errors import UserError
 from smstune.tables.compression import open_packed
+from smstune.tables.delimited import DELIMITERS
 from smstune.tables.json_text import to_json
-from smstune.tables.read import DELIMITERS, STANDARD, table_kind
+from smstune.tables.read import STANDARD, table_kind
 from smstune.tables.row import Cells
 
 if TYPE_CHECKING:

@@ -10,23 +10,22 @@ from smstune.data.readers.fbs import read_fbs
 from smstune.data.readers.hub import read_hub
 from smstune.data.readers.nus import read_nus
 from smstune.errors import UserError
-from smstune.tables.columns import Columns
 from smstune.tables.compression import PACKED
-from smstune.tables.read import READERS, Reader
+from smstune.tables.options import TableOptions
+from smstune.tables.read import Reader, read_rows
 
 #: The bundled messages.
 SAMPLE = Path(__file__).parents[1] / "sample" / "messages.csv"
 
+#: Formats of a user's own tables; what a file really is shows by its first bytes.
+TABLES = ("csv", "tsv", "txt", "jsonl", "json", "parquet", "xlsx", "xlsm", "xls", "ods")
 SOURCES: dict[str, Reader] = {
     "fbs": read_fbs,
     "nus": read_nus,
     "chifraud": read_chifraud,
-    "csv": READERS[".csv"],
-    "tsv": READERS[".tsv"],
-    "jsonl": READERS[".jsonl"],
-    "parquet": READERS[".parquet"],
+    **dict.fromkeys(TABLES, read_rows),
     "hub": read_hub,
-    "sample": READERS[".csv"],
+    "sample": read_rows,
 }
 
 
@@ -60,21 +59,20 @@ def parse_input(text: str, default: str | None = None) -> Input:
     return Input(path, SOURCES[name], _source_name(name, path))
 
 
-def check_input(input_: Input, columns: Columns) -> None:
+def check_input(input_: Input, options: TableOptions) -> None:
     """Read the first row of a local input to see that it is readable and has the columns.
 
     Raises:
         UserError: if it is not, or lacks a column.
     """
     if input_.path.exists():
-        next(iter(input_.reader(input_.path, columns)), None)
+        next(iter(input_.reader(input_.path, options)), None)
 
 
 def _source_name(reader: str, path: Path) -> str:
     if reader == "hub":
         return str(path)
-    generic = reader in ("csv", "tsv", "jsonl", "parquet")
-    return _unpacked(path).stem if generic else reader
+    return _unpacked(path).stem if reader in TABLES else reader
 
 
 def _unpacked(path: Path) -> Path:
@@ -87,7 +85,7 @@ def _guess_reader(path: Path) -> str:
     if path.is_dir():
         return "fbs"
     if path.exists():
-        return {"zip": "nus", "xml": "nus", "json": "jsonl"}.get(suffix, suffix)
+        return {"zip": "nus", "xml": "nus"}.get(suffix, suffix)
     if len(path.parts) == 2 and suffix not in SOURCES:
         return "hub"
     raise UserError(f"expected a file, a folder or a data set's id, found nothing at {path}")

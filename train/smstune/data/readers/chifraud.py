@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smstune.errors import UserError
-from smstune.tables.columns import Columns
 from smstune.tables.encodings import has_bad_bytes, open_text
+from smstune.tables.options import TableOptions
 from smstune.tables.row import TableRow
 
 FILES = ("ChiFraud_train.csv", "ChiFraud_t2022.csv", "ChiFraud_t2023.csv")
@@ -65,7 +65,7 @@ def _parse(file: str, number: int, line: str) -> Line:
     return Line(file, number, text, label.strip())
 
 
-def read_chifraud(path: Path, _columns: Columns) -> Iterator[TableRow]:
+def read_chifraud(path: Path, _options: TableOptions) -> Iterator[TableRow]:
     """Read ChiFraud (github.com/xuemingxxx/ChiFraud, COLING 2025), its folder or one file."""
     for line in chifraud_lines(path):
         yield TableRow(line.file, line.number, line.text, line.label, problem=line.problem)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from smstune.errors import UserError
-from smstune.tables.columns import Columns
 from smstune.tables.encodings import has_bad_bytes, open_text
+from smstune.tables.options import TableOptions
 from smstune.tables.row import TableRow
 from smstune.text.pii.codes import CODE_WORD
 from smstune.text.pii.money import YUAN
@@ -43,7 +43,7 @@ def map_fbs_placeholders(text: str) -> str:
     return re.sub(rf"\[NUM\][十百千万亿]?[多余]?{YUAN}", "[MONEY]", text)
 
 
-def read_fbs(path: Path, _columns: Columns) -> Iterator[TableRow]:
+def read_fbs(path: Path, _options: TableOptions) -> Iterator[TableRow]:
     """Read the folder of FBS_SMS_Dataset: one file per label, one segmented message per line.
 
     Source: github.com/Cypher-Z/FBS_SMS_Dataset (Zhang et al., CCS 2020).

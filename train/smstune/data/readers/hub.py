@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from smstune.errors import UserError
-from smstune.tables.columns import Columns, make_row, require_columns
-from smstune.tables.row import TableRow
+from smstune.tables.options import TableOptions
+from smstune.tables.read import table_rows
+from smstune.tables.row import Cells, RawRow, TableRow
+
+if TYPE_CHECKING:
+    from datasets import ClassLabel
 
 
-def read_hub(path: Path, columns: Columns) -> Iterator[TableRow]:
+def read_hub(path: Path, options: TableOptions) -> Iterator[TableRow]:
     """Read every split of a data set on the Hugging Face hub; ``path`` is its id."""
     # Slow to import, and local formats do not need it.
     from datasets import ClassLabel, load_dataset
@@ -26,9 +31,23 @@ def read_hub(path: Path, columns: Columns) -> Iterator[TableRow]:
         ) from error
     for split, table in splits.items():
         split_name = f"{name}/{split}"
-        require_columns(split_name, columns, table.column_names)
-        feature = table.features.get(columns.label)
-        for number, fields in enumerate(table, 1):
-            if isinstance(feature, ClassLabel) and fields[columns.label] is not None:
-                fields[columns.label] = feature.int2str(fields[columns.label])
-            yield make_row(split_name, number, fields, columns)
+        class_labels = {
+            column: feature
+            for column, feature in table.features.items()
+            if isinstance(feature, ClassLabel)
+        }
+        rows = (
+            RawRow(number, _with_label_names(fields, class_labels))
+            for number, fields in enumerate(table, 1)
+        )
+        yield from table_rows(rows, split_name, options)
+
+
+def _with_label_names(fields: Cells, class_labels: Mapping[str, ClassLabel]) -> Cells:
+    """Return a row with the names of its labels for their numbers."""
+    return {
+        column: class_labels[column].int2str(cell)
+        if column in class_labels and cell is not None
+        else cell
+        for column, cell in fields.items()
+    }

@@ -13,7 +13,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 
 from smstune.errors import UserError
-from smstune.tables.columns import Columns
+from smstune.tables.options import TableOptions
 from smstune.tables.row import TableRow
 
 # The corpus unpacks to 23 MB, 20 times its zip; an archive far beyond both is hostile.
@@ -65,7 +65,7 @@ def _parse(stream: IO[bytes], path: Path) -> Iterator[tuple[int, str | None, str
         raise UserError(f"expected well-formed XML without entities in {path}: {error}") from error
 
 
-def read_nus(path: Path, _columns: Columns) -> Iterator[TableRow]:
+def read_nus(path: Path, _options: TableOptions) -> Iterator[TableRow]:
     """Read the NUS SMS corpus, the zip or the XML in it; every message is ham.
 
     Source: github.com/kite1988/nus-sms-corpus (Chen and Kan, 2013).

@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from smstune.deploy.audit.inspector import OPTIONAL, FindingsRow, Inspector
@@ -21,7 +22,8 @@ from smstune.progress import Progress
 from smstune.reporting.html import render_html
 from smstune.reporting.titles import report_with_titles
 from smstune.results import Result
-from smstune.tables.columns import Columns
+from smstune.tables.header import find_column, say_once, shown_names
+from smstune.tables.options import TableOptions
 from smstune.tables.read import read_rows
 from smstune.tables.row import TableRow
 from smstune.text.pii.mask import mask_pii
@@ -31,35 +33,45 @@ _ROWS_AT_ONCE = 8192
 _SENDERS_SHOWN = 20
 
 
+@dataclass(frozen=True)
+class AuditInput:
+    """The file of messages, how to read it, and the columns that the user named, by their role.
+
+    Roles are ``text`` and those of ``OPTIONAL``; the others are looked for under their usual names.
+    """
+
+    path: Path
+    options: TableOptions
+    columns: Mapping[str, str]
+
+
 def audit(
     classifier: SmsClassifier,
-    source: Path,
+    source: AuditInput,
     output: Path,
     rules: AppliedRules,
     *,
-    columns: Mapping[str, str],
     with_text: bool = False,
 ) -> AuditResult:
     """Write ``findings.csv``, ``audit.json`` and ``audit.html`` to ``output``; return the counts.
 
-    ``columns`` names the input's columns by their role: ``text``, and any of ``OPTIONAL``, which
-    are otherwise looked for under their own names. No file holds a recipient, and messages are
+    No file holds a recipient, and messages are
     written only with personal information masked. Memory grows only with the number of pairs of
     recipient and day (``RecipientDays``).
 
     Raises:
-        UserError: if the input has no message, or lacks a column that ``columns`` or a limit needs.
+        UserError: if the input has no message, or lacks a column that the user or a limit names.
     """
-    records = read_rows(source, Columns(text=columns["text"], labelled=False))
+    records = read_rows(source.path, source.options)
     chunks = iter(lambda: list(itertools.islice(records, _ROWS_AT_ONCE)), [])
     first = next(chunks, None)
     if first is None:
-        raise UserError(f"expected messages, found none in {source}")
-    inspector = Inspector(classifier, rules, _columns(source, first, columns))
+        raise UserError(f"expected messages, found none in {source.path}")
+    inspector = Inspector(classifier, rules, _columns(source, first))
     _report_unchecked(inspector)
     with folder_written_whole(output) as folder:
         _write_findings(inspector, itertools.chain([first], chunks), folder, with_text=with_text)
-        counts = _counts(inspector, classifier.run.path, source)
+        counts = _counts(inspector, classifier.run.path, source.path)
         write_json(folder / "audit.json", counts.to_json())
         shown_names = classifier.labels.shown_names("zh")
         examples = {
@@ -105,23 +117,29 @@ def require_shares(counts: AuditResult) -> None:
         raise GateError("shares of rule hits above --max-share: " + "; ".join(over))
 
 
-def _columns(source: Path, rows: Sequence[TableRow], columns: Mapping[str, str]) -> dict[str, str]:
+def _columns(source: AuditInput, rows: Sequence[TableRow]) -> dict[str, str]:
     """Return the optional columns that the input has, by their role."""
     whole = [row for row in rows if row.problem is None]
-    names = {name for row in whole for name in row.fields}
-    missing = [role for role in OPTIONAL if role in columns and columns[role] not in names]
+    names = list(dict.fromkeys(name for row in whole for name in row.fields))
+    columns = source.columns
+    found_names = {role: find_column(names, role, columns.get(role)) for role in OPTIONAL}
+    missing = [role for role in OPTIONAL if role in columns and found_names[role] is None]
     if missing:
         raise UserError(
-            f"expected column {', '.join(columns[role] for role in missing)} in {source}, found "
-            f"{', '.join(sorted(names))}: name yours with --{missing[0]}-column"
+            f"expected column {', '.join(columns[role] for role in missing)} in {source.path}, "
+            f"found {shown_names(names)}: name yours with --{missing[0]}-column"
         )
-    by_role = {role: columns.get(role, role) for role in OPTIONAL}
-    by_role = {role: name for role, name in by_role.items() if name in names}
+    by_role: dict[str, str] = {role: name for role, name in found_names.items() if name is not None}
+    guessed = [
+        f"{name} as {role}" for role, name in by_role.items() if name != columns.get(role, role)
+    ]
+    if guessed:
+        say_once(f"{source.path}: reading column {', '.join(guessed)}")
     times = [row.fields.get(by_role["time"]) for row in whole] if "time" in by_role else []
     if times and all(read_moment(time) is None for time in times):
         raise UserError(
-            f"expected times such as 2021-11-01 09:30:00 in column {by_role['time']} of {source}, "
-            f"found {mask_pii(str(times[0]))!r}: name another with --time-column"
+            f"expected times such as 2021-11-01 09:30:00 in column {by_role['time']} of "
+            f"{source.path}, found {mask_pii(str(times[0]))!r}: name another with --time-column"
         )
     return by_role
 

@@ -10,13 +10,14 @@ from functools import lru_cache
 from smstune.deploy.audit.recipients import Moment, RecipientDays, read_moment
 from smstune.deploy.audit.rules import AppliedRules, text_hits
 from smstune.inference.classifier import SmsClassifier
+from smstune.tables.header import Role
 from smstune.tables.row import TableRow, cell_text
 from smstune.text.normalize import MAX_CHARACTERS
 from smstune.text.pii.find import find_pii
 from smstune.text.pii.mask import mask_pii
 
 #: Columns beside the message.
-OPTIONAL = ("sender", "recipient", "time", "consent")
+OPTIONAL: tuple[Role, ...] = ("sender", "recipient", "time", "consent")
 #: The columns without which a rule cannot be checked.
 _NEEDS = {"no_consent": ("consent",), "night": ("time",), "too_many": ("recipient", "time")}
 _REMEMBERED = 200_000

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from smstune.config.choices import BackendChoice, DeviceChoice, PrecisionChoice
 from smstune.deploy.batch.scored_parts import Answers
 from smstune.errors import UserError, how_to_install
 from smstune.inference.classifier import SmsClassifier
-from smstune.tables.columns import Columns
+from smstune.tables.options import TableOptions
 from smstune.tables.read import STANDARD, read_rows
 
 #: Bytes of text in a block that Ray sends to an actor: some thousand messages.
@@ -28,7 +30,7 @@ Batch = dict[str, NDArray[Any]]
 def ray_scorer(
     classifier: SmsClassifier,
     source: Path,
-    text_column: str,
+    options: TableOptions,
     workers: int,
     rows_at_once: int,
     done: int,
@@ -59,7 +61,7 @@ def ray_scorer(
     context.execution_options.preserve_order = True
     context.target_max_block_size = _BLOCK
     context.enable_progress_bars = False
-    task = {"path": str(source.resolve()), "column": text_column, "done": done}
+    task = {"path": str(source.resolve()), "options": json.dumps(asdict(options)), "done": done}
     run = str(classifier.run.path.resolve())
     answers = (
         ray.data.from_items([task])
@@ -105,8 +107,8 @@ class RayScorer:
 
 
 def _read(task: Batch) -> Iterator[Batch]:
-    columns = Columns(text=str(task["column"][0]), labelled=False)
-    records = read_rows(Path(str(task["path"][0])), columns)
+    options = TableOptions(**json.loads(str(task["options"][0])))
+    records = read_rows(Path(str(task["path"][0])), options)
     rows = itertools.islice(records, int(task["done"][0]), None)
     # Arrow rejects lone surrogates; the normaliser drops them anyway.
     while texts := [

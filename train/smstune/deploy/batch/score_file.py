@@ -20,8 +20,8 @@ from smstune.files import file_hash, file_written_whole, is_stream
 from smstune.inference.classifier import Prediction, SmsClassifier
 from smstune.inference.manifest import EXPORT, MANIFEST
 from smstune.progress import Progress
-from smstune.tables.columns import HALF_CHARACTER, Columns
 from smstune.tables.json_text import is_finite
+from smstune.tables.options import TableOptions
 from smstune.tables.read import STANDARD, column_names, count_rows, read_rows
 from smstune.tables.row import Cells, TableRow
 from smstune.tables.write import check_output, open_writer
@@ -42,7 +42,7 @@ def score_file(
     source: Path,
     output: Path,
     *,
-    columns: Columns = Columns(labelled=False),
+    options: TableOptions = TableOptions(labelled=False),
     workers: int = 1,
     engine: Engine = "local",
 ) -> int:
@@ -61,7 +61,7 @@ def score_file(
         Interrupted: on SIGTERM; the rows scored so far are kept.
     """
     check_output(output)
-    rows = read_rows(source, columns)
+    rows = read_rows(source, options)
     # A problem with the whole file must show before anything is written.
     first = list(itertools.islice(rows, 1))
     if not first and STANDARD not in (source, output):
@@ -70,10 +70,10 @@ def score_file(
     scored_parts = None
     # Streams can be neither read again nor written from the middle.
     if STANDARD not in (source, output) and not is_stream(output):
-        scored_parts = ScoredParts(output, _call(classifier, source, columns.text))
+        scored_parts = ScoredParts(output, _call(classifier, source, options))
     done = scored_parts.done * _ROWS_AT_ONCE if scored_parts else 0
     scorer_context: AbstractContextManager[Scorer] = (
-        ray_scorer(classifier, source, columns.text, workers, _ROWS_AT_ONCE, done)
+        ray_scorer(classifier, source, options, workers, _ROWS_AT_ONCE, done)
         if engine == "ray"
         else local_scorer(classifier, workers)
     )
@@ -81,12 +81,12 @@ def score_file(
     with (
         _stopped_with_a_hint(scored_parts),
         _scratch(output, scored_parts) as scratch,
-        open_writer(output, scratch, _types(source, output, columns)) as write,
-        _progress(source, done) as progress,
+        open_writer(output, scratch, _types(source, output, options)) as write,
+        _progress(source, done, options) as progress,
         scorer_context as scorer,
     ):
         for chunk, answers in _score_chunks(rows, scorer, scored_parts, progress):
-            write(_answered_rows(classifier, chunk, answers, columns.text))
+            write(_answered_rows(classifier, chunk, answers))
             count += len(chunk)
     if scored_parts:
         scored_parts.finish()
@@ -110,15 +110,15 @@ def _score_chunks(
 
 
 def _answered_rows(
-    classifier: SmsClassifier, rows: Sequence[TableRow], answers: Answers, text_column: str
+    classifier: SmsClassifier, rows: Sequence[TableRow], answers: Answers
 ) -> list[Cells]:
     texts = [row.text or "" for row in rows]
     predictions = classifier.predictions(texts, answers.probabilities)
     pairs = zip(rows, predictions, strict=True)
-    return [_answered(row, text_column, prediction) for row, prediction in pairs]
+    return [_answered(row, prediction) for row, prediction in pairs]
 
 
-def _call(classifier: SmsClassifier, source: Path, text_column: str) -> dict[str, str]:
+def _call(classifier: SmsClassifier, source: Path, options: TableOptions) -> dict[str, str]:
     """Return everything that the answers depend on; a resumed run must match it."""
     folder, manifest = classifier.run.path, classifier.run.manifest
     files = [MANIFEST]
@@ -128,7 +128,9 @@ def _call(classifier: SmsClassifier, source: Path, text_column: str) -> dict[str
     return {
         "the input": file_hash(source),
         "the run": "".join(file_hash(folder / name) for name in files),
-        "--text-column": text_column,
+        "--text-column": options.text or "text",
+        "--sheet": options.sheet or "",
+        "--no-header": str(options.header is False),
         "--device": classifier.device,
         "--backend": classifier.backend.name,
         "--precision": classifier.precision,
@@ -164,19 +166,19 @@ def _scratch(output: Path, scored_parts: ScoredParts | None) -> AbstractContextM
     return nullcontext(output) if output == STANDARD else file_written_whole(output)
 
 
-def _types(source: Path, output: Path, columns: Columns) -> dict[str, pa.DataType | None]:
+def _types(source: Path, output: Path, options: TableOptions) -> dict[str, pa.DataType | None]:
     """Return the input's columns by output name, if the output's format needs them beforehand."""
     if output.suffix == ".parquet":
         from smstune.tables.column_types import column_types
 
-        return {_output_name(name): kind for name, kind in column_types(source, columns).items()}
+        return {_output_name(name): kind for name, kind in column_types(source, options).items()}
     if output == STANDARD or ".jsonl" in output.suffixes:
         return {}
-    return dict.fromkeys(map(_output_name, column_names(source, columns)))
+    return dict.fromkeys(map(_output_name, column_names(source, options)))
 
 
-def _progress(source: Path, done: int) -> Progress:
-    total = None if source == STANDARD else count_rows(source)
+def _progress(source: Path, done: int, options: TableOptions) -> Progress:
+    total = None if source == STANDARD else count_rows(source, options)
     return Progress("scoring", total, already=done)
 
 
@@ -190,9 +192,9 @@ def _output_name(name: str) -> str:
     return f"input_{name}" if name in _ADDED_COLUMNS else name
 
 
-def _answered(row: TableRow, text_column: str, answer: Prediction) -> Cells:
+def _answered(row: TableRow, answer: Prediction) -> Cells:
     odd_number = None if is_finite(row.fields) else "a number that is not finite"
-    reasons = (row.problem, _odd_text(row, text_column), odd_number, answer.note)
+    reasons = (row.problem, row.odd_text, odd_number, answer.note)
     notes = [reason for reason in reasons if reason]
     return {
         **{_output_name(name): cell for name, cell in row.fields.items()},
@@ -202,13 +204,3 @@ def _answered(row: TableRow, text_column: str, answer: Prediction) -> Cells:
         "decision": answer.decision,
         "note": "; ".join(notes),
     }
-
-
-def _odd_text(row: TableRow, text_column: str) -> str | None:
-    message = row.fields.get(text_column)
-    if row.text is None:
-        return None
-    if isinstance(message, str):
-        # The text was changed only where it could not be written to a file.
-        return None if message == row.text or row.problem else HALF_CHARACTER
-    return f"the message is not text but {type(message).__name__}"

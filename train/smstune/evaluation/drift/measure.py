@@ -40,7 +40,7 @@ from smstune.inference.classifier import SmsClassifier
 from smstune.inference.labels import LabelMap
 from smstune.reporting.html import render_html
 from smstune.reporting.titles import report_with_titles
-from smstune.tables.columns import Columns
+from smstune.tables.options import TableOptions
 from smstune.text.pii.mask import mask_pii
 from smstune.text.pii.placeholders import PLACEHOLDERS
 
@@ -52,7 +52,7 @@ def measure_drift(
     section: EvaluationConfig,
     path: str,
     *,
-    columns: Columns = Columns(),
+    options: TableOptions = TableOptions(),
 ) -> Path:
     """Compare messages of ``[SOURCE:]PATH``, labelled or not, with the split of ``section``.
 
@@ -66,7 +66,7 @@ def measure_drift(
     manifest, labels = classifier.run.manifest, classifier.labels
     split = load_prepared(manifest, labels, section.split)
     train = load_prepared(manifest, labels, "train")
-    messages, counts = load_new(path, labels, classifier.preprocess, columns)
+    messages, counts = load_new(path, labels, classifier.preprocess, options)
     reference = evaluate_set(classifier, split)
     new = evaluate_set(classifier, messages)
     unknown, stability = _unknown_and_stability(classifier, reference, new)

@@ -1,0 +1,128 @@
+"""Decides which column of a table is the text, label, time and group."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from smstune.errors import UserError
+from smstune.tables.options import TableOptions
+
+Role = Literal["text", "label", "group", "time", "sender", "recipient", "consent"]
+
+#: Usual names of the columns, the first that a table has is taken.
+USUAL_NAMES: dict[Role, tuple[str, ...]] = {
+    "text": (
+        "text", "短信内容", "短信正文", "短信文本", "消息内容", "信息内容", "文本内容", "短信",
+        "内容", "正文", "文本", "消息", "信息", "message", "content", "sms", "body",
+    ),
+    "label": ("label", "标签", "类别", "分类", "标注", "类型", "短信类型", "category", "class"),
+    "group": ("group", "分组", "组别", "批次", "批次号", "模板编号"),
+    "time": (
+        "time", "时间", "接收时间", "发送时间", "短信时间", "收到时间", "日期", "接收日期",
+        "发送日期", "timestamp", "datetime", "date",
+    ),
+    "sender": ("sender", "发送方", "发件人", "发送号码", "主叫号码", "发送者"),
+    "recipient": (
+        "recipient", "手机号", "手机号码", "接收号码", "接收方", "收件人", "被叫号码", "号码",
+        "电话", "电话号码",
+    ),
+    "consent": ("consent", "是否同意", "同意", "用户同意"),
+}  # fmt: skip
+#: A name of a column, as opposed to a message or a number.
+_NAME = re.compile(r"[^\W\d][\w .()（）/:#-]{0,29}")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ColumnRoles:
+    """The columns of a table by their role; ``None`` where the table has none."""
+
+    text: str
+    label: str | None = None
+    group: str | None = None
+    time: str | None = None
+
+
+def assign_roles(names: Sequence[str], options: TableOptions, table: str) -> ColumnRoles:
+    """Return which of the columns ``names`` is what, and say on the terminal what was guessed.
+
+    Raises:
+        UserError: if a column that the user named is missing, or the text, or a required label.
+    """
+    columns = {
+        "text": find_column(names, "text", options.text),
+        "label": find_column(names, "label", options.label),
+        "group": find_column(names, "group", options.group),
+        "time": find_column(names, "time", options.time),
+    }
+    required: list[Role] = ["text", "label"] if options.labelled else ["text"]
+    missing = [role for role in required if columns[role] is None]
+    if missing:
+        raise _missing_columns([getattr(options, role) or role for role in missing], names, table)
+    named_optional = (("group", options.group), ("time", options.time))
+    for role, name in named_optional:
+        if name is not None and columns[role] is None:
+            say_once(f"warning: no column {name} in {table}: its rows have no {role}")
+    guessed = [
+        f"{name} as {role}"
+        for role, name in columns.items()
+        if name is not None and getattr(options, role) is None and _plain(name) != role
+    ]
+    if guessed:
+        say_once(f"{table}: reading column {', '.join(guessed)} (to choose: --text-column, ...)")
+    return ColumnRoles(columns["text"] or "", columns["label"], columns["group"], columns["time"])
+
+
+def find_column(names: Sequence[str], role: Role, name: str | None = None) -> str | None:
+    """Return the column called ``name``, or by a usual name of the role if that is ``None``.
+
+    Case, width and blanks around a name do not count, unless two columns differ in nothing else.
+    """
+    usual_names = (name,) if name is not None else USUAL_NAMES[role]
+    plain_names = {_plain(column): column for column in reversed(names)}
+    for usual_name in usual_names:
+        if usual_name in names:
+            return usual_name
+        if _plain(usual_name) in plain_names:
+            return plain_names[_plain(usual_name)]
+    return None
+
+
+def has_role(names: Sequence[str], options: TableOptions) -> bool:
+    """Return whether the cells of a row name the text's column or the label's, as a header does."""
+    text = find_column(names, "text", options.text)
+    return (text or find_column(names, "label", options.label)) is not None
+
+
+def shown_names(names: Sequence[str]) -> str:
+    """Return the names of columns as an error may show them: none that could be a message."""
+    shown = [name for name in names if _NAME.fullmatch(name)][:30]
+    if len(shown) < len(names):
+        shown.append(f"{len(names) - len(shown)} that look like no name")
+    return ", ".join(shown)
+
+
+@functools.lru_cache(maxsize=1000)
+def say_once(sentence: str) -> None:
+    """Log a sentence, and not again: a table is opened several times, by its checks first."""
+    level = logging.WARNING if sentence.startswith("warning: ") else logging.INFO
+    logger.log(level, "%s", sentence)
+
+
+def _missing_columns(missing: Sequence[str], names: Sequence[str], table: str) -> UserError:
+    flags = " and ".join(f"--{role}-column" for role in ("text", "label"))
+    return UserError(
+        f"expected column {' and '.join(missing)} in {table}, found {shown_names(names)}: "
+        f"name yours with {flags}, or give --no-header if the first row is no header"
+    )
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).strip(" \t\r\n\ufeff").casefold()

@@ -1,0 +1,25 @@
+"""What the user says about a table: the names of its columns, its sheet, its header."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How to read a table, as the user asked for it; ``None`` where nothing was said.
+
+    ``text``, ``label``, ``group`` and ``time`` are column names; one that is ``None`` may be
+    guessed. With ``labelled`` the label's column is required. ``sheet`` is the sheet of a workbook.
+    ``header`` is ``False`` if the table has none (``--no-header``); otherwise a missing header is
+    recognised. ``layout`` says how a folder of files holds messages.
+    """
+
+    text: str | None = None
+    label: str | None = None
+    group: str | None = None
+    time: str | None = None
+    labelled: bool = True
+    sheet: str | None = None
+    header: bool | None = None
+    layout: str | None = None

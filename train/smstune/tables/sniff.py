@@ -1,0 +1,77 @@
+"""What a file is by its first bytes, before its suffix is believed."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+from typing import Literal
+
+from smstune.errors import UserError
+from smstune.tables.compression import open_bytes
+
+FileKind = Literal["workbook", "parquet", "zip", "html", "xml", "json", "text"]
+
+_HEAD = 4096
+_OLE2 = b"\xd0\xcf\x11\xe0"
+#: Files that hold no table, by their first bytes.
+_OTHER_KINDS = {
+    b"%PDF": "a PDF",
+    b"{\\rtf": "an RTF document",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"GIF8": "a picture",
+    b"Rar!": "a RAR archive",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"SQLite format 3": "an SQLite database",
+    b"\x80\x04\x95": "a pickle",
+    b"\x93NUMPY": "a numpy array",
+    b"ARROW1": "an Arrow file",
+}
+_HTML = re.compile(
+    rb"\s*(?:<!--.*?-->\s*)?<(?:!doctype html|html|head|meta|table|body|style)\b", re.I
+)
+#: The root of Excel 2003's XML and of web systems' copies of it.
+_SPREADSHEET_XML = b"urn:schemas-microsoft-com:office:spreadsheet"
+
+
+def file_kind(path: Path) -> FileKind:
+    """Return what a file is by its first bytes; compressed files are unpacked for it.
+
+    Raises:
+        UserError: if the file is missing, or is something that holds no table.
+    """
+    with open_bytes(path) as stream:
+        head = stream.read(_HEAD)
+    for start, name in _OTHER_KINDS.items():
+        if head.startswith(start):
+            raise UserError(f"{path} is {name}, not a table: save the messages as csv or xlsx")
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    if head.startswith(_OLE2):
+        return "workbook"
+    if head.startswith(b"PK\x03\x04"):
+        return "workbook" if _is_workbook(path, head) else "zip"
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if _HTML.match(text):
+        return "html"
+    if text.startswith((b"<?xml", b"<smses", b"<smsCorpus")):
+        if _SPREADSHEET_XML in head:
+            raise UserError(f"{path} is an XML of Excel 2003: open it in Excel and save it as xlsx")
+        return "html" if b"<html" in head.lower() else "xml"
+    return "json" if _JSON.match(text) else "text"
+
+
+#: An array of objects, or an object: a message in brackets is neither.
+_JSON = re.compile(rb'\[\s*(?:\{\s*"|\]|\[)|\{\s*["}]')
+
+
+def _is_workbook(path: Path, head: bytes) -> bool:
+    """Return whether a zip holds a workbook; a damaged one tells by its first file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile:
+        return path.suffix.lower() in (".xlsx", ".xlsm", ".ods") or b"[Content_Types].xml" in head
+    is_ods = b"mimetypeapplication/vnd.oasis.opendocument.spreadsheet" in head
+    return is_ods or any(name.startswith("xl/workbook") for name in names)
