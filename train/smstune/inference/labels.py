@@ -100,13 +100,18 @@ class LabelMap:
         )
 
     def shown_names(self, language: str = "en") -> dict[str, str]:
-        """Return each name with its title in brackets, in the language or else in the other."""
+        """Return each name with its title in brackets, in the language or else in the other.
+
+        A title that says no more than the name (fraud, Fraud) is not shown.
+        """
         shown = {}
         for name in self.names:
             title = self.titles.get(name, LabelTitle(None, None))
             first, second = (title.zh, title.en) if language == "zh" else (title.en, title.zh)
             text = first or second
-            shown[name] = f"{name} ({text})" if text and text != name else name
+            shown[name] = (
+                f"{name} ({text})" if text and text.casefold() != name.casefold() else name
+            )
         return shown
 
     def resolve(self, source: str, label: str) -> str | None:
