@@ -72,7 +72,8 @@ def test_shipped_label_file(name, count):
 def test_a_name_is_shown_with_its_title_in_the_language_or_else_in_the_other(tmp_path):
     labels = from_text(
         tmp_path,
-        "- {name: fraud, title: {zh: 诈骗短信, en: Fraud}}\n- {name: ad, title: {en: Offers}}\n- 其他\n",
+        "- {name: fraud, title: {zh: 诈骗短信, en: Fraud}}\n"
+        "- {name: ad, title: {en: Offers}}\n- 其他\n",
     )
     assert list(labels.shown_names("zh").values()) == ["fraud (诈骗短信)", "ad (Offers)", "其他"]
     assert list(labels.shown_names("en").values()) == ["fraud", "ad (Offers)", "其他"]
