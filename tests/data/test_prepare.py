@@ -46,8 +46,8 @@ def test_exact_files_and_columns(prepared, capsys):
 def test_the_manifest_has_these_keys_and_is_read_back_whole(prepared):
     written = manifest(prepared)
     assert list(written) == [
-        "format_version", "text", "inputs", "tests", "terms", "counts", "split", "contamination",
-        "sha256",
+        "format_version", "text", "inputs", "tests", "terms", "counts", "dropped_labels", "split",
+        "contamination", "sha256",
     ]  # fmt: skip
     assert list(written["counts"]) == [
         "read", "kept", "merged", "rejected", "set_aside", "groups", "splits",
@@ -119,14 +119,14 @@ def test_hostile_bytes_are_rejected_or_cleaned_and_the_rest_is_prepared(tmp_path
         json.dumps({"text": "空\x00字节的消息", "label": "retail"}),
         r'{"text": "\ud800孤立的代理项", "label": "retail"}',
         json.dumps({"text": "一" * 1_000_000, "label": "retail"}, ensure_ascii=False),
-        json.dumps({"text": "标签是数字零", "label": 0}),
+        json.dumps({"text": "短信是数字零", "label": "retail"}),
         json.dumps({"text": "=cmd()", "label": "retail"}),
     ]
     hostile.write_text("\n".join(lines) + "\n", "utf-8")
     out = tmp_path / "out"
     assert run("prepare", messages, hostile, "--output", out) == 0
     kept = {row["text"] for part in rows(out).values() for row in part}
-    assert {"空字节的消息", "孤立的代理项", "标签是数字零", "=cmd()"} <= kept
+    assert {"空字节的消息", "孤立的代理项", "短信是数字零", "=cmd()"} <= kept
     (rejected,) = (out / "rejected.jsonl").read_text("utf-8").splitlines()
     assert "longer than 17085 characters" in rejected
 
@@ -186,7 +186,7 @@ def test_preparing_twice_gives_the_same_bytes(tmp_path, messages, prepared, labe
         ("a,b\n1,2\n", [], "expected column text and label"),
         ("text,label\n你好,a\n再见,a\n", [], "at least two labels"),
         ("text,label\n,a\n,b\n", [], "expected usable messages, found none in 2 rows: 2 x no text"),
-        ("text,label\n你好,a\n再见,b\n", [], "expected messages for every split"),
+        ("text,label\n你好,a\n再见,b\n", [], "Too few have: a (1 campaign), b (1 campaign)"),
         ("text,label\n你好,a\n", ["--source", "doc"], "unknown source"),
         ("text,label\n你好,a\n", ["--labels", "nowhere.yaml"], "nowhere.yaml"),
     ],

@@ -48,10 +48,10 @@ def test_parents(tmp_path):
     [
         ("labels:\n- {name: a}\n- {name: a}\n", "goes to both|twice"),
         ("labels:\n- {name: a}\n", "at least two"),
-        ("labels: 3\n", "list"),
+        ("labels: 3\n", "at least two"),
         ("labels:\n- {name: a, form: [x]}\n- {name: b}\n", "unknown key form"),
         ("labels:\n- {parent: a}\n- {name: b}\n", "name for every label"),
-        ("labels:\n- {name: a, from: x}\n- {name: b}\n", "list in `from`"),
+        ("labels:\n- {name: a, from: {x: y}}\n- {name: b}\n", "list of source labels in `from`"),
         ("labels:\n- {name: a, from: [x]}\n- {name: b, from: [x]}\n", "goes to both"),
         ("labels:\n- {name: a, parent: p}\n- {name: b}\n", "parent for every label"),
     ],
@@ -67,3 +67,15 @@ def test_wrong_label_file_is_told(tmp_path, text, expected):
 def test_shipped_label_file(name, count):
     labels = LabelMap.from_yaml(ROOT / "configs/labels" / f"{name}.yaml")
     assert len(labels.names) == count
+
+
+def test_a_name_is_shown_with_its_title_in_the_language_or_else_in_the_other(tmp_path):
+    labels = from_text(
+        tmp_path,
+        "- {name: fraud, title: {zh: 诈骗短信, en: Fraud}}\n"
+        "- {name: ad, title: {en: Offers}}\n- 其他\n",
+    )
+    assert list(labels.shown_names("zh").values()) == ["fraud (诈骗短信)", "ad (Offers)", "其他"]
+    assert list(labels.shown_names("en").values()) == ["fraud", "ad (Offers)", "其他"]
+    labels.save(tmp_path / "labels.json")
+    assert LabelMap.load(tmp_path / "labels.json").titles == labels.titles

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from smstune.errors import UserError
+from smstune.tables.labels import label_in_cell
 from smstune.tables.options import TableOptions
 from smstune.tables.read import read_rows
-from smstune.tables.row import label_text
 
 
 def read(path, **options):
@@ -125,4 +125,4 @@ def test_labels_in_the_cells_of_a_csv_export(tmp_path):
      ("[广告]", "[广告]"), ('{"a": 1}', '{"a": 1}'), ("a#", "a#"), ("C#", "C#")],
 )  # fmt: skip
 def test_a_cell_that_lists_one_label_or_none(cell, label):
-    assert label_text(cell) == label
+    assert label_in_cell(cell) == label

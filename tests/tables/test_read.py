@@ -273,10 +273,10 @@ def workbook(tmp_path):
 def test_a_workbook_is_read_as_its_sheet_shows_it(workbook, caplog):
     caplog.set_level(logging.INFO)
     rows = read(workbook)
-    assert pairs(rows) == [("消费券来了", "1"), ("计算", "TRUE"), ("", "1")]
+    assert pairs(rows) == [("消费券来了", "1"), ("计算", "true"), ("", "1")]
     assert [row.line for row in rows] == [4, 6, 7]
     assert rows[0].time == "2024-01-02 09:30:00"
-    assert "skipped 1 rows above the header in row 3" in caplog.text
+    assert "skipped 1 row above the header in row 3" in caplog.text
     assert "reading sheet 标注; --sheet reads another (备份)" in caplog.text
     assert count_rows(workbook, TableOptions()) >= 7
 

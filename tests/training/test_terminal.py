@@ -57,8 +57,8 @@ def test_rows_of_a_preparation_are_counted_with_reasons(messages, tmp_path, caps
     lines = capsys.readouterr().err.splitlines()
     (counts,) = [line for line in lines if line.startswith("read ")]
     assert re.fullmatch(r"read \d+ rows: kept \d+, merged \d+ copies, rejected 2", counts)
-    assert "  1 x no text" in lines
-    assert "  1 x no label" in lines
+    assert "  1 x no text: row 2 of bad.csv" in lines
+    assert "  1 x no label: row 3 of bad.csv" in lines
 
 
 def test_on_a_terminal_a_log_line_stands_on_a_line_of_its_own(config_file, overrides):

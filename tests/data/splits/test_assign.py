@@ -164,7 +164,7 @@ def test_a_useless_test_set_is_told(tmp_path, plain, capsys, content, arguments,
 
 
 def test_nothing_left_to_train_on_is_told(tmp_path, capsys):
-    table = [(sentence(at), "ab"[at % 2]) for at in range(4)]
+    table = [(sentence(at), "ab"[at % 2]) for at in range(6)]
     path = write_csv(tmp_path / "m.csv", table, ("text", "label"))
     fixed = write_csv(tmp_path / "fixed.csv", table, ("text", "label"))
     assert run("prepare", path, "--test", fixed, "--output", tmp_path / "out") == 2

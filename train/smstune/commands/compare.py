@@ -53,10 +53,14 @@ def main(argv: Sequence[str] | None) -> None:
         compare_runs,
         comparison_table,
         comparison_title,
+        first_run_labels,
     )
     from smstune.reporting.terminal import render_terminal
+    from smstune.reporting.titles import table_with_titles
 
     comparison = compare_runs(args.runs, name=args.name, draws=args.draws)
     if args.json:
         write_json(args.json, comparison.to_json())
-    print(render_terminal(comparison_table(comparison), comparison_title(comparison)), end="")
+    shown_names = first_run_labels(args.runs).shown_names()
+    table = table_with_titles(comparison_table(comparison), shown_names)
+    print(render_terminal(table, comparison_title(comparison)), end="")

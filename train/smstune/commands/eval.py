@@ -84,6 +84,7 @@ def main(argv: Sequence[str] | None) -> None:
     from smstune.evaluation.run import evaluate_run
     from smstune.evaluation.scores.gates import require_gates
     from smstune.reporting.terminal import render_terminal
+    from smstune.reporting.titles import table_with_titles
 
     path = evaluate_run(
         classifier,
@@ -95,7 +96,8 @@ def main(argv: Sequence[str] | None) -> None:
     )
     metrics = Metrics.model_validate_json(path.read_bytes())
     title = f"{metrics.split} ({metrics.n:,} messages)"
-    print(render_terminal(headline_table(metrics), title), end="")
+    table = table_with_titles(headline_table(metrics), classifier.labels.shown_names())
+    print(render_terminal(table, title), end="")
     print(path.with_name("report.html"))
     print(path)
     require_gates(metrics.gates)

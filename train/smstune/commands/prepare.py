@@ -5,6 +5,7 @@ key=value override it, and the output is the data folder of that configuration.
 
 Examples:
   smstune prepare messages.csv --labels labels.yaml --output prepared/mine
+  smstune prepare messages.csv --write-labels labels.yaml
   smstune prepare --config fbs14 'prepare.inputs=[fbs:FBS_SMS_Dataset]'
   smstune prepare fbs:FBS_SMS_Dataset nus:smsCorpus_zh_xml_2015.03.09.zip \
       --labels labels/sms4 --output prepared/sms4
@@ -49,6 +50,12 @@ def main(argv: Sequence[str] | None) -> None:
     section, output = _section(args)
     _check_flags(args, section)
     section = _with_downloads(args, section)
+    if args.write_labels:
+        from smstune.data.first_label_file import write_first_label_file
+
+        write_first_label_file(section, args.write_labels)
+        print(args.write_labels)
+        return
     from smstune.data.prepare import prepare
 
     folder = prepare(section, output, tokenizer=args.tokenizer, max_length=args.max_length)
@@ -100,6 +107,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, metavar="N", help="seed of the split (default: 42)")
     parser.add_argument(
         "--keep-pii", action="store_true", help="do not mask personal information (not recommended)"
+    )
+    parser.add_argument(
+        "--drop-rare",
+        action="store_true",
+        help="drop labels of fewer than three campaigns, which are an error otherwise",
+    )
+    parser.add_argument(
+        "--write-labels",
+        type=Path,
+        metavar="FILE",
+        help="only write a label file to begin with, which has every label of the inputs",
     )
     parser.add_argument(
         "--tokenizer", metavar="PATH", help="report lengths in tokens of this tokenizer"
@@ -162,6 +180,7 @@ def _section(args: argparse.Namespace) -> tuple[PrepareConfig, Path]:
         "folds": args.folds,
         "test": args.test,
         "mask_pii": False if args.keep_pii else None,
+        "drop_rare": args.drop_rare or None,
         "seed": args.seed,
         **{
             f"{column}_column": getattr(args, f"{column}_column")
@@ -176,7 +195,7 @@ def _section(args: argparse.Namespace) -> tuple[PrepareConfig, Path]:
         section = PrepareConfig.model_validate({**section.model_dump(), **changed})
     except ValidationError as error:
         raise UserError(explain(error, PrepareConfig)) from error
-    if not (section.inputs or args.download) or output is None:
+    if not (section.inputs or args.download) or (output is None and not args.write_labels):
         raise UserError(
             "expected an input and --output DIR, or --config CONFIG and prepare.inputs: see --help"
         )
@@ -205,6 +224,10 @@ def _with_downloads(args: argparse.Namespace, section: PrepareConfig) -> Prepare
 def _check_flags(args: argparse.Namespace, section: PrepareConfig) -> None:
     if args.folds is not None and section.split != "folds":
         raise UserError(f"expected --folds with --split folds, found --split {section.split}")
+    if args.write_labels and args.output:
+        raise UserError(
+            "--write-labels only writes a label file: delete --output, and prepare with it later"
+        )
     if args.find_label_errors and section.split == "folds":
         raise UserError(
             "--find-label-errors does not work with --split folds: prepare once with --split group "

@@ -336,6 +336,9 @@ class PrepareConfig(Section):
         None, description="How a folder of files holds messages; null: recognised."
     )
     mask_pii: bool = Field(True, description="Replace personal information by placeholders.")
+    drop_rare: bool = Field(
+        False, description="Drop labels of fewer than three campaigns, otherwise an error."
+    )
     seed: Seed = Field(42, description="Random seed of the split.")
 
     @field_validator("folds")

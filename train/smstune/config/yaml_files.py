@@ -73,14 +73,14 @@ StrictLoader.add_constructor("tag:yaml.org,2002:int", StrictLoader.construct_int
 StrictLoader.add_constructor("tag:yaml.org,2002:str", StrictLoader.construct_text)
 
 
-def parse_yaml(text: str) -> Any:  # noqa: ANN401
-    """Return the value of a YAML text.
+def parse_yaml(text: str, loader: type[StrictLoader] = StrictLoader) -> Any:  # noqa: ANN401
+    """Return the value of a YAML text; ``loader`` decides what its plain scalars are.
 
     Raises:
         UserError: if it is not YAML, or has a duplicate key.
     """
     try:
-        return yaml.load(text, Loader=StrictLoader)
+        return yaml.load(text, Loader=loader)
     except yaml.YAMLError as error:
         raise UserError(f"expected YAML: {error}") from error
     except RecursionError as error:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 import pyarrow as pa
 
 from smstune.arrays import Flags, Ints, Words
 from smstune.data.copies import Copies, UsableRows, first_copies
+from smstune.data.label_accounts import UnusableLabels, log_names
 from smstune.data.readers.catalogue import Input
+from smstune.data.rejects import Problem, Rejects, RowCount
 from smstune.errors import UserError
+from smstune.inference.label_names import list_names, may_be_named
 from smstune.inference.labels import LabelMap
 from smstune.progress import progress
 from smstune.tables.options import TableOptions
@@ -54,25 +54,21 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Why a row cannot be used: ``reason`` is counted, ``detail`` is about this very row."""
+class UnusableRow:
+    """Why a row cannot be used, and its label in the data and in the label file, if any."""
 
-    reason: str
-    detail: str
+    problem: Problem
+    source_label: str | None
+    label: str | None
 
 
-@dataclass
-class Rejects:
-    """Rows that cannot be used: a JSON line for each in ``stream``, their number by reason."""
+@dataclass(frozen=True)
+class FirstPass:
+    """What the first pass over the rows fills: usable rows, rejected rows, labels of the latter."""
 
-    stream: TextIO
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def add(self, file: str, line: int, problem: Problem) -> None:
-        """Add a row by its file and line; its text may be the problem, so it is not written."""
-        record = {"file": file, "line": line, "reason": problem.detail}
-        self.stream.write(json.dumps(record, ensure_ascii=False) + "\n")
-        self.counts[problem.reason] += 1
+    usable_rows: UsableRows
+    rejects: Rejects
+    unusable: UnusableLabels
 
 
 @dataclass(frozen=True)
@@ -80,18 +76,19 @@ class Collected:
     """The distinct usable messages, on disk in ``path``, and what became of the other rows.
 
     ``fixed`` marks the rows of a test set that the user gave; these are kept unchanged, duplicates
-    included.
+    included. ``dropped_labels`` are those of the label file that no message has.
     """
 
     path: Path
     labels: LabelMap
+    dropped_labels: tuple[str, ...]
     label_ids: Ints
     copies: Ints
     fixed: Flags
     fingerprints: Words
     read: int
-    merged: int
-    rejected: Counter[str]
+    merged: RowCount
+    rejected: dict[str, RowCount]
 
     def batches(self, *columns: str) -> Iterator[pa.RecordBatch]:
         """Yield these columns of ``SCHEMA``, some thousand rows at a time."""
@@ -120,7 +117,8 @@ def collect(
 
     Rows stay on disk; memory holds 13 bytes for each. Exact copies of a text are merged into the
     first of them, and a text with several labels is rejected; neither happens to rows of ``tests``.
-    Without a label map, labels are those of the data in order of appearance.
+    Without a label map, labels are those of the data, sorted. Labels without a message to keep are
+    dropped. What was rejected, merged or dropped is logged.
 
     Raises:
         UserError: if no usable message or fewer than two labels remain, or a test set has no usable
@@ -129,42 +127,111 @@ def collect(
     usable_rows = UsableRows(label_ids={} if labels is None else labels.label2id)
     usable_path, kept_path = folder / "usable.arrow", folder / "kept.arrow"
     clean = partial(_clean_row, labels=labels, mask=mask)
+    unusable, merged = UnusableLabels(), RowCount()
     with (folder / "rejected.jsonl").open("w", encoding="utf-8") as stream:
         rejects = Rejects(stream)
         inputs_and_fixed = [(input_, False) for input_ in inputs] + [(test, True) for test in tests]
-        rows = _usable_rows(inputs_and_fixed, options, clean, usable_rows, rejects)
-        _write_arrow(usable_path, rows)
-        n_read = len(usable_rows.labels) + rejects.counts.total()
+        first_pass = FirstPass(usable_rows, rejects, unusable)
+        _write_arrow(usable_path, _usable_rows(inputs_and_fixed, options, clean, first_pass))
+        n_read = len(usable_rows.labels) + rejects.total()
         copies = first_copies(usable_rows)
-        _write_arrow(kept_path, _resolve_copies(usable_path, copies, usable_rows, rejects))
+        _write_arrow(kept_path, _resolve_copies(usable_path, copies, usable_rows, rejects, merged))
     usable_path.unlink()
-    label_ids = np.array(usable_rows.labels, dtype=np.int64)[copies.keep]
-    fixed = np.array(usable_rows.fixed, dtype=np.bool_)[copies.keep]
+    keep = copies.keep
     names = list(usable_rows.label_ids)
-    _check_collected(label_ids, fixed, names, rejects.counts)
+    rows_of_label = np.bincount(np.array(usable_rows.labels, dtype=np.int64), minlength=len(names))
+    _log_rows(n_read, int(keep.sum()), merged, rejects.by_reason)
+    label_ids = np.array(usable_rows.labels, dtype=np.int64)[keep]
+    present = np.bincount(label_ids, minlength=len(names)) > 0
+    dropped = unusable.dropped(dict(zip(names, rows_of_label.tolist(), strict=True)), present)
+    unusable.log(dropped, has_label_file=labels is not None)
+    fixed = np.array(usable_rows.fixed, dtype=np.bool_)[keep]
+    _check_collected(label_ids, fixed, names, rejects.by_reason)
+    label_map = (labels or LabelMap.from_names(sorted(names))).without(dropped)
+    log_names(label_map.names, unusable.unknown.rows, has_label_file=labels is not None)
+    # Dropped labels get the id 0, which no row has.
+    new_ids = np.array([label_map.label2id.get(name, 0) for name in names], dtype=np.int64)
     return Collected(
         path=kept_path,
-        labels=labels or LabelMap.from_names(names),
-        label_ids=label_ids,
+        labels=label_map,
+        dropped_labels=tuple(dropped) if labels else (),
+        label_ids=new_ids[label_ids],
         copies=copies.counts,
         fixed=fixed,
-        fingerprints=np.array(usable_rows.fingerprints, dtype=np.uint64)[copies.keep],
+        fingerprints=np.array(usable_rows.fingerprints, dtype=np.uint64)[keep],
         read=n_read,
-        merged=n_read - rejects.counts.total() - len(label_ids),
-        rejected=rejects.counts,
+        merged=merged,
+        rejected=rejects.by_reason,
     )
 
 
+def drop_labels(collected: Collected, names: Iterable[str], reason: str) -> Collected:
+    """Reject the messages of these labels, in ``rejected.jsonl`` too, and return the rest.
+
+    Raises:
+        UserError: if fewer than two labels remain.
+    """
+    dropped = set(names)
+    labels = collected.labels.without(dropped)
+    path = collected.path.with_name("common.arrow")
+    with path.with_name("rejected.jsonl").open("a", encoding="utf-8") as stream:
+        rejects = Rejects(stream, collected.rejected)
+        _write_arrow(path, _rows_of_other_labels(collected, dropped, rejects, reason))
+    path.replace(collected.path)
+    is_kept = ~np.isin(collected.label_ids, [collected.labels.label2id[name] for name in dropped])
+    new_ids = np.array([labels.label2id.get(name, 0) for name in collected.labels.names])
+    return replace(
+        collected,
+        labels=labels,
+        dropped_labels=(*collected.dropped_labels, *sorted(dropped)),
+        label_ids=new_ids[collected.label_ids[is_kept]],
+        copies=collected.copies[is_kept],
+        fixed=collected.fixed[is_kept],
+        fingerprints=collected.fingerprints[is_kept],
+    )
+
+
+def _rows_of_other_labels(
+    collected: Collected, dropped: set[str], rejects: Rejects, reason: str
+) -> Iterator[ArrowRow]:
+    for batch in collected.batches(*SCHEMA.names):
+        for row in batch.to_pylist():
+            if row["label"] in dropped:
+                rejects.add(row["file"], row["line"], Problem(reason, reason))
+            else:
+                yield row
+
+
+def _log_rows(read: int, kept: int, merged: RowCount, rejected: Mapping[str, RowCount]) -> None:
+    n_rejected = sum(rows.count for rows in rejected.values())
+    logger.info(
+        "read %s rows: kept %s, merged %s copies, rejected %s",
+        f"{read:,}",
+        f"{kept:,}",
+        f"{merged.count:,}",
+        f"{n_rejected:,}",
+    )
+    not_kept = {**rejected, "copy of an earlier message": merged}
+    files = {file for rows in not_kept.values() for file, _ in rows.first}
+    for reason, rows in sorted(not_kept.items(), key=lambda item: -item[1].count):
+        if rows.count:
+            described = rows.describe(with_files=len(files) > 1)
+            logger.info("  %s x %s: %s", f"{rows.count:,}", reason, described)
+    if rejected:
+        logger.info("  file, line and reason of each rejected row are in rejected.jsonl")
+
+
 def _check_collected(
-    label_ids: Ints, fixed: Flags, names: list[str], rejected: Counter[str]
+    label_ids: Ints, fixed: Flags, names: list[str], rejected: Mapping[str, RowCount]
 ) -> None:
     if not len(label_ids):
+        n_rejected = sum(rows.count for rows in rejected.values())
         raise UserError(
-            f"expected usable messages, found none in {rejected.total()} rows: {_summary(rejected)}"
+            f"expected usable messages, found none in {n_rejected} rows: {_summary(rejected)}"
         )
     present = np.unique(label_ids[~fixed])
     if len(present) < 2:
-        labels_found = f"only {names[present[0]]!r}" if len(present) else "none"
+        labels_found = f"only {list_names([names[present[0]]])}" if len(present) else "none"
         raise UserError(
             f"expected messages of at least two labels, found {labels_found}: "
             "add messages of another label or correct the label file"
@@ -172,34 +239,36 @@ def _check_collected(
     if only_in_test := set(np.unique(label_ids[fixed]).tolist()) - set(present.tolist()):
         raise UserError(
             "these labels of the test set have no message to train on: "
-            f"{', '.join(names[label] for label in sorted(only_in_test))}. Map them in the label "
+            f"{list_names(names[label] for label in sorted(only_in_test))}. Map them in the label "
             "file or add messages of them to the other inputs"
         )
 
 
-def _summary(rejected: Counter[str]) -> str:
-    return ", ".join(f"{count} x {reason}" for reason, count in rejected.most_common(5))
+def _summary(rejected: Mapping[str, RowCount]) -> str:
+    by_count = sorted(rejected.items(), key=lambda item: -item[1].count)
+    return ", ".join(f"{rows.count} x {reason}" for reason, rows in by_count[:5])
 
 
 def _usable_rows(
     inputs_and_fixed: Iterable[tuple[Input, bool]],
     options: TableOptions,
-    clean: Callable[[TableRow, str], ArrowRow | Problem],
-    usable_rows: UsableRows,
-    rejects: Rejects,
+    clean: Callable[[TableRow, str], ArrowRow | UnusableRow],
+    first_pass: FirstPass,
 ) -> Iterator[ArrowRow]:
+    usable_rows, rejects = first_pass.usable_rows, first_pass.rejects
     for input_, fixed in inputs_and_fixed:
-        usable_before, rejected_before = len(usable_rows.labels), rejects.counts.total()
+        usable_before, rejected_before = len(usable_rows.labels), rejects.total()
         for row in progress(input_.reader(input_.path, options), f"reading {input_.source}"):
             cleaned = clean(row, input_.source)
-            if isinstance(cleaned, Problem):
-                rejects.add(row.file, row.line, cleaned)
+            if isinstance(cleaned, UnusableRow):
+                rejects.add(row.file, row.line, cleaned.problem)
+                first_pass.unusable.add(cleaned.source_label, cleaned.label)
                 continue
             usable_rows.add(str(cleaned["text"]), str(cleaned["label"]), fixed=fixed)
             yield cleaned
         if fixed:
             n_usable = len(usable_rows.labels) - usable_before
-            _check_test(input_.path, n_usable, rejects.counts.total() - rejected_before)
+            _check_test(input_.path, n_usable, rejects.total() - rejected_before)
 
 
 def _check_test(path: Path, n_usable: int, n_rejected: int) -> None:
@@ -219,22 +288,27 @@ def _check_test(path: Path, n_usable: int, n_rejected: int) -> None:
 
 def _clean_row(
     row: TableRow, source: str, *, labels: LabelMap | None, mask: bool
-) -> ArrowRow | Problem:
+) -> ArrowRow | UnusableRow:
+    source_label = row.label
+    label = labels.resolve(source, row.label) if labels and row.label else row.label
+
+    def unusable(reason: str, detail: str = "") -> UnusableRow:
+        return UnusableRow(Problem(reason, detail or reason), source_label, label)
+
     if row.problem:
-        return Problem(row.problem.partition(":")[0], row.problem)
+        return unusable(row.problem.partition(":")[0], row.problem)
     # Before any work on the text, so that a huge one costs nothing.
     if len(row.text or "") > MAX_CHARACTERS:
         reason = f"longer than {MAX_CHARACTERS} characters"
-        return Problem(reason, f"{reason}, which no SMS can be: found {len(row.text or '')}")
+        return unusable(reason, f"{reason}, which no SMS can be: found {len(row.text or '')}")
     text = preprocess(row.text or "", mask=mask)
     if not text:
-        return Problem("no text", "no text")
-    if not (row.label or "").strip():
-        return Problem("no label", "no label")
-    label = row.label if labels is None else labels.resolve(source, row.label or "")
+        return unusable("no text")
+    if not row.label:
+        return unusable("no label")
     if label is None:
-        detail = f"unknown label {row.label!r}: add it to the label file"
-        return Problem("unknown label", detail)
+        named = repr(row.label) if may_be_named([row.label]) else f"of {len(row.label)} characters"
+        return unusable("unknown label", f"unknown label {named}: add it to the label file")
     return {
         "text": text,
         "label": label,
@@ -258,9 +332,16 @@ def _write_arrow(path: Path, rows: Iterator[ArrowRow]) -> None:
 
 
 def _resolve_copies(
-    usable_path: Path, copies: Copies, usable_rows: UsableRows, rejects: Rejects
+    usable_path: Path,
+    copies: Copies,
+    usable_rows: UsableRows,
+    rejects: Rejects,
+    merged: RowCount,
 ) -> Iterator[ArrowRow]:
-    """Yield the rows to keep; reject those whose text has several labels, with all its labels."""
+    """Yield the rows to keep; reject those whose text has several labels, with all its labels.
+
+    The others, copies of a row that is kept, are counted in ``merged``.
+    """
     names = list(usable_rows.label_ids)
     contradictory = zip(copies.contradictory, copies.texts, strict=True)
     row_number, text = next(contradictory, (-1, -1))
@@ -274,3 +355,5 @@ def _resolve_copies(
                 labels = ", ".join(sorted(names[label] for label in copies.labels(text)))
                 rejects.add(row["file"], row["line"], Problem(reason, f"{reason}: {labels}"))
                 row_number, text = next(contradictory, (-1, -1))
+            else:
+                merged.add(row["file"], row["line"])

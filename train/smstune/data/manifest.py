@@ -31,8 +31,9 @@ class Preparation(Result):
     """``manifest.json`` of a prepared folder.
 
     ``contamination`` is measured for the split itself and for a random one, by method. ``sha256``
-    is that of each split's file. ``label_errors`` exists after a search for them. Folders that were
-    prepared before test sets could be given name no ``tests``.
+    is that of each split's file. ``dropped_labels`` are labels of the label file without a message,
+    ``label_errors`` exists after a search for them. Earlier folders name neither these nor
+    ``tests``.
     """
 
     format_version: int = FORMAT_VERSION
@@ -41,6 +42,7 @@ class Preparation(Result):
     tests: list[PreparedInput] = Field(default=[])
     terms: list[Terms]
     counts: RowCounts
+    dropped_labels: list[str] = Field(default=[])
     split: SplitFacts
     contamination: dict[SplitMethod, Contamination]
     sha256: dict[str, str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
@@ -12,12 +12,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from smstune.arrays import Assigned, Ints
-from smstune.campaigns.sketch import sketch
+from smstune.campaigns.sketch import Sketches, sketch
 from smstune.config.choices import SplitMethod
 from smstune.config.schema import PrepareConfig
 from smstune.config.shipped import find_config, shipped_configs
-from smstune.data.assign_campaigns import find_campaigns
-from smstune.data.collect import Collected, collect
+from smstune.data.assign_campaigns import Campaigns, find_campaigns
+from smstune.data.collect import Collected, collect, drop_labels
+from smstune.data.label_accounts import rare_label_error, rare_labels, warn_of_few_messages
 from smstune.data.manifest import FORMAT_VERSION, MANIFEST, Preparation, PreparedInput
 from smstune.data.public.registry import load_registry
 from smstune.data.readers.catalogue import Input, check_input, parse_input
@@ -37,15 +38,18 @@ from smstune.data.splits.files import read_split, write_set_aside, write_splits
 from smstune.data.splits.methods import FRACTIONS, SET_ASIDE, SPLITS
 from smstune.errors import UserError
 from smstune.files import file_hash, folder_written_whole, write_json
+from smstune.inference.label_names import list_counts, list_names
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import TextOptions
 from smstune.inference.origin import Contamination, RowCounts, SplitFacts, Terms
 from smstune.progress import progress
 from smstune.reporting.html import render_html
+from smstune.reporting.titles import report_with_titles
 from smstune.tables.options import TableOptions
 from smstune.text.normalize import NORMALIZER_VERSION
 
 _UNCUT = 1 << 30
+_RARE = "label of too few campaigns (--drop-rare)"
 
 logger = logging.getLogger(__name__)
 
@@ -66,20 +70,12 @@ def prepare(
     Memory holds some 130 bytes for each message; texts are read in batches.
 
     Raises:
-        UserError: if an input cannot be read at all, no usable message remains, or a split is
-            empty.
+        UserError: if an input cannot be read at all, no usable message remains, a label has too few
+            campaigns, or a split is empty.
     """
-    inputs, tests = _parse_inputs(section)
+    inputs, tests = parse_inputs(section)
     labels = LabelMap.from_yaml(find_config(section.labels)) if section.labels else None
-    options = TableOptions(
-        text=section.text_column,
-        label=section.label_column,
-        group=section.group_column,
-        time=section.time_column,
-        sheet=section.sheet,
-        header=False if section.no_header else None,
-        layout=section.layout,
-    )
+    options = table_options(section)
     for input_ in (*inputs, *tests):
         check_input(input_, options)
     choice = SplitChoice(section.split, section.held_out, section.folds, section.seed)
@@ -87,8 +83,7 @@ def prepare(
         collected = collect(
             inputs, labels, options, mask=section.mask_pii, folder=folder, tests=tests
         )
-        _log_rows(collected)
-        written_splits = _write_splits(folder, collected, choice)
+        written_splits = _write_splits(folder, collected, choice, drop_rare=section.drop_rare)
         collected.path.unlink()
         # The report is made from the files: the numbers of every row are no longer needed.
         del collected
@@ -101,6 +96,7 @@ def prepare(
                 tests=_described(tests),
                 terms=_terms((*inputs, *tests)),
                 counts=written.counts,
+                dropped_labels=list(written.dropped_labels),
                 split=written.split,
                 contamination=written.contamination,
                 sha256={
@@ -113,7 +109,20 @@ def prepare(
     return output
 
 
-def _parse_inputs(section: PrepareConfig) -> tuple[list[Input], list[Input]]:
+def table_options(section: PrepareConfig) -> TableOptions:
+    """Return how the tables of a section are read: its columns, sheet, header and layout."""
+    return TableOptions(
+        text=section.text_column,
+        label=section.label_column,
+        group=section.group_column,
+        time=section.time_column,
+        sheet=section.sheet,
+        header=False if section.no_header else None,
+        layout=section.layout,
+    )
+
+
+def parse_inputs(section: PrepareConfig) -> tuple[list[Input], list[Input]]:
     """Return the inputs and the test sets that a section names."""
     inputs = [parse_input(text, section.source) for text in section.inputs]
     tests = [parse_input(text, section.source) for text in section.test]
@@ -141,18 +150,30 @@ class WrittenSplits:
 
     folder: Path
     counts: RowCounts
+    dropped_labels: tuple[str, ...]
     split: SplitFacts
     contamination: dict[SplitMethod, Contamination]
 
 
-def _write_splits(folder: Path, collected: Collected, choice: SplitChoice) -> list[WrittenSplits]:
+def _write_splits(
+    folder: Path, collected: Collected, choice: SplitChoice, *, drop_rare: bool
+) -> list[WrittenSplits]:
     """Group, split and write; the method ``folds`` makes a folder for each fold."""
     written_splits = []
     has_folds = choice.method == "folds"
-    n_rows = len(collected.label_ids)
     with TemporaryDirectory(dir=folder) as scratch:
-        sketches = sketch(progress(collected.texts(), "grouping", n_rows), Path(scratch))
-        campaigns = find_campaigns(collected, sketches)
+        sketches, campaigns = _sketched(collected, Path(scratch))
+        if rare := rare_labels(collected.labels, collected.label_ids, campaigns.groups):
+            if not drop_rare:
+                raise rare_label_error(rare)
+            logger.warning(
+                "warning: --drop-rare drops these labels and their messages: %s",
+                list_counts(rare, "campaign"),
+            )
+            collected = drop_labels(collected, rare, _RARE)
+            # Other campaigns may fall apart, because a dropped message linked their messages.
+            sketches, campaigns = _sketched(collected, Path(scratch) / "common")
+        warn_of_few_messages(collected.labels, collected.label_ids)
         for number, assigned in enumerate(assign(choice, collected, campaigns, sketches)):
             _check_splits(assigned, collected)
             split_folder = folder / f"fold-{number}" if has_folds else folder
@@ -174,10 +195,20 @@ def _write_splits(folder: Path, collected: Collected, choice: SplitChoice) -> li
                 **({"fold": number, "folds": choice.folds} if has_folds else {}),
             )
             contamination = measure_contamination(assigned, choice, collected, sketches)
-            written_splits.append(WrittenSplits(split_folder, counts, split, contamination))
+            written_splits.append(
+                WrittenSplits(split_folder, counts, collected.dropped_labels, split, contamination)
+            )
     if has_folds:
         (folder / "rejected.jsonl").unlink()
     return written_splits
+
+
+def _sketched(collected: Collected, scratch: Path) -> tuple[Sketches, Campaigns]:
+    """Return the sketches of the messages, whose files go into ``scratch``, and the campaigns."""
+    scratch.mkdir(exist_ok=True)
+    texts = progress(collected.texts(), "grouping", len(collected.label_ids))
+    sketches = sketch(texts, scratch)
+    return sketches, find_campaigns(collected, sketches)
 
 
 def _check_splits(assigned: Assigned, collected: Collected) -> None:
@@ -189,16 +220,14 @@ def _check_splits(assigned: Assigned, collected: Collected) -> None:
         if not (assigned == index).any():
             raise UserError(
                 f"expected messages for every split, found none for {split} among "
-                f"{len(assigned)} distinct messages: each label needs at least three groups"
+                f"{len(assigned)} distinct messages: add messages of other campaigns"
             )
         if len(missing):
             logger.warning(
                 "warning: %s has no message of %s",
                 split,
-                ", ".join(names[label] for label in missing),
+                list_names(names[label] for label in missing),
             )
-    if len(absent := np.flatnonzero(totals == 0)):
-        logger.warning("warning: no message of %s", ", ".join(names[label] for label in absent))
 
 
 def _write_report(
@@ -208,15 +237,21 @@ def _write_report(
     shortcuts = check_shortcuts(splits, seed=preparation.split.seed)
     for sentence in shortcut_warnings(shortcuts):
         logger.warning("warning: %s", sentence)
+    shown_names = LabelMap.load(folder / "labels.json").shown_names()
     report = build_data_report(
         preparation,
         count_splits(splits, masked=preparation.text.mask_pii),
         shortcuts,
-        campaigns=largest_campaigns(splits),
+        campaigns=[
+            replace(campaign, labels={shown_names[name]: n for name, n in campaign.labels.items()})
+            for campaign in largest_campaigns(splits)
+        ],
         conflicts=label_conflicts(splits),
         tokens=tokens_of and tokens_of(splits),
     )
-    (folder / "report.html").write_text(render_html(report), "utf-8")
+    (folder / "report.html").write_text(
+        render_html(report_with_titles(report, shown_names)), "utf-8"
+    )
 
 
 def _token_measure(name: str, max_length: int) -> Callable[[Splits], TokenLengths]:
@@ -226,20 +261,6 @@ def _token_measure(name: str, max_length: int) -> Callable[[Splits], TokenLength
 
     encoder = build_encoder(load_tokenizer(name), _UNCUT)
     return lambda splits: measure_tokens(splits, encoder.encode, encoder.unknown_id, max_length)
-
-
-def _log_rows(collected: Collected) -> None:
-    logger.info(
-        "read %s rows: kept %s, merged %s copies, rejected %s",
-        f"{collected.read:,}",
-        f"{len(collected.label_ids):,}",
-        f"{collected.merged:,}",
-        f"{collected.rejected.total():,}",
-    )
-    for reason, count in collected.rejected.most_common():
-        logger.info("  %s x %s", f"{count:,}", reason)
-    if collected.rejected:
-        logger.info("  file, line and reason of each are in rejected.jsonl")
 
 
 def _log_splits(counts: RowCounts, fold: str | None) -> None:
@@ -262,8 +283,11 @@ def _counts(collected: Collected, groups: Ints, assigned: Assigned) -> RowCounts
     return RowCounts(
         read=collected.read,
         kept=len(assigned),
-        merged=collected.merged,
-        rejected=dict(collected.rejected.most_common()),
+        merged=collected.merged.count,
+        rejected={
+            reason: rows.count
+            for reason, rows in sorted(collected.rejected.items(), key=lambda item: -item[1].count)
+        },
         set_aside=int((assigned == SET_ASIDE).sum()),
         groups=len(np.unique(groups)),
         splits=splits,

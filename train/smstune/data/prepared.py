@@ -13,6 +13,7 @@ from smstune.config.wording import explain
 from smstune.data.manifest import MANIFEST, Preparation, Provenance
 from smstune.errors import UserError
 from smstune.files import file_hash
+from smstune.inference.label_names import list_names
 from smstune.inference.labels import LabelMap
 from smstune.text.normalize import NORMALIZER_VERSION
 
@@ -93,17 +94,20 @@ def check_prepared_files(folder: Path, preparation: Preparation) -> None:
 def require_prepared(folder: Path, labels: LabelMap | None, how_to_prepare: str) -> None:
     """Check that ``folder`` was prepared, and with these ``labels`` unless they are ``None``.
 
+    Labels that were dropped for want of messages may be absent; titles may differ.
+
     Raises:
         UserError: if not, with the command that prepares it, ``how_to_prepare``.
     """
     if not (folder / MANIFEST).is_file():
         raise UserError(f"no prepared data in {folder}: run {how_to_prepare}")
     prepared = LabelMap.load(folder / "labels.json")
-    if labels is not None and prepared != labels:
+    dropped = load_preparation(folder).dropped_labels
+    if labels is not None and prepared != labels.without(dropped):
         raise UserError(
-            f"{folder} was prepared with the labels {', '.join(prepared.names)}, which are not "
-            f"those of prepare.labels, {', '.join(labels.names)} (or their parents differ): remove "
-            f"the folder and run {how_to_prepare}"
+            f"{folder} was prepared with the labels {list_names(prepared.names)}, which are not "
+            f"those of prepare.labels, {list_names(labels.names)} (or their parents differ): "
+            f"remove the folder and run {how_to_prepare}"
         )
 
 

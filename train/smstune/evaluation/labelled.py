@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from smstune.data.splits.methods import SPLITS
 from smstune.errors import UserError
 from smstune.evaluation.evaluated import LabelledSet
 from smstune.files import file_hash
+from smstune.inference.label_names import LabelCounts, list_names
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import Manifest
 from smstune.tables.options import TableOptions
@@ -52,7 +53,7 @@ def load_prepared(
             f"expected the data that the run was trained on, found another {split}.parquet in "
             f"{folder}: restore it, train again, or give labelled messages with --data"
         )
-    truth = _label_ids(table["label"], labels, f"{folder}/{split}.parquet")
+    truth = _label_ids(table["label"], labels.label2id, f"{folder}/{split}.parquet")
     columns = {"source": list(table["source"]), **_months(list(table["time"]))}
     for name in slices:
         if name not in table.column_names:
@@ -85,7 +86,7 @@ def load_raw(
         )
     raw = [row.text or "" for row in rows]
     texts = [preprocess(text, mask=mask) for text in raw]
-    truth = _label_ids([row.label or "" for row in rows], labels, str(path))
+    truth = _label_ids([row.label or "" for row in rows], labels.ids_of_texts(), str(path))
     slice_columns = {"source": [source] * len(rows), **_months([row.time for row in rows])}
     for name in slices:
         if not any(name in row.fields for row in rows):
@@ -126,7 +127,8 @@ def load_new(
         )
     texts = list(first_rows)
     months = _months([row.time for row in first_rows.values()])
-    truth = np.array([labels.label2id.get(row.label or "", -1) for row in first_rows.values()])
+    label_ids = labels.ids_of_texts()
+    truth = np.array([label_ids.get(row.label or "", -1) for row in first_rows.values()])
     labelled = np.array([bool(row.label) for row in first_rows.values()])
     counts = ReadCounts(
         messages=len(usable) - empty,
@@ -165,11 +167,14 @@ def _month(text: str | None) -> str:
     return "" if time is None else f"{time.moment.astimezone(CHINA):%Y-%m}"
 
 
-def _label_ids(names: Sequence[str], labels: LabelMap, where: str) -> NDArray[np.int64]:
-    unknown = sorted(set(names) - set(labels.names))
-    if unknown:
+def _label_ids(names: Sequence[str], label_ids: Mapping[str, int], where: str) -> NDArray[np.int64]:
+    unknown = LabelCounts()
+    for name in names:
+        if name not in label_ids:
+            unknown.add(name)
+    if unknown.rows:
         raise UserError(
-            f"expected labels of the run ({', '.join(labels.names)}), found {', '.join(unknown)} "
-            f"in {where}: the run was trained without them"
+            f"{where}: the run was not trained on these labels: {unknown}. It has "
+            f"{list_names(label_ids)}: correct the labels, or delete these rows"
         )
-    return np.array([labels.label2id[name] for name in names], dtype=np.int64)
+    return np.array([label_ids[name] for name in names], dtype=np.int64)

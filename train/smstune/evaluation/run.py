@@ -55,6 +55,7 @@ from smstune.modeling.fit_linear import fit_linear
 from smstune.progress import Progress
 from smstune.reporting.html import render_html
 from smstune.reporting.markdown import render_markdown
+from smstune.reporting.titles import report_with_titles
 from smstune.tables.options import TableOptions
 
 logger = logging.getLogger(__name__)
@@ -270,6 +271,7 @@ def _write(metrics: Metrics, evaluated: EvaluatedSet, classifier: SmsClassifier)
         instructive_answers(evaluated, classifier.labels),
         training_section(run),
     )
+    report = report_with_titles(report, classifier.labels.shown_names())
     for name, text in (
         ("report.html", render_html(report)),
         ("report.md", render_markdown(report)),

@@ -6,23 +6,25 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from smstune.config.yaml_files import read_yaml
 from smstune.errors import UserError
 from smstune.files import write_json
+from smstune.inference.label_files import LabelTitle, read_label_file
+from smstune.tables.labels import label_name
 
 
 @dataclass(frozen=True)
 class LabelMap:
     """Labels in the order of their ids, with an optional parent for each.
 
-    ``origins`` says which label of a source becomes which of ours; its keys are ``label`` or
-    ``source:label``, the latter going before. It serves preparation only and is not stored.
+    ``titles`` are what reports show beside the names; a label may have none. ``origins`` says
+    which label of a source becomes which of ours; its keys are ``label`` or ``source:label``, the
+    latter going before. It serves preparation only and is not stored.
     """
 
     names: tuple[str, ...]
     parents: tuple[str | None, ...]
+    titles: dict[str, LabelTitle] = field(default_factory=dict, compare=False)
     origins: dict[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -75,26 +77,72 @@ class LabelMap:
             if name in named or parent in named
         ]
 
+    def ids_of_texts(self) -> dict[str, int]:
+        """Return the id of each label by its name as ``label_name`` writes that of a file.
+
+        A run that was trained before names were trimmed may have a label such as ``True``.
+        """
+        return {label_name(name) or name: index for index, name in enumerate(self.names)}
+
+    def without(self, names: Iterable[str]) -> LabelMap:
+        """Return the map without these labels; the others keep their order.
+
+        Raises:
+            UserError: if fewer than two remain.
+        """
+        removed = set(names)
+        kept = [index for index, name in enumerate(self.names) if name not in removed]
+        return LabelMap(
+            tuple(self.names[index] for index in kept),
+            tuple(self.parents[index] for index in kept),
+            {name: title for name, title in self.titles.items() if name not in removed},
+            self.origins,
+        )
+
+    def shown_names(self, language: str = "en") -> dict[str, str]:
+        """Return each name with its title in brackets, in the language or else in the other.
+
+        A title that says no more than the name (fraud, Fraud) is not shown.
+        """
+        shown = {}
+        for name in self.names:
+            title = self.titles.get(name, LabelTitle(None, None))
+            first, second = (title.zh, title.en) if language == "zh" else (title.en, title.zh)
+            text = first or second
+            shown[name] = (
+                f"{name} ({text})" if text and text.casefold() != name.casefold() else name
+            )
+        return shown
+
     def resolve(self, source: str, label: str) -> str | None:
         """Return our label for a source's ``label``, or ``None`` if we have none."""
         return self.origins.get(f"{source}:{label}", self.origins.get(label))
 
     def save(self, path: Path) -> None:
-        """Write ``labels.json``: a list of ``{"name", "parent"}`` in the order of the ids."""
-        rows = [
-            {"name": name, "parent": parent}
-            for name, parent in zip(self.names, self.parents, strict=True)
-        ]
+        """Write ``labels.json``: ``{"name", "parent"}`` in the order of the ids, and any title."""
+        rows: list[dict[str, object]] = []
+        for name, parent in zip(self.names, self.parents, strict=True):
+            row: dict[str, object] = {"name": name, "parent": parent}
+            if title := self.titles.get(name):
+                row["title"] = {"zh": title.zh, "en": title.en}
+            rows.append(row)
         write_json(path, rows)
 
     @classmethod
     def load(cls, path: Path) -> LabelMap:
-        """Read ``labels.json``."""
+        """Read ``labels.json``; one that was written before labels had titles has none."""
         try:
             rows = json.loads(path.read_text("utf-8"))
         except FileNotFoundError as error:
             raise UserError(f"expected labels.json, found nothing at {path}") from error
-        return cls.from_names((row["name"] for row in rows), (row["parent"] for row in rows))
+        names = tuple(row["name"] for row in rows)
+        titles = {
+            row["name"]: LabelTitle(row["title"].get("zh"), row["title"].get("en"))
+            for row in rows
+            if row.get("title")
+        }
+        parents = tuple(row["parent"] for row in rows)
+        return cls(names, parents, titles, {name: name for name in names})
 
     @classmethod
     def from_names(
@@ -105,47 +153,28 @@ class LabelMap:
         return cls(
             names,
             (None,) * len(names) if parents is None else tuple(parents),
-            {name: name for name in names},
+            origins={name: name for name in names},
         )
 
     @classmethod
     def from_yaml(cls, path: Path) -> LabelMap:
-        """Read a label file.
-
-        ``labels:`` lists ``{name, parent, from}``; ``from`` names the source labels that become
-        this one and defaults to the name itself.
+        """Read a label file, whose forms ``read_label_file`` describes.
 
         Raises:
-            UserError: on any other key, a label without name, or a source label taken twice.
+            UserError: if it has another form, names a label twice, or gives parents to some
+                labels only.
         """
-        rows = read_yaml(path).get("labels")
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise UserError(f"{path}: expected `labels:` with a list of {{name, parent, from}}")
-        origins: dict[str, str] = {}
-        for row in rows:
-            _check_row(path, row)
-            for origin in row.get("from", [row["name"]]):
-                if str(origin) in origins:
-                    raise UserError(
-                        f"{path}: source label {origin!r} goes to both {origins[str(origin)]!r} "
-                        f"and {row['name']!r}: keep one"
-                    )
-                origins[str(origin)] = row["name"]
-        names = tuple(row["name"] for row in rows)
-        parents = tuple(row.get("parent") for row in rows)
+        entries = read_label_file(path)
+        names = tuple(entry.name for entry in entries)
+        parents = tuple(entry.parent for entry in entries)
         if any(parents) and not all(parents):
             raise UserError(f"{path}: expected a parent for every label or for none")
-        return cls(names, parents, origins)
-
-
-def _check_row(path: Path, row: dict[str, Any]) -> None:
-    unknown = set(row) - {"name", "parent", "from"}
-    if unknown:
-        raise UserError(
-            f"{path}: unknown key {', '.join(sorted(map(str, unknown)))} of a label: "
-            "expected name, parent, from"
-        )
-    if not isinstance(row.get("name"), str) or not row["name"]:
-        raise UserError(f"{path}: expected a name for every label, found {row!r}")
-    if not isinstance(row.get("from", []), list):
-        raise UserError(f"{path}: label {row['name']}: expected a list in `from`")
+        try:
+            return cls(
+                names,
+                parents,
+                {entry.name: entry.title for entry in entries if entry.title},
+                {source: entry.name for entry in entries for source in entry.sources},
+            )
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error

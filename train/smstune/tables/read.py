@@ -24,10 +24,11 @@ from smstune.tables.folder import folder_files, read_labelled
 from smstune.tables.formulas import without_apostrophe
 from smstune.tables.header import ColumnRoles, assign_roles, say_once
 from smstune.tables.json_rows import read_json
+from smstune.tables.labels import label_in_cell
 from smstune.tables.lines import is_fasttext, line_rows, read_fasttext, read_lines
 from smstune.tables.options import TableOptions
 from smstune.tables.phone_backup import read_phone_backup
-from smstune.tables.row import Cells, RawRow, TableRow, cell_text, label_text
+from smstune.tables.row import Cells, RawRow, TableRow, cell_text
 from smstune.tables.sniff import FileKind, file_kind
 from smstune.tables.workbook import count_workbook_rows, read_workbook
 
@@ -154,7 +155,7 @@ def make_row(table: str, row: RawRow, roles: ColumnRoles) -> TableRow:
             odd_text = HALF_CHARACTER
     label = None
     try:
-        label = label_text(fields.get(roles.label)) if roles.label else None
+        label = label_in_cell(fields.get(roles.label)) if roles.label else None
     except ValueError as error:
         problem = problem or (str(error) if roles.labelled else None)
     return TableRow(

@@ -17,6 +17,7 @@ from smstune.data.manifest import MANIFEST, SuspectedLabels
 from smstune.data.prepared import load_preparation, load_split
 from smstune.data.splits.methods import SPLITS, kfold_by_group
 from smstune.files import file_written_whole, write_json
+from smstune.inference.label_names import list_names
 from smstune.inference.labels import LabelMap
 from smstune.inference.linear import ABSENT
 from smstune.modeling.fit_linear import fit_linear
@@ -158,7 +159,7 @@ def _searchable_rows(labels: Ints, groups: Ints, names: Sequence[str], folds: in
         logger.warning(
             "warning: labels with fewer than %d campaigns are not searched for errors: %s",
             folds,
-            ", ".join(names[label] for label in few),
+            list_names(names[label] for label in few),
         )
     return np.flatnonzero(~np.isin(labels, few))
 

@@ -16,6 +16,7 @@ from smstune.data.report.shortcuts import (
     ModelScore,
     ShortcutCheck,
 )
+from smstune.inference.label_names import list_names
 from smstune.reporting.charts import BarChart
 from smstune.reporting.document import Block, Figure, Section, Table
 from smstune.reporting.format import percent
@@ -31,7 +32,7 @@ def shortcut_warnings(check: ShortcutCheck) -> list[str]:
         sentences += _score_warnings(check, check.style, "style", f"style ({STYLE})")
         sentences += _score_warnings(check, check.source, "source", "a message's source")
     sentences += [
-        f"{give_away.label} can be recognised without its content: "
+        f"{list_names([give_away.label])} can be recognised without its content: "
         f"{percent(give_away.share)} of its messages and {percent(give_away.elsewhere)} of the "
         f'others have the feature "{give_away.feature}". A 98 % score that rests on this means '
         "nothing."
@@ -54,7 +55,7 @@ def _score_warnings(
             f"{score.macro_f1:.2f}, where guessing reaches {chance:.2f}. {advice}"
         ]
     return [
-        f"{label} is found by {name} alone with F1 {f1:.2f}. {advice}"
+        f"{list_names([label])} is found by {name} alone with F1 {f1:.2f}. {advice}"
         for label, f1 in score.per_label.items()
         if f1 >= _WARN_FROM_LABEL_F1
     ]

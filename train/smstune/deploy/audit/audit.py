@@ -18,8 +18,11 @@ from smstune.deploy.audit.rules import AppliedRules, RuleBook
 from smstune.errors import GateError, UserError
 from smstune.files import folder_written_whole, refuse_to_overwrite, write_json
 from smstune.inference.classifier import SmsClassifier
+from smstune.inference.labels import LabelMap
 from smstune.progress import Progress
+from smstune.reporting.document import Report
 from smstune.reporting.html import render_html
+from smstune.reporting.titles import report_with_titles
 from smstune.results import Result
 from smstune.tables.header import find_column, say_once, shown_names
 from smstune.tables.options import TableOptions
@@ -75,10 +78,20 @@ def audit(
         _write_findings(inspector, itertools.chain([first], chunks), folder, with_text=with_text)
         counts = _counts(inspector, classifier.run.path, source.path)
         write_json(folder / _NUMBERS, counts.to_json())
-        page = render_html(audit_report(counts, inspector.examples))
+        page = render_html(_report(counts, inspector, classifier.labels))
         (folder / _PAGE).write_text(page, "utf-8")
     inspector.problems.warn(f"not inspected, see {_FINDINGS}")
     return counts
+
+
+def _report(counts: AuditResult, inspector: Inspector, labels: LabelMap) -> Report:
+    """Return the page's report, with the titles of the labels."""
+    titled_names = labels.shown_names("zh")
+    examples = {
+        rule: [dataclasses.replace(example, label=titled_names[example.label]) for example in hits]
+        for rule, hits in inspector.examples.items()
+    }
+    return report_with_titles(audit_report(counts, examples), titled_names)
 
 
 def check_folder(output: Path, source: Path, *, overwrite: bool) -> None:

@@ -28,7 +28,7 @@ from smstune.inference.decision import Calibration, OperatingPoint
 from smstune.inference.fetch import is_repo_id
 from smstune.inference.labels import LabelMap
 from smstune.inference.linear import LINEAR, LinearModel
-from smstune.inference.manifest import Manifest
+from smstune.inference.manifest import LABELS, Manifest
 from smstune.inference.origin import DataFacts
 from smstune.text.normalize import preprocess
 
@@ -162,9 +162,13 @@ def _current_calibration(
 
 @dataclass(frozen=True)
 class LabelRow:
-    """A label as the card shows it: parent, example, scores, interval and baseline of its F1."""
+    """A label as the card shows it: parent, example, scores, interval and baseline of its F1.
 
-    name: str
+    ``shown_en`` and ``shown_zh`` are its name with its title, if it has one.
+    """
+
+    shown_en: str
+    shown_zh: str
     parent: str | None
     example: str | None
     scores: RankedLabelScores
@@ -251,7 +255,8 @@ def card_facts(run: Path, manifest: Manifest, name: str) -> CardFacts:
     Raises:
         UserError: if the card would be incomplete.
     """
-    evaluations = load_evaluations(run, LabelMap.from_names(manifest.labels, manifest.parents))
+    labels = LabelMap.load(run / LABELS)
+    evaluations = load_evaluations(run, labels)
     export = load_export(run, manifest)
     require_evaluation(run, manifest, evaluations, export)
     metrics = evaluations.pop("test")
@@ -264,7 +269,7 @@ def card_facts(run: Path, manifest: Manifest, name: str) -> CardFacts:
         metrics=metrics,
         beats_baseline=_beats_baseline(metrics),
         headline=headline_rows(metrics),
-        labels=label_rows(manifest, metrics),
+        labels=label_rows(labels, metrics),
         rare=[label for label, row in metrics.per_label.items() if row.support < RARE],
         rare_below=RARE,
         other_evaluations=evaluations,
@@ -324,19 +329,21 @@ def unclear_terms(data: DataFacts) -> list[str]:
     ]
 
 
-def label_rows(manifest: Manifest, metrics: Metrics) -> list[LabelRow]:
+def label_rows(labels: LabelMap, metrics: Metrics) -> list[LabelRow]:
     """Return each label with its parent, scores, interval, baseline and an example.
 
     The example is a message of the bundled sample, as the model reads it; ``None`` where no label
     or parent of the sample has the label's name.
     """
     baseline = metrics.baseline.per_label if metrics.baseline else {}
+    shown_en, shown_zh = labels.shown_names("en"), labels.shown_names("zh")
     rows = []
-    for name, parent in zip(manifest.labels, manifest.parents, strict=True):
+    for name, parent in zip(labels.names, labels.parents, strict=True):
         intervals = metrics.ci.per_label.get(name)
         rows.append(
             LabelRow(
-                name=name,
+                shown_en=shown_en[name],
+                shown_zh=shown_zh[name],
                 parent=parent,
                 example=sample_example(name),
                 scores=metrics.per_label[name],

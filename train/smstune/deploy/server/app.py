@@ -128,7 +128,7 @@ def create_app(
     )
     _add_scoring(app, batcher, section, with_key=bool(key))
     _add_health(app, batcher, metrics)
-    _add_page(app, section, name, with_key=bool(key), explains=batcher.explains)
+    _add_page(app, batcher, section, name, with_key=bool(key))
     add_handlers(app)
     paths = [route.path for route in app.routes]  # type: ignore[attr-defined]
     # max_body_bytes may be set above the default of max_bytes_in_flight.
@@ -237,7 +237,7 @@ def _add_health(app: FastAPI, batcher: Batcher, metrics: Metrics) -> None:
 
 
 def _add_page(
-    app: FastAPI, section: ServeConfig, name: str, *, with_key: bool, explains: bool
+    app: FastAPI, batcher: Batcher, section: ServeConfig, name: str, *, with_key: bool
 ) -> None:
     from jinja2 import Environment
 
@@ -245,7 +245,11 @@ def _add_page(
     html, css, js = ((folder / f"page.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
     template = Environment(autoescape=True).from_string(html)
     page = template.render(
-        name=name, max_messages=section.max_messages, with_key=with_key, explains=explains
+        name=name,
+        max_messages=section.max_messages,
+        with_key=with_key,
+        explains=batcher.explains,
+        shown_names=batcher.shown_names,
     )
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)

@@ -209,6 +209,11 @@ class Batcher:
         return self._classifying.messages + self._explaining.messages
 
     @property
+    def shown_names(self) -> dict[str, str]:
+        """The run's labels by name, each with its title if it has one."""
+        return self._classifier.labels.shown_names()
+
+    @property
     def explains(self) -> bool:
         """Whether answers can be explained: the run has its weights, and torch is installed."""
         return self._exact is not None

@@ -17,7 +17,7 @@ from smstune.evaluation.scores.bootstrap import ScorePath, bootstrap_scores, int
 from smstune.evaluation.scores.metrics import compute_scores
 from smstune.evaluation.scores.results import Bounds
 from smstune.inference.labels import LabelMap
-from smstune.inference.manifest import load_manifest
+from smstune.inference.manifest import LABELS, load_manifest
 from smstune.reporting.document import Table
 from smstune.results import Result
 
@@ -272,13 +272,24 @@ def _values_by_seed(sets: Sequence[EvaluatedSet], labels: LabelMap) -> dict[Scor
     return values
 
 
+def first_run_labels(runs: Sequence[str]) -> LabelMap:
+    """Return the labels of the first of the compared runs, which have the same ones, with titles.
+
+    Raises:
+        UserError: if it has no ``labels.json``.
+    """
+    return LabelMap.load(_folders(runs[0])[0] / LABELS)
+
+
+def _folders(run: str) -> list[Path]:
+    """Return the folder of a run, or those of its seeds, which commas separate."""
+    return [Path(run)] if Path(run).is_dir() else [Path(folder) for folder in run.split(",")]
+
+
 def _load_sets(runs: Sequence[str], name: str) -> tuple[dict[str, list[EvaluatedSet]], LabelMap]:
     if len(runs) < 2:
         raise UserError(f"expected two runs or more to compare, found {len(runs)}")
-    folders_by_run = {
-        text: [Path(text)] if Path(text).is_dir() else [Path(folder) for folder in text.split(",")]
-        for text in runs
-    }
+    folders_by_run = {run: _folders(run) for run in runs}
     if len(folders_by_run) < len(runs):
         raise UserError("expected different runs to compare, found one twice")
     first = folders_by_run[runs[0]][0]

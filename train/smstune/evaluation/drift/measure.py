@@ -39,6 +39,7 @@ from smstune.files import file_written_whole, write_json
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.labels import LabelMap
 from smstune.reporting.html import render_html
+from smstune.reporting.titles import report_with_titles
 from smstune.tables.options import TableOptions
 from smstune.text.pii.mask import mask_pii
 from smstune.text.pii.placeholders import PLACEHOLDERS
@@ -92,7 +93,8 @@ def measure_drift(
     )
     folder = run / "eval" / new.name
     with file_written_whole(folder / "drift.html") as file:
-        file.write_text(render_html(drift_report(drift)), "utf-8")
+        report = report_with_titles(drift_report(drift), labels.shown_names())
+        file.write_text(render_html(report), "utf-8")
     write_json(folder / "drift.json", drift.to_json())
     return folder / "drift.json"
 

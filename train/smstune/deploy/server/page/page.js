@@ -6,6 +6,8 @@ const find = (id) => document.getElementById(id);
 const copy = (id) => find(id).content.firstElementChild.cloneNode(true);
 const percent = (share) => (100 * share).toFixed(1) + " %";
 const signed = (score) => (score < 0 ? "−" : "+") + Math.abs(score).toFixed(2);
+const shownNames = new Map(
+  Array.from(find("labels").content.children, (item) => [item.dataset.label, item.textContent]));
 let running = new AbortController();
 
 async function post(path, body, signal) {
@@ -34,7 +36,7 @@ function element(name, text, styles = {}) {
 function showScores(list, scores) {
   for (const [label, score] of scores) {
     const row = copy("score");
-    row.querySelector(".name").textContent = label;
+    row.querySelector(".name").textContent = shownNames.get(label);
     row.querySelector(".value").textContent = percent(score);
     row.querySelector(".bar span").style.width = percent(score).replace(" ", "");
     list.append(row);
@@ -61,7 +63,7 @@ function showMessage(paragraph, pieces) {
 function showAnswer(answer) {
   const item = copy("answer");
   const query = (css) => item.querySelector(css);
-  query(".label").textContent = `${answer.label}, ${percent(answer.score)}`;
+  query(".label").textContent = `${shownNames.get(answer.label)}, ${percent(answer.score)}`;
   if (answer.decision) {
     query(".decision").textContent = answer.decision;
     query(".decision").classList.add(answer.decision);
@@ -93,7 +95,7 @@ async function explain(item, text, signal) {
     const explanation = await post("v1/explain", { text }, signal);
     showMessage(item.querySelector(".message"), explanation.pieces);
     output.textContent =
-      `Red parts support ${explanation.label}, blue parts oppose it; darker means stronger. ` +
+      `Red parts support ${shownNames.get(explanation.label)}, blue parts oppose it; darker means stronger. ` +
       `Strongest, in nats: ${strongest(explanation.pieces) || "none"}.`;
   } catch (error) {
     if (error.name !== "AbortError") output.textContent = error.message;
