@@ -23,6 +23,7 @@ from smstune.command import command
 from smstune.commands.parser import command_parser, parse
 from smstune.commands.run_arguments import add_backend_arguments
 from smstune.errors import UserError, require_training_packages
+from smstune.paths import user_path
 
 if TYPE_CHECKING:
     from smstune.config.schema import Config
@@ -126,7 +127,7 @@ def _load(args: argparse.Namespace, manifest: Manifest, config: Config) -> SmsCl
 
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser("eval", __doc__)
-    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("run", type=user_path, help="run folder")
     parser.add_argument(
         "overrides",
         nargs="*",
@@ -147,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     messages.add_argument(
         "--data",
-        type=Path,
+        type=user_path,
         metavar="FILE",
         help="evaluate on this labelled csv, tsv, jsonl or parquet file instead",
     )

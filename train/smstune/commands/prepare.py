@@ -25,6 +25,7 @@ from smstune.command import command
 from smstune.commands.parser import command_parser, parse
 from smstune.config.choices import SplitMethod
 from smstune.errors import UserError, require_training_packages
+from smstune.paths import user_path
 
 if TYPE_CHECKING:
     from smstune.config.schema import PrepareConfig
@@ -77,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--labels", metavar="FILE", help="YAML that maps source labels to target labels"
     )
-    parser.add_argument("--output", type=Path, help="folder to write; default: data.path")
+    parser.add_argument("--output", type=user_path, help="folder to write; default: data.path")
     for column in ("text", "label", "time", "group"):
         parser.add_argument(
             f"--{column}-column",
@@ -120,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--check-pii",
-        type=Path,
+        type=user_path,
         metavar="FILE",
         help="only search FILE for personal information; exit status 2 if there is any",
     )
@@ -160,7 +161,7 @@ def _section(args: argparse.Namespace) -> tuple[PrepareConfig, Path]:
     changes = {
         "inputs": words or None,
         "source": args.source,
-        "labels": Path(args.labels) if args.labels else None,
+        "labels": args.labels or None,
         "split": args.split,
         "held_out": args.held_out,
         "folds": args.folds,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -15,6 +16,7 @@ from pydantic import (
 )
 
 from smstune.config.choices import SplitMethod
+from smstune.paths import user_path
 
 
 def _no_boolean(number: object) -> object:
@@ -29,13 +31,19 @@ def _no_empty_path(path: object) -> object:
     return path
 
 
+def _expanded(name: str) -> str:
+    return str(user_path(name)) if name.startswith("~") else name
+
+
 #: A finite number; ``Section`` refuses infinity and NaN.
 Number = Annotated[float, BeforeValidator(_no_boolean)]
 #: A whole number that fits the 32-bit integers of the libraries.
 Whole = Annotated[int, BeforeValidator(_no_boolean), Field(le=2**31 - 1)]
 #: A seed that numpy accepts.
 Seed = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0, le=2**32 - 1)]
-FilePath = Annotated[Path, BeforeValidator(_no_empty_path)]
+FilePath = Annotated[Path, BeforeValidator(_no_empty_path), AfterValidator(user_path)]
+#: A local path or the id of a repository on the hub.
+PathOrId = Annotated[str, AfterValidator(_expanded)]
 #: A share that may be neither 0 nor 1.
 ShareAbove0Below1 = Annotated[Number, Field(gt=0, lt=1)]
 #: A share that may be 0 but not 1.
@@ -386,7 +394,9 @@ class LoraConfig(Section):
 class ModelConfig(Section):
     """The encoder to fine-tune."""
 
-    name_or_path: str = Field("hfl/chinese-macbert-base", description="Hub id or local folder.")
+    name_or_path: PathOrId = Field(
+        "hfl/chinese-macbert-base", description="Hub id or local folder."
+    )
     revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
     from_scratch: FromScratchConfig | None = Field(
         None, description="Build a new BERT of this size instead of loading name_or_path."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from smstune.config.choices import BackendChoice, DeviceChoice, PrecisionChoice
@@ -10,13 +9,7 @@ from smstune.errors import UserError
 from smstune.inference.backends.exported import EXPORTED
 from smstune.inference.backends.pick import pick_backend, pick_run_device
 from smstune.inference.manifest import WEIGHTS, Manifest
-
-_REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-
-
-def is_repo_id(name: str | Path) -> bool:
-    """Return whether ``name`` reads as ``ORG/NAME`` of a hub; a ``Path`` never does."""
-    return isinstance(name, str) and _REPO_ID.fullmatch(name) is not None
+from smstune.paths import local_path
 
 
 def local_folder(
@@ -39,14 +32,14 @@ def local_folder(
         UserError: if the repository or its revision is not there, cannot be reached, or holds no
             run; if a local folder is given with a revision.
     """
-    # runs/typo beside runs/mine is a mistyped path, no repository of an organisation called runs.
-    if not is_repo_id(path_or_id) or Path(path_or_id).parent.is_dir():
+    path = local_path(path_or_id)
+    if path is not None:
         if revision is not None:
             raise UserError(
                 f"expected a repository of the hub for revision {revision}, found the local path "
                 f"{path_or_id}: leave the revision out"
             )
-        return Path(path_or_id)
+        return path
     from smstune.inference.hub import fetch_run
 
     def heavy_files(folder: Path, manifest: Manifest) -> set[str]:

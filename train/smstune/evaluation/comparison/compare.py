@@ -18,6 +18,7 @@ from smstune.evaluation.scores.metrics import compute_scores
 from smstune.evaluation.scores.results import Bounds
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import load_manifest
+from smstune.paths import user_path
 from smstune.reporting.document import Table
 from smstune.results import Result
 
@@ -272,13 +273,16 @@ def _values_by_seed(sets: Sequence[EvaluatedSet], labels: LabelMap) -> dict[Scor
     return values
 
 
+def _folders(run: str) -> list[Path]:
+    """Return the folders that ``RUN[,RUN...]`` names; a folder may have a comma in its name."""
+    names = [run] if user_path(run).is_dir() else run.split(",")
+    return [user_path(name) for name in names]
+
+
 def _load_sets(runs: Sequence[str], name: str) -> tuple[dict[str, list[EvaluatedSet]], LabelMap]:
     if len(runs) < 2:
         raise UserError(f"expected two runs or more to compare, found {len(runs)}")
-    folders_by_run = {
-        text: [Path(text)] if Path(text).is_dir() else [Path(folder) for folder in text.split(",")]
-        for text in runs
-    }
+    folders_by_run = {text: _folders(text) for text in runs}
     if len(folders_by_run) < len(runs):
         raise UserError("expected different runs to compare, found one twice")
     first = folders_by_run[runs[0]][0]
