@@ -51,7 +51,8 @@ def main(argv: Sequence[str] | None) -> None:
     section = _with_downloads(args, section)
     from smstune.data.prepare import prepare
 
-    folder = prepare(section, output, tokenizer=args.tokenizer, max_length=args.max_length)
+    tokenizer = args.tokenizer and str(args.tokenizer)
+    folder = prepare(section, output, tokenizer=tokenizer, max_length=args.max_length)
     if args.find_label_errors:
         from smstune.data.report.label_errors import search_prepared
 
@@ -107,7 +108,10 @@ def _parser() -> argparse.ArgumentParser:
         "--keep-pii", action="store_true", help="do not mask personal information (not recommended)"
     )
     parser.add_argument(
-        "--tokenizer", metavar="PATH", help="report lengths in tokens of this tokenizer"
+        "--tokenizer",
+        type=user_path,
+        metavar="PATH",
+        help="report lengths in tokens of this tokenizer",
     )
     parser.add_argument(
         "--max-length",
@@ -212,3 +216,7 @@ def _check_flags(args: argparse.Namespace, section: PrepareConfig) -> None:
             "--find-label-errors does not work with --split folds: prepare once with --split group "
             "to search for label errors"
         )
+    if args.tokenizer:
+        from smstune.inference.fetch import require_encoder
+
+        require_encoder(str(args.tokenizer))

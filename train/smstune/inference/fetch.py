@@ -1,4 +1,4 @@
-"""A run folder by its name: a local path, or a repository of the hub, fetched."""
+"""A run or an encoder by its name: a local path, or a repository of the hub."""
 
 from __future__ import annotations
 
@@ -10,6 +10,23 @@ from smstune.inference.backends.exported import EXPORTED
 from smstune.inference.backends.pick import pick_backend, pick_run_device
 from smstune.inference.manifest import WEIGHTS, Manifest
 from smstune.paths import local_path
+
+
+def require_encoder(name_or_path: str, *, revision: str | None = None) -> None:
+    """Check, without loading anything heavy, that an encoder's folder exists or the hub answers.
+
+    Raises:
+        UserError: if there is no folder at the path, or the hub does not answer for the id.
+    """
+    path = local_path(name_or_path)
+    if path is not None and path.is_dir():
+        return
+    # Some old ids, such as bert-base-chinese, have no organisation.
+    if path is not None and path.name != name_or_path:
+        raise UserError(f"expected an encoder's folder at {path}, found none: check the path")
+    from smstune.inference.hub import use_hub
+
+    use_hub(name_or_path, "config.json", revision=revision)
 
 
 def local_folder(
