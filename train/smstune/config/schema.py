@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -25,6 +26,22 @@ def _no_boolean(number: object) -> object:
     return number
 
 
+def _auto_or_above_0(rate: object) -> object:
+    """Check both kinds of value at once; a union would report an error for each of them."""
+    if rate == "auto":
+        return rate
+    message = "expected auto or a number above 0"
+    if isinstance(rate, bool) or not isinstance(rate, int | float | str):
+        raise ValueError(message)
+    try:
+        number = float(rate)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(message) from error
+    if not 0 < number < math.inf:
+        raise ValueError(message)
+    return number
+
+
 def _no_empty_path(path: object) -> object:
     if path == "":
         raise ValueError("expected a path")
@@ -44,6 +61,8 @@ Seed = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0, le=2**32 - 1)]
 FilePath = Annotated[Path, BeforeValidator(_no_empty_path), AfterValidator(user_path)]
 #: A local path or the id of a repository on the hub.
 PathOrId = Annotated[str, AfterValidator(_expanded)]
+#: A number, or auto for one that follows from the encoder.
+LearningRate = Annotated[float | Literal["auto"], BeforeValidator(_auto_or_above_0)]
 #: A share that may be neither 0 nor 1.
 ShareAbove0Below1 = Annotated[Number, Field(gt=0, lt=1)]
 #: A share that may be 0 but not 1.
@@ -450,7 +469,11 @@ class TrainingConfig(Section):
     max_steps: Whole = Field(
         -1, ge=-1, description="Stop after this many steps; -1: train by epochs."
     )
-    learning_rate: Number = Field(5e-5, gt=0)
+    learning_rate: LearningRate = Field(
+        5e-5,
+        description="auto: 2e-4 for encoders up to width 384, 3e-5 from width 768 on, linear "
+        "between.",
+    )
     layerwise_lr_decay: Number = Field(
         1.0,
         gt=0,
