@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from doors import TINY_OVERRIDES, run
+from transformers import ElectraConfig, PerceiverConfig
 
 from smstune.config.yaml_files import read_yaml
 from smstune.training.learning_rate import auto_learning_rate
@@ -38,3 +39,27 @@ def test_a_new_encoder_has_its_own_width(config_file, tmp_path, capsys):
     ]
     assert run("finetune", config_file, *OVERRIDES, *words) == 0
     assert "encoder of width 16\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("config", "pooling", "expected"),
+    [
+        (ElectraConfig(), "mean", "mean pooling needs BERT's architecture, found electra: set m"),
+        (PerceiverConfig(), "cls", "training.learning_rate: "),
+    ],
+)
+def test_what_the_encoder_cannot_have_is_said_before_its_weights_are_read(
+    config_file, tmp_path, capsys, config, pooling, expected
+):
+    config.save_pretrained(tmp_path / "without-weights")
+    words = [
+        f"model.name_or_path={tmp_path}/without-weights",
+        f"model.pooling={pooling}",
+        "training.learning_rate=auto",
+        f"training.output_dir={tmp_path}/run",
+    ]
+    assert run("finetune", config_file, *words) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert expected in error
+    assert not (tmp_path / "run").exists()
