@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import pytest
-from doors import TINY_OVERRIDES, change_json, run
+from doors import LABELS, TINY_OVERRIDES, change_json, run
 
 SPLITS = ("train", "validation", "test")
 
@@ -95,3 +96,24 @@ def test_a_missing_input_is_told(experiment, tmp_path, capsys):
     assert "prepare.inputs" in capsys.readouterr().err
     assert run("finetune", "fbs14", "data.path=nowhere") == 2
     assert "--config fbs14 data.path=nowhere INPUT`" in capsys.readouterr().err
+
+
+def test_the_recipe_for_own_messages_leads_to_answers(
+    tmp_path, monkeypatch, messages, checkpoint, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "短信.csv").write_bytes(messages.read_bytes())
+    assert run("prepare", "--config", "mine", "prepare.inputs=[短信.csv]") == 0
+    fast = (f"model.name_or_path={checkpoint}", "data.max_length=64", "training.num_train_epochs=1")
+    assert run("finetune", "mine", *fast) == 0
+    assert "learning rate 0.0002, for an encoder of width 32" in capsys.readouterr().err
+    assert run("eval", "runs/mine", "evaluation.bootstrap_samples=0") == 0
+    assert run("predict", "runs/mine", "短信.csv", "answers.csv") == 0
+    with (tmp_path / "answers.csv").open(encoding="utf-8-sig", newline="") as stream:
+        answers = [row["label"] for row in csv.DictReader(stream)]
+    assert set(answers) <= set(LABELS)
+    assert len(answers) == len(messages.read_text("utf-8").splitlines()) - 1
+    # Trained with the linear model, and without anything that needs a decision about labels.
+    assert (tmp_path / "runs/mine/linear.safetensors").is_file()
+    calibration = manifest(tmp_path / "runs/mine")["calibration"]
+    assert not calibration["operating_points"]

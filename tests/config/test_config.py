@@ -41,7 +41,7 @@ def test_shipped_config_loads(path):
     config = load_config(path, overrides)
     first = path.read_text("utf-8").splitlines()[0]
     assert first.startswith("# ")
-    if path.name not in ("base.yaml", "quickstart.yaml"):
+    if path.name not in ("base.yaml", "quickstart.yaml", "mine.yaml"):
         name = path.relative_to(ROOT / "configs").with_suffix("")
         assert first == f"# smstune finetune {name}"
         assert config.prepare.labels.is_file()
@@ -215,8 +215,19 @@ def test_any_value_of_any_key_is_taken_or_told(write, key):
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("training.learning_rate=.inf", "training.learning_rate: input should be a finite number"),
-        ("training.learning_rate=1e400", "training.learning_rate: input should be a finite"),
+        (
+            "training.learning_rate=.inf",
+            "training.learning_rate: expected auto or a number above 0, f",
+        ),
+        (
+            "training.learning_rate=automatic",
+            "expected auto or a number above 0, found 'automatic'",
+        ),
+        ("training.weight_decay=.inf", "training.weight_decay: input should be a finite number"),
+        (
+            "training.learning_rate=1e400",
+            "training.learning_rate: expected auto or a number above 0",
+        ),
         ("evaluation.gates=[{score: accuracy, min: .nan}]", "evaluation.gates.0.min: input should"),
         ("training.seed=true", "training.seed: expected a number, found True"),
         ("evaluation.costs={a: {b: true}}", "evaluation.costs.a.b: expected a number, found True"),

@@ -161,7 +161,14 @@ def set_verbosity(*, quiet: bool = False, verbose: bool = False) -> None:
     # Users cannot act on what libraries tell developers through the module `warnings`.
     logging.getLogger("py.warnings").setLevel(logging.INFO if verbose else logging.ERROR)
     library_level = "info" if verbose else "error"
-    for library in ("transformers", "datasets"):
+    libraries = {
+        "transformers": "TRANSFORMERS",
+        "datasets": "DATASETS",
+        "huggingface_hub": "HF_HUB",
+    }
+    for library, prefix in libraries.items():
         # The library reads the variable when imported; in a notebook it may already be.
-        os.environ[f"{library.upper()}_VERBOSITY"] = library_level
+        os.environ[f"{prefix}_VERBOSITY"] = library_level
         logging.getLogger(library).setLevel(library_level.upper())
+    # It has a handler of its own, and would log each line twice.
+    logging.getLogger("huggingface_hub").propagate = False

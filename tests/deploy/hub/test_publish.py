@@ -603,6 +603,14 @@ def test_offline_answers_from_the_cache_or_says_so(hub, small_form_run, monkeypa
     assert hub.requests == []
 
 
+def test_a_cached_run_answers_where_the_hub_does_not(hub, small_form_run, monkeypatch, capsys):
+    assert publish(small_form_run) == 0
+    SmsClassifier.from_pretrained(REPO)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert SmsClassifier.from_pretrained(REPO).predict(["你好"])
+    assert capsys.readouterr().err.count("does not answer") == 1
+
+
 def test_a_tampered_repository_is_refused(hub, small_form_run):
     assert publish(small_form_run) == 0
     tree = hub.repositories[REPO].commits[-1][1]

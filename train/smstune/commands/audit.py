@@ -8,12 +8,12 @@ Examples:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
 from smstune.commands.run_arguments import add_run_arguments, find_run, load_run
 from smstune.commands.table_arguments import add_table_arguments, table_options
+from smstune.paths import user_path
 
 _ROLES = ("text", "sender", "recipient", "time", "consent")
 
@@ -24,9 +24,11 @@ def main(argv: Sequence[str] | None) -> None:
     parser = command_parser("audit", __doc__)
     add_run_arguments(parser)
     parser.add_argument(
-        "input", type=Path, help="messages: txt, csv, tsv, jsonl, xlsx, parquet, or - for stdin"
+        "input",
+        type=user_path,
+        help="messages: txt, csv, tsv, jsonl, xlsx, parquet, or - for stdin",
     )
-    parser.add_argument("--output", type=Path, required=True, help="folder to create")
+    parser.add_argument("--output", type=user_path, required=True, help="folder to create")
     parser.add_argument(
         "--overwrite",
         action="store_true",
@@ -38,7 +40,7 @@ def main(argv: Sequence[str] | None) -> None:
         metavar="LABEL[,LABEL...]",
         help="labels or parent labels that count as marketing (default: marketing or AD)",
     )
-    parser.add_argument("--rules", type=Path, help="YAML file that overrides shipped rules")
+    parser.add_argument("--rules", type=user_path, help="YAML file that overrides shipped rules")
     parser.add_argument(
         "--max-share",
         nargs="+",

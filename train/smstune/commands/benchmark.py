@@ -13,12 +13,12 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
 from smstune.errors import require_training_packages
+from smstune.paths import user_path
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -57,10 +57,10 @@ def main(argv: Sequence[str] | None) -> None:
         help="scoring speed, compared with the transformers pipeline",
         allow_abbrev=False,
     )
-    inference.add_argument("run", type=Path, help="run folder")
+    inference.add_argument("run", type=user_path, help="run folder")
     inference.add_argument(
         "--data",
-        type=Path,
+        type=user_path,
         metavar="FILE",
         help="messages to score (default: the run's test split)",
     )
@@ -77,10 +77,10 @@ def main(argv: Sequence[str] | None) -> None:
         help="a server under load, with slow uploads, and while it stops",
         allow_abbrev=False,
     )
-    server.add_argument("run", type=Path, help="run folder")
+    server.add_argument("run", type=user_path, help="run folder")
     server.add_argument(
         "--data",
-        type=Path,
+        type=user_path,
         metavar="FILE",
         help="messages to send (default: the run's test split)",
     )

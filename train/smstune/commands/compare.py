@@ -10,11 +10,11 @@ Examples:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
 from smstune.errors import require_training_packages
+from smstune.paths import user_path
 
 
 @command
@@ -39,7 +39,9 @@ def main(argv: Sequence[str] | None) -> None:
         metavar="N",
         help="number of bootstrap draws (default: 5000)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to FILE")
+    parser.add_argument(
+        "--json", type=user_path, metavar="FILE", help="also write the numbers to FILE"
+    )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace FILE if it exists (default: refuse)"
     )

@@ -23,6 +23,7 @@ from smstune.commands.parser import command_parser, parse
 from smstune.commands.run_arguments import add_backend_arguments
 from smstune.commands.table_arguments import add_table_arguments, table_options
 from smstune.errors import UserError, require_training_packages
+from smstune.paths import user_path
 
 if TYPE_CHECKING:
     from smstune.config.schema import Config
@@ -127,7 +128,7 @@ def _load(args: argparse.Namespace, manifest: Manifest, config: Config) -> SmsCl
 
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser("eval", __doc__)
-    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("run", type=user_path, help="run folder")
     parser.add_argument(
         "overrides",
         nargs="*",
@@ -148,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     messages.add_argument(
         "--data",
-        type=Path,
+        type=user_path,
         metavar="FILE",
         help="evaluate on this labelled csv, tsv, jsonl, xlsx, xls, ods or parquet file instead",
     )

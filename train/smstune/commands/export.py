@@ -12,11 +12,11 @@ Examples:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
 from smstune.errors import require_training_packages
+from smstune.paths import user_path
 
 _CLEAN = "safetensors"
 
@@ -25,7 +25,7 @@ _CLEAN = "safetensors"
 def main(argv: Sequence[str] | None) -> None:
     """Parse, export, print the paths of the exported files."""
     parser = command_parser("export", __doc__)
-    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("run", type=user_path, help="run folder")
     parser.add_argument(
         "overrides",
         nargs="*",

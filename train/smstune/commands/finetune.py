@@ -31,6 +31,7 @@ def finetune(config: str | Path, overrides: Sequence[str] = ()) -> Path:
 
     settings = load_config(find_config(config), overrides)
     from smstune.data.prepared import require_prepared
+    from smstune.inference.fetch import require_encoder
     from smstune.inference.labels import LabelMap
 
     labels = settings.prepare.labels
@@ -39,6 +40,9 @@ def finetune(config: str | Path, overrides: Sequence[str] = ()) -> Path:
         LabelMap.from_yaml(find_config(labels)) if labels else None,
         _how_to_prepare(str(config), overrides, names_inputs=bool(settings.prepare.inputs)),
     )
+    model = settings.model
+    if model.from_scratch is None:
+        require_encoder(model.name_or_path, revision=model.revision)
     from smstune.training.finetune import finetune as train
 
     return train(settings)

@@ -17,13 +17,13 @@ import dataclasses
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
 from smstune.commands.run_arguments import add_run_arguments, find_run, load_run
 from smstune.commands.table_arguments import add_table_arguments, table_options
+from smstune.paths import user_path
 
 if TYPE_CHECKING:
     from smstune.inference.classifier import Prediction
@@ -42,13 +42,13 @@ def main(argv: Sequence[str] | None) -> None:
     add_run_arguments(parser)
     parser.add_argument(
         "input",
-        type=Path,
+        type=user_path,
         nargs="?",
         help="txt, csv, tsv, jsonl (.gz, .zst), xlsx, xls, ods, parquet; - for stdin",
     )
     parser.add_argument(
         "output",
-        type=Path,
+        type=user_path,
         nargs="?",
         help="csv, tsv, jsonl (.gz, .zst), xlsx, parquet; - for jsonl on stdout",
     )

@@ -27,6 +27,7 @@ from smstune.commands.parser import command_parser, parse
 from smstune.commands.table_arguments import add_table_arguments
 from smstune.config.choices import SplitMethod
 from smstune.errors import UserError, require_training_packages
+from smstune.paths import user_path
 
 if TYPE_CHECKING:
     from smstune.config.schema import PrepareConfig
@@ -58,7 +59,8 @@ def main(argv: Sequence[str] | None) -> None:
         return
     from smstune.data.prepare import prepare
 
-    folder = prepare(section, output, tokenizer=args.tokenizer, max_length=args.max_length)
+    tokenizer = args.tokenizer and str(args.tokenizer)
+    folder = prepare(section, output, tokenizer=tokenizer, max_length=args.max_length)
     if args.find_label_errors:
         from smstune.data.report.label_errors import search_prepared
 
@@ -85,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--labels", metavar="FILE", help="YAML that maps source labels to target labels"
     )
-    parser.add_argument("--output", type=Path, help="folder to write; default: data.path")
+    parser.add_argument("--output", type=user_path, help="folder to write; default: data.path")
     add_table_arguments(parser, ["text", "label", "time", "group"])
     parser.add_argument(
         "--test",
@@ -115,12 +117,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--write-labels",
-        type=Path,
+        type=user_path,
         metavar="FILE",
         help="only write a label file to begin with, which has every label of the inputs",
     )
     parser.add_argument(
-        "--tokenizer", metavar="PATH", help="report lengths in tokens of this tokenizer"
+        "--tokenizer",
+        type=user_path,
+        metavar="PATH",
+        help="report lengths in tokens of this tokenizer",
     )
     parser.add_argument(
         "--max-length",
@@ -134,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--check-pii",
-        type=Path,
+        type=user_path,
         metavar="FILE",
         help="only search FILE for personal information; exit status 2 if there is any",
     )
@@ -174,7 +179,7 @@ def _section(args: argparse.Namespace) -> tuple[PrepareConfig, Path]:
     changes = {
         "inputs": words or None,
         "source": args.source,
-        "labels": Path(args.labels) if args.labels else None,
+        "labels": args.labels or None,
         "split": args.split,
         "held_out": args.held_out,
         "folds": args.folds,
@@ -233,3 +238,7 @@ def _check_flags(args: argparse.Namespace, section: PrepareConfig) -> None:
             "--find-label-errors does not work with --split folds: prepare once with --split group "
             "to search for label errors"
         )
+    if args.tokenizer:
+        from smstune.inference.fetch import require_encoder
+
+        require_encoder(str(args.tokenizer))

@@ -18,6 +18,7 @@ from pathlib import Path
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
 from smstune.errors import GateError, require_training_packages
+from smstune.paths import user_path
 
 #: One of these lets an installation without torch answer; fp16 is for GPUs.
 _FORMS_FOR_CPUS = ("onnx/model_int8.onnx", "onnx/model.onnx")
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None) -> None:
     """Parse, stage, upload, print the address of the commit."""
     parser = command_parser("publish", __doc__)
-    parser.add_argument("run", type=Path, help="run folder with an evaluation")
+    parser.add_argument("run", type=user_path, help="run folder with an evaluation")
     parser.add_argument("repo_id", metavar="REPO_ID", help="repository on the hub: ORG/NAME")
     parser.add_argument(
         "--dry-run", action="store_true", help="show the files and the model card without uploading"

@@ -16,6 +16,7 @@ from smstune.config.shipped import find_config, shipped_configs
 from smstune.config.wording import explain
 from smstune.config.yaml_files import YamlMapping, parse_yaml, read_yaml
 from smstune.errors import UserError
+from smstune.paths import user_path
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -81,7 +82,7 @@ def _read_file(path: Path) -> YamlMapping:
     prepare = values.get("prepare")
     labels = prepare.get("labels") if isinstance(prepare, dict) else None
     if isinstance(labels, str):
-        beside = path.parent / labels
+        beside = path.parent / user_path(labels)
         shipped = shipped_configs() / f"{labels}.yaml"
         if beside.is_file() or not shipped.is_file():
             values["prepare"] = {**values["prepare"], "labels": str(beside.resolve())}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -15,11 +17,28 @@ from pydantic import (
 )
 
 from smstune.config.choices import Layout, SplitMethod
+from smstune.paths import user_path
 
 
 def _no_boolean(number: object) -> object:
     if isinstance(number, bool):
         raise ValueError("expected a number")
+    return number
+
+
+def _auto_or_above_0(rate: object) -> object:
+    """Check both kinds of value at once; a union would report an error for each of them."""
+    if rate == "auto":
+        return rate
+    message = "expected auto or a number above 0"
+    if isinstance(rate, bool) or not isinstance(rate, int | float | str):
+        raise ValueError(message)
+    try:
+        number = float(rate)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(message) from error
+    if not 0 < number < math.inf:
+        raise ValueError(message)
     return number
 
 
@@ -29,13 +48,21 @@ def _no_empty_path(path: object) -> object:
     return path
 
 
+def _expanded(name: str) -> str:
+    return str(user_path(name)) if name.startswith("~") else name
+
+
 #: A finite number; ``Section`` refuses infinity and NaN.
 Number = Annotated[float, BeforeValidator(_no_boolean)]
 #: A whole number that fits the 32-bit integers of the libraries.
 Whole = Annotated[int, BeforeValidator(_no_boolean), Field(le=2**31 - 1)]
 #: A seed that numpy accepts.
 Seed = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0, le=2**32 - 1)]
-FilePath = Annotated[Path, BeforeValidator(_no_empty_path)]
+FilePath = Annotated[Path, BeforeValidator(_no_empty_path), AfterValidator(user_path)]
+#: A local path or the id of a repository on the hub.
+PathOrId = Annotated[str, AfterValidator(_expanded)]
+#: A number, or auto for one that follows from the encoder.
+LearningRate = Annotated[float | Literal["auto"], BeforeValidator(_auto_or_above_0)]
 #: A share that may be neither 0 nor 1.
 ShareAbove0Below1 = Annotated[Number, Field(gt=0, lt=1)]
 #: A share that may be 0 but not 1.
@@ -398,7 +425,9 @@ class LoraConfig(Section):
 class ModelConfig(Section):
     """The encoder to fine-tune."""
 
-    name_or_path: str = Field("hfl/chinese-macbert-base", description="Hub id or local folder.")
+    name_or_path: PathOrId = Field(
+        "hfl/chinese-macbert-base", description="Hub id or local folder."
+    )
     revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
     from_scratch: FromScratchConfig | None = Field(
         None, description="Build a new BERT of this size instead of loading name_or_path."
@@ -452,7 +481,11 @@ class TrainingConfig(Section):
     max_steps: Whole = Field(
         -1, ge=-1, description="Stop after this many steps; -1: train by epochs."
     )
-    learning_rate: Number = Field(5e-5, gt=0)
+    learning_rate: LearningRate = Field(
+        5e-5,
+        description="auto: 2e-4 for encoders up to width 384, 3e-5 from width 768 on, linear "
+        "between.",
+    )
     layerwise_lr_decay: Number = Field(
         1.0,
         gt=0,

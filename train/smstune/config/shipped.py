@@ -6,6 +6,7 @@ import difflib
 from pathlib import Path
 
 from smstune.errors import UserError
+from smstune.paths import user_path
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -35,7 +36,7 @@ def find_config(name: str | Path, beside: Path = Path()) -> Path:
     Raises:
         UserError: if there is neither, with the closest shipped name.
     """
-    path = beside / name
+    path = beside / user_path(name)
     if path.is_file():
         return path
     shipped = shipped_configs() / f"{name}.yaml"

@@ -1,8 +1,7 @@
-"""A run folder by its name: a local path, or a repository of the hub, fetched."""
+"""A run or an encoder by its name: a local path, or a repository of the hub."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from smstune.config.choices import BackendChoice, DeviceChoice, PrecisionChoice
@@ -10,13 +9,24 @@ from smstune.errors import UserError
 from smstune.inference.backends.exported import EXPORTED
 from smstune.inference.backends.pick import pick_backend, pick_run_device
 from smstune.inference.manifest import WEIGHTS, Manifest
+from smstune.paths import local_path
 
-_REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
+def require_encoder(name_or_path: str, *, revision: str | None = None) -> None:
+    """Check, without loading anything heavy, that an encoder's folder exists or the hub answers.
 
-def is_repo_id(name: str | Path) -> bool:
-    """Return whether ``name`` reads as ``ORG/NAME`` of a hub; a ``Path`` never does."""
-    return isinstance(name, str) and _REPO_ID.fullmatch(name) is not None
+    Raises:
+        UserError: if there is no folder at the path, or the hub does not answer for the id.
+    """
+    path = local_path(name_or_path)
+    if path is not None and path.is_dir():
+        return
+    # Some old ids, such as bert-base-chinese, have no organisation.
+    if path is not None and path.name != name_or_path:
+        raise UserError(f"expected an encoder's folder at {path}, found none: check the path")
+    from smstune.inference.hub import use_hub
+
+    use_hub(name_or_path, "config.json", revision=revision)
 
 
 def local_folder(
@@ -39,14 +49,14 @@ def local_folder(
         UserError: if the repository or its revision is not there, cannot be reached, or holds no
             run; if a local folder is given with a revision.
     """
-    # runs/typo beside runs/mine is a mistyped path, no repository of an organisation called runs.
-    if not is_repo_id(path_or_id) or Path(path_or_id).parent.is_dir():
+    path = local_path(path_or_id)
+    if path is not None:
         if revision is not None:
             raise UserError(
                 f"expected a repository of the hub for revision {revision}, found the local path "
                 f"{path_or_id}: leave the revision out"
             )
-        return Path(path_or_id)
+        return path
     from smstune.inference.hub import fetch_run
 
     def heavy_files(folder: Path, manifest: Manifest) -> set[str]:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from huggingface_hub import constants, hf_hub_download, snapshot_download
+from huggingface_hub import (
+    constants,
+    get_session,
+    hf_hub_download,
+    snapshot_download,
+    try_to_load_from_cache,
+)
 from huggingface_hub.errors import (
     EntryNotFoundError,
     HfHubHTTPError,
@@ -27,6 +34,8 @@ from smstune.inference.manifest import (
     load_manifest,
 )
 
+logger = logging.getLogger(__name__)
+
 #: From the folder with the small files of a run, and its manifest, to the large files it needs.
 HeavyFiles = Callable[[Path, Manifest], Collection[str]]
 
@@ -43,6 +52,33 @@ HUB_ERRORS: tuple[type[Exception], ...] = (
 )
 
 
+def use_hub(
+    repo_id: str, file_name: str, *, revision: str | None = None, repo_type: str = "model"
+) -> None:
+    """Ask the hub once whether it answers; if it does not, use only its cache from here on.
+
+    The hub's client asks six times for each file that it lacks, which takes half a minute.
+
+    Raises:
+        UserError: if the hub does not answer, and the cache lacks this file of the repository.
+    """
+    if constants.HF_HUB_OFFLINE:
+        return
+    try:
+        get_session().head(constants.ENDPOINT, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    # The client of huggingface_hub before 1.0 raises OSError.
+    except (_CLIENT_ERROR, OSError) as error:
+        cached = try_to_load_from_cache(repo_id, file_name, revision=revision, repo_type=repo_type)
+        no_answer = f"the hub at {constants.ENDPOINT} does not answer ({_cause(error)})"
+        if not isinstance(cached, str):
+            raise UserError(
+                f"found no folder at {repo_id}, and {no_answer}: check the name, set HF_ENDPOINT "
+                "to a mirror such as https://hf-mirror.com, or download it and give its path"
+            ) from error
+        logger.warning("warning: %s: %s is read from its cache", no_answer, repo_id)
+        constants.HF_HUB_OFFLINE = True
+
+
 def fetch_run(repo_id: str, revision: str | None, heavy_files: HeavyFiles) -> Path:
     """Return the folder with the cached files of a run, all of one commit of the hub.
 
@@ -53,6 +89,7 @@ def fetch_run(repo_id: str, revision: str | None, heavy_files: HeavyFiles) -> Pa
         UserError: if the repository or its revision is not there, cannot be reached, or holds no
             run.
     """
+    use_hub(repo_id, MANIFEST, revision=revision)
     try:
         # First the small file that says whether this is a run at all, and of which commit.
         commit = Path(hf_hub_download(repo_id, MANIFEST, revision=revision)).parent
@@ -79,7 +116,7 @@ def explain_hub_error(error: Exception) -> str:
     if isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set, so it was not asked: unset it"
     if isinstance(error, LocalEntryNotFoundError):
-        if constants.is_offline_mode():
+        if constants.HF_HUB_OFFLINE:
             return "HF_HUB_OFFLINE is set, and the files are not in the cache: fetch them first"
         return f"no answer ({_cause(error)}), and nothing in the cache: check HF_ENDPOINT"
     if isinstance(error, RevisionNotFoundError):

@@ -8,12 +8,25 @@ from typing import Any, cast
 import torch
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.models.bert.modeling_bert import BertLayer
+from transformers.configuration_utils import PreTrainedConfig
 
 from smstune.errors import UserError
 
 #: Weight of the mean relative to the first token, which the residual connection adds.
 MEAN_WEIGHT = 1024.0
+
+
+def require_mean_pooling(config: PreTrainedConfig) -> None:
+    """Check by its configuration that ``append_mean_layer`` can extend an encoder.
+
+    Raises:
+        UserError: if the encoder does not have BERT's architecture.
+    """
+    if config.model_type != "bert":
+        raise UserError(
+            f"model.pooling: mean pooling needs BERT's architecture, found {config.model_type}: "
+            "set model.pooling=cls"
+        )
 
 
 def append_mean_layer(model: PreTrainedModel) -> None:
@@ -28,7 +41,9 @@ def append_mean_layer(model: PreTrainedModel) -> None:
     Raises:
         UserError: if the encoder does not have BERT's architecture.
     """
-    layers = _layers(model)
+    require_mean_pooling(model.config)
+    encoder: Any = model.base_model.encoder
+    layers = encoder.layer
     layer: Any = _mean_layer(layers[-1])
     layer.attention.self.layer_idx = len(layers)
     layers.append(layer.requires_grad_(False))
@@ -52,13 +67,3 @@ def _mean_layer(like: nn.Module) -> nn.Module:
         layer.attention.self.value.weight.fill_diagonal_(1.0)
         layer.attention.output.dense.weight.fill_diagonal_(MEAN_WEIGHT)
     return cast(nn.Module, layer)
-
-
-def _layers(model: PreTrainedModel) -> nn.ModuleList:
-    layers = getattr(getattr(model.base_model, "encoder", None), "layer", None)
-    if layers is None or not isinstance(layers[-1], BertLayer):
-        raise UserError(
-            f"model.pooling: mean pooling needs BERT's architecture, found "
-            f"{model.config.model_type}: set model.pooling=cls"
-        )
-    return cast(nn.ModuleList, layers)

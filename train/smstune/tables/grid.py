@@ -101,7 +101,9 @@ def find_header(path: Path, sample: Sequence[NumberedCells], options: TableOptio
             )
             if has_role(cells, options) and is_below_title:
                 if index:
-                    say_once(f"{path}: skipped {index} row{'s' * (index > 1)} above the header in row {number}")
+                    say_once(
+                        f"{path}: skipped {index} row{'s' * (index > 1)} above the header in row {number}"
+                    )
                 return Header(_names(path, cells, filled[index + 1 :]), number, index)
     guessed = None
     if options.header is False or (options.text is None and options.label is None):

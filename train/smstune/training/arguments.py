@@ -38,7 +38,8 @@ def training_arguments(
         seed=section.seed,
         num_train_epochs=section.num_train_epochs,
         max_steps=section.max_steps,
-        learning_rate=section.learning_rate,
+        # ``assemble`` has replaced auto by a number.
+        learning_rate=float(section.learning_rate),
         lr_scheduler_type=section.lr_scheduler_type,
         warmup_steps=section.warmup_ratio,
         weight_decay=section.weight_decay,

@@ -50,7 +50,7 @@ from smstune.modeling.cpu_layer import use_cpu_layers
 from smstune.modeling.dropout import use_byte_dropout
 from smstune.modeling.lora import add_lora
 from smstune.modeling.losses import CLASS_WEIGHTS, LOSSES, WITH_COUNTS, Loss
-from smstune.modeling.pooling import append_mean_layer
+from smstune.modeling.pooling import append_mean_layer, require_mean_pooling
 from smstune.modeling.tokenization import (
     PaddingCollator,
     add_missing_characters,
@@ -62,6 +62,7 @@ from smstune.modeling.tokenization import (
 from smstune.training.arguments import training_arguments
 from smstune.training.augment import AugmentedRows, EpochRows
 from smstune.training.epoch_order import EpochOrder
+from smstune.training.learning_rate import auto_learning_rate
 from smstune.training.tracking import tracking_callbacks
 from smstune.training.trainer import Objective, SmsTrainer, diverged
 
@@ -88,8 +89,12 @@ class PreparedData:
 
 @dataclass(frozen=True)
 class Assembled:
-    """A Trainer ready to start, and what it was made of."""
+    """A Trainer ready to start, and what it was made of.
 
+    ``config`` has the learning rate as a number.
+    """
+
+    config: Config
     trainer: SmsTrainer
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -109,6 +114,7 @@ def assemble(config: Config) -> Assembled:
     hide_loading_bars()
     disable_progress_bars()
     data = _load_data(config)
+    config = _fit_to_encoder(config)
     setup = _pick_setup(config)
     set_seed(config.training.seed)
     tokenizer = _tokenizer(config, data.splits["train"])
@@ -131,7 +137,7 @@ def assemble(config: Config) -> Assembled:
     compiled = config.training.torch_compile
     if setup.device.type == "cpu" and not compiled and not trainer.is_fsdp_enabled:
         use_cpu_layers(model)
-    return Assembled(trainer, model, tokenizer, encoder, data, setup)
+    return Assembled(config, trainer, model, tokenizer, encoder, data, setup)
 
 
 def _load_data(config: Config) -> PreparedData:
@@ -161,6 +167,36 @@ def _check_labels(splits: dict[str, Dataset], folder: Path) -> None:
         )
 
 
+def _fit_to_encoder(config: Config) -> Config:
+    """Return the configuration with the learning rate as a number, from the encoder's width.
+
+    No weights are loaded. This comes before the tokenizer, whose errors about an architecture are
+    less clear.
+
+    Raises:
+        UserError: if the encoder cannot be found or is none, or cannot be pooled as configured.
+    """
+    section = config.model
+    if section.from_scratch is not None:
+        width: int | None = section.from_scratch.hidden_size
+    else:
+        encoder = load_encoder_config(section.name_or_path, revision=section.revision)
+        if section.pooling == "mean":
+            require_mean_pooling(encoder)
+        width = getattr(encoder, "hidden_size", None)
+    if config.training.learning_rate != "auto":
+        return config
+    if not isinstance(width, int):
+        raise UserError(
+            f"training.learning_rate: {section.name_or_path} has no hidden_size from which auto "
+            "could follow: set a number"
+        )
+    rate = auto_learning_rate(width)
+    logger.info("learning rate %g, for an encoder of width %d", rate, width)
+    training = config.training.model_copy(update={"learning_rate": rate})
+    return config.model_copy(update={"training": training})
+
+
 def _pick_setup(config: Config) -> ComputeSetup:
     device = pick_device(config.training.device)
     precision = pick_precision(device, config.training.precision)
@@ -176,8 +212,6 @@ def _tokenizer(config: Config, train: Dataset) -> PreTrainedTokenizerBase:
                 "remove one of them"
             )
         return build_tokenizer(train["text"], section.from_scratch.vocab_size)
-    # Check the architecture first: its error message is clearer than the tokenizer's.
-    load_encoder_config(section.name_or_path, revision=section.revision)
     tokenizer = load_tokenizer(section.name_or_path, revision=section.revision)
     if missing := add_missing_characters(tokenizer, train["text"]):
         logger.info("%d characters that the vocabulary lacked are tokens now", len(missing))

@@ -63,6 +63,7 @@ def finetune(config: Config) -> Path:
     run_folder = section.output_dir
     checkpoint = checkpoint_to_resume(run_folder, resume=section.resume_from_checkpoint)
     assembled = assemble(config)
+    config = assembled.config
     # Another node may not see the first one's checkpoints: all resume from the same, or fail.
     (checkpoint,) = broadcast_object_list([checkpoint])
     # Fitted before training, so that an error shows at once.

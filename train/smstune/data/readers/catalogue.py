@@ -10,6 +10,7 @@ from smstune.data.readers.fbs import is_fbs, read_fbs
 from smstune.data.readers.hub import read_hub
 from smstune.data.readers.nus import is_nus, read_nus
 from smstune.errors import UserError
+from smstune.paths import local_path, user_path
 from smstune.tables.compression import PACKED
 from smstune.tables.options import TableOptions
 from smstune.tables.read import Reader, read_rows
@@ -53,10 +54,10 @@ def parse_input(text: str, default: str | None = None) -> Input:
     """
     prefix, colon, rest = text.partition(":")
     if colon and prefix in SOURCES and not Path(text).exists():
-        name, path = prefix, SAMPLE if prefix == "sample" else Path(rest)
+        name, path = prefix, SAMPLE if prefix == "sample" else user_path(rest)
     else:
-        path = Path(text)
-        name = default or _guess_reader(path)
+        path = user_path(text)
+        name = default or _guess_reader(text)
     if name not in SOURCES:
         raise UserError(f"unknown source {name!r} for {text}: use one of {', '.join(SOURCES)}")
     return Input(path, SOURCES[name], _source_name(name, path))
@@ -85,7 +86,8 @@ def _unpacked(path: Path) -> Path:
     return path.with_suffix("") if path.suffix in (*PACKED, ".zip") else path
 
 
-def _guess_reader(path: Path) -> str:
+def _guess_reader(text: str) -> str:
+    path = user_path(text)
     suffix = _unpacked(path).suffix.lower().lstrip(".")
     if path.is_dir():
         return "fbs" if is_fbs(path) else "folder"
@@ -94,6 +96,6 @@ def _guess_reader(path: Path) -> str:
             return "nus"
         # What a file is shows by its bytes, so that any other name is one of a table.
         return suffix if suffix in TABLES else "txt"
-    if len(path.parts) == 2 and suffix not in SOURCES:
+    if local_path(text) is None and suffix not in SOURCES:
         return "hub"
-    raise UserError(f"expected a file, a folder or a data set's id, found nothing at {path}")
+    raise UserError(f"found nothing at {path}: check the path")

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 def read_hub(path: Path, options: TableOptions) -> Iterator[TableRow]:
     """Read every split of a data set on the Hugging Face hub; ``path`` is its id."""
+    # Local formats do without the hub.
+    from smstune.inference.hub import use_hub
+
+    name = str(path)
+    use_hub(name, "README.md", repo_type="dataset")
     # Slow to import, and local formats do not need it.
     from datasets import ClassLabel, load_dataset
 
-    name = str(path)
     try:
         splits = load_dataset(name)
     except Exception as error:

@@ -11,8 +11,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from smstune.deploy.hub.card_facts import CardFacts, card_facts
-from smstune.inference.fetch import is_repo_id
 from smstune.inference.manifest import Manifest
+from smstune.paths import is_repo_id
 from smstune.reporting.format import share_text, show
 
 ENGLISH, CHINESE = "README.md", "README.zh-CN.md"

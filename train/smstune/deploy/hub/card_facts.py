@@ -25,11 +25,11 @@ from smstune.evaluation.scores.results import Bounds, RankedLabelScores, SliceSc
 from smstune.files import file_hash
 from smstune.inference.backends.exported import EXPORTED, Export, load_export
 from smstune.inference.decision import Calibration, OperatingPoint
-from smstune.inference.fetch import is_repo_id
 from smstune.inference.labels import LabelMap
 from smstune.inference.linear import LINEAR, LinearModel
 from smstune.inference.manifest import LABELS, Manifest
 from smstune.inference.origin import DataFacts
+from smstune.paths import is_repo_id
 from smstune.text.normalize import preprocess
 
 #: Names of the evaluations of prepared splits; any other evaluation is of a user's own file.

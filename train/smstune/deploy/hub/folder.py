@@ -10,7 +10,6 @@ from smstune.deploy.hub.card_facts import published_data
 from smstune.errors import UserError
 from smstune.files import file_hash, folder_written_whole
 from smstune.inference.backends.exported import load_export
-from smstune.inference.fetch import is_repo_id
 from smstune.inference.manifest import (
     EXPORT,
     FORMS,
@@ -21,6 +20,7 @@ from smstune.inference.manifest import (
     write_manifest,
 )
 from smstune.inference.run import load_run
+from smstune.paths import is_repo_id
 
 
 def write_published_folder(run: Path, target: Path, repository: str | None = None) -> Path:

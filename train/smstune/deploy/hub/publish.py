@@ -26,9 +26,9 @@ from smstune.deploy.hub.folder import write_published_folder
 from smstune.deploy.hub.gates import check_folder, check_masked, check_terms, list_files
 from smstune.errors import UserError
 from smstune.files import temporary_folder
-from smstune.inference.fetch import is_repo_id
 from smstune.inference.hub import HUB_ERRORS, explain_hub_error
 from smstune.inference.manifest import NAMED
+from smstune.paths import is_repo_id
 
 #: Seconds without receiving or sending a byte before an attempt is given up.
 TIMEOUT = 60.0

@@ -18,6 +18,7 @@ from smstune.evaluation.scores.metrics import compute_scores
 from smstune.evaluation.scores.results import Bounds
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import LABELS, load_manifest
+from smstune.paths import user_path
 from smstune.reporting.document import Table
 from smstune.results import Result
 
@@ -282,8 +283,9 @@ def first_run_labels(runs: Sequence[str]) -> LabelMap:
 
 
 def _folders(run: str) -> list[Path]:
-    """Return the folder of a run, or those of its seeds, which commas separate."""
-    return [Path(run)] if Path(run).is_dir() else [Path(folder) for folder in run.split(",")]
+    """Return the folders that ``RUN[,RUN...]`` names; a folder may have a comma in its name."""
+    names = [run] if user_path(run).is_dir() else run.split(",")
+    return [user_path(name) for name in names]
 
 
 def _load_sets(runs: Sequence[str], name: str) -> tuple[dict[str, list[EvaluatedSet]], LabelMap]:
