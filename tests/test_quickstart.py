@@ -22,8 +22,7 @@ EXAMPLE_LABELS = (
 UNSEEN = (
     (
         "bank_phishing",
-        "【槐安银行】温馨提醒：您的账户因资料过期即将限制使用，"
-        "请即刻前往 https://s.example.com/Rk8 办理更新",
+        "您在江屿银行的卡片已被锁定，若想继续使用请于24小时内到 t.example/zz1 验证信息",
     ),
     (
         "bank_alert",
