@@ -87,7 +87,7 @@ def test_the_bundled_sample_is_a_source(tmp_path):
     out = tmp_path / "out"
     assert run("prepare", "--config", "quickstart", "--output", out) == 0
     counts = manifest(out)["counts"]
-    assert counts["read"] == 1935
+    assert counts["read"] == 2529
     assert manifest(out)["inputs"][0]["source"] == "sample"
 
 

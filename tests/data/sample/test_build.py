@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from smstune.data.sample.build import COLUMNS, FOLDER, build_rows, fill, load_templates
+from smstune.data.sample.build import (
+    COLUMNS,
+    FOLDER,
+    Templates,
+    build_rows,
+    fill,
+    load_templates,
+)
 
 LABEL_MAPS = Path(__file__).parents[3] / "configs" / "labels"
 HOST = re.compile(r"(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}")
@@ -21,7 +28,8 @@ CONTACTS = {  # how a contact looks -> the only form it may have here
     r"(?<!\d)1\d{2}[- ]?\d{4}[- ]?\d{4}(?!\d)": r"120[- ]?0000[- ]?\d{4}",
     r"(?<![\dA-Za-z-])0\d{2,3}-?\d{7,8}(?!\d)": r"000-5550\d{4}",
     r"(?<!\d)[48]00-?\d{3}-?\d{4}(?!\d)": r"(?!)",
-    r"(?<![\d.,])(?:95|96|10|11|12)\d{3}(?![\d.,])": r"95000",
+    # The name of the railway's ticket service ends with its hotline.
+    r"(?<![\d.,])(?<!铁路)(?:95|96|10|11|12)\d{3}(?![\d.,])": r"95000",
     r"(?<=QQ)\s*\d{5,}|(?<=扣扣)\s*\d{5,}": r"\s*0000\d{4}",
     r"(?<![A-Za-z0-9/])(?:wx|vx|weixin)_?[A-Za-z0-9_-]+": r"wx_example\d{2}",
 }
@@ -143,14 +151,88 @@ def test_four_parents_cover_the_labels(labels: list[dict[str, str]]) -> None:
     assert pairs == [(label["name"], label["parent"]) for label in labels]
 
 
+class First:
+    """A generator that always takes the first choice."""
+
+    def choice(self, values: list[str]) -> str:
+        """Return the first value."""
+        return values[0]
+
+
+def fill_first(template: str) -> str:
+    """Return a template filled with the first values of a few invented slots."""
+    content: Templates = {
+        "seed": 0,
+        "copies": (1, 1),
+        "slots": {"a": ["x", "y"], "shop": ["bakery", "florist"]},
+        "fitting": {
+            "shop": {"bakery": {"item": ["bread"]}, "florist": {"item": ["rose"]}},
+            "item": {"bread": {"price": ["3"]}, "rose": {"price": ["5"]}},
+        },
+        "templates": {},
+    }
+    return fill(template, content, First())  # type: ignore[arg-type]
+
+
 def test_fill_keeps_a_slot_and_varies_its_second() -> None:
     """`{a}` twice is one value; `{a2}` is another."""
+    assert fill_first("{a}{a}{a2}") == "xxy"
 
-    class First:
-        """A generator that always takes the first choice."""
 
-        def choice(self, values: list[str]) -> str:
-            """Return the first value."""
-            return values[0]
+def test_fill_takes_what_fits() -> None:
+    """Goods fit the shop and a price the goods, whichever comes first in the message."""
+    assert fill_first("{price} {item} {shop}") == "3 bread bakery"
 
-    assert fill("{a}{a}{a2}", {"a": ["x", "y"]}, First()) == "xxy"  # type: ignore[arg-type]
+
+def test_goods_and_prices_fit_in_the_messages(rows: list[dict[str, str]]) -> None:
+    """No message offers goods that its shop does not sell, or a price that is none of theirs."""
+    fitting = load_templates()["fitting"]
+    sellers = {item: shop for shop, slots in fitting["shop"].items() for item in slots["item"]}
+    offers = 0
+    for row in rows:
+        shops = [shop for shop in fitting["shop"] if f"【{shop}】" in row["text"]]
+        for item, seller in sellers.items():
+            price = re.search(re.escape(item) + r"(?:只要|限时| )?([\d.]+)元", row["text"])
+            if price and shops:
+                offers += 1
+                assert shops == [seller], row["text"]
+                assert price[1] in fitting["item"][item]["price"], row["text"]
+    assert offers >= 10
+
+
+def test_every_slot_is_used() -> None:
+    """No slot is left over from a template that is gone."""
+    content = load_templates()
+    templates = [item["text"] for items in content["templates"].values() for item in items]
+    used = {name for text in templates for name in re.findall(r"\{([a-z_]+)2?\}", text)}
+    fitting = {
+        slot
+        for options_by_value in content["fitting"].values()
+        for options in options_by_value.values()
+        for slot in options
+    }
+    assert (set(content["slots"]) | fitting) - used - set(content["fitting"]) == set()
+
+
+# Each kind of message that a reader expects, by words that occur in no other kind.
+KINDS = {
+    "railway": "铁路12306",
+    "parcel locker": "智能柜",
+    "hospital": "门诊",
+    "school": "【(?:临湖一小|青岚实验小学|云川三中|东澜附小|江屿中学)】",
+    "vaccine": "疫苗",
+    "journey": "航班",
+    "part of a longer message": "[（(][12]/2[）)]",
+    "line break": "\n",
+    "emoji": "[\U0001f300-\U0001faff]",
+    "short link": "http://t\\.example/",
+    "English code": "(?i)your .*code",
+    "traditional characters": "閣下",
+}
+
+
+@pytest.mark.parametrize("words", KINDS.values(), ids=KINDS)
+def test_kinds_of_messages(rows: list[dict[str, str]], words: str) -> None:
+    """The sample holds several templates of each kind."""
+    groups = {row["group"] for row in rows if re.search(words, row["text"])}
+    assert len(groups) >= 3

@@ -101,9 +101,8 @@ def find_header(path: Path, sample: Sequence[NumberedCells], options: TableOptio
             )
             if has_role(cells, options) and is_below_title:
                 if index:
-                    say_once(
-                        f"{path}: skipped {index} row{'s' * (index > 1)} above the header in row {number}"
-                    )
+                    skipped = "1 row" if index == 1 else f"{index} rows"
+                    say_once(f"{path}: skipped {skipped} above the header in row {number}")
                 return Header(_names(path, cells, filled[index + 1 :]), number, index)
     guessed = None
     if options.header is False or (options.text is None and options.label is None):

@@ -24,11 +24,16 @@ class Template(TypedDict):
 
 
 class Templates(TypedDict):
-    """The content of ``templates.yaml``: ``copies`` is the range of messages of each template."""
+    """The content of ``templates.yaml``.
+
+    ``copies`` is the range of messages of each template. ``fitting`` holds the options of slots
+    that depend on another one, by that slot and its value: ``fitting["shop"]["..."]["item"]``.
+    """
 
     seed: int
     copies: tuple[int, int]
     slots: dict[str, list[str]]
+    fitting: dict[str, dict[str, dict[str, list[str]]]]
     templates: dict[str, list[Template]]
 
 
@@ -37,32 +42,48 @@ def load_templates(path: Path = FOLDER / "templates.yaml") -> Templates:
     return cast(Templates, yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
-def fill(template: str, slots: dict[str, list[str]], rng: random.Random) -> str:
-    """Fill each slot; a slot named twice keeps its value, `{slot2}` draws a different one."""
+def fill(template: str, content: Templates, rng: random.Random) -> str:
+    """Return the message of a template.
+
+    A slot named twice keeps its value, `{slot2}` draws a different one. A slot of ``fitting`` takes
+    a value that fits the message's value of the slot it depends on, drawn unseen if need be.
+    """
+    owners = {
+        slot: owner
+        for owner, options_by_value in content["fitting"].items()
+        for options in options_by_value.values()
+        for slot in options
+    }
     chosen: dict[str, str] = {}
 
-    def draw(match: re.Match[str]) -> str:
-        if match[0] not in chosen:
+    def draw(slot: str, number: str = "") -> str:
+        if slot + number not in chosen:
+            if slot in owners:
+                options = content["fitting"][owners[slot]][draw(owners[slot])][slot]
+            else:
+                options = content["slots"][slot]
             taken = set(chosen.values())
-            options = slots[match[1]]
             option = rng.choice([option for option in options if option not in taken] or options)
-            chosen[match[0]] = re.sub("[#%@]", lambda sign: rng.choice(_DRAWS[sign[0]]), option)
-        return chosen[match[0]]
+            chosen[slot + number] = re.sub(
+                "[#%@]", lambda sign: rng.choice(_DRAWS[sign[0]]), option
+            )
+        return chosen[slot + number]
 
-    return _SLOT.sub(draw, template)
+    return _SLOT.sub(lambda match: draw(match[1], match[2]), template)
 
 
 def build_rows() -> list[dict[str, str]]:
     """Expand every template into a few distinct messages, the same ones every time."""
     content = load_templates()
-    rng = random.Random(content["seed"])
     rows: list[dict[str, str]] = []
     seen: set[str] = set()
     for label, templates in content["templates"].items():
         for template in templates:
+            # A generator of its own: a new template leaves the messages of the others as they are.
+            rng = random.Random(f"{content['seed']} {template['id']}")
             n_rows = len(rows) + rng.randint(*content["copies"])
             for _ in range(MAX_TRIES):
-                text = fill(template["text"], content["slots"], rng)
+                text = fill(template["text"], content, rng)
                 if text not in seen:
                     seen.add(text)
                     rows.append({"text": text, "label": label, "group": template["id"]})
