@@ -76,7 +76,7 @@ def serve(
     """
     for handler in logging.getLogger().handlers:
         handler.setFormatter(WithoutValues("%(message)s"))
-    metrics = Metrics()
+    metrics = Metrics(classifier)
     batcher = Batcher(classifier, section, metrics)
     batcher.warm()
     app = create_app(batcher, metrics, section, name=classifier.run.path.name, key=key)
