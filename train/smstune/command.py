@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import functools
+import io
+import json
 import logging
 import os
 import re
@@ -22,6 +25,8 @@ _RANK_0_SECONDS = 10
 _ERROR_NUMBER = re.compile(r"\(os error (\d+)\)|\[[Ee]rrno (\d+)\]")
 #: torch's message for a checkpoint that was not written completely.
 _TORCH_POSITION = re.compile(r"unexpected pos \d+ vs \d+")
+#: Name of stdout's error handler.
+_ESCAPED = "smstune.escaped"
 
 
 def is_main_process() -> bool:
@@ -40,6 +45,7 @@ def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
     @functools.wraps(body)
     def main(argv: Sequence[str] | None = None) -> int:
         setup_logging()
+        _escape_unprintable()
         try:
             body(argv)
             # The buffered output may not fit on the disk; at exit it is too late to report it.
@@ -71,6 +77,23 @@ def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
         return 0
 
     return main
+
+
+def _escape_unprintable() -> None:
+    """Let stdout escape characters that its encoding lacks, such as an emoji under GBK.
+
+    Python fails on them otherwise; stderr escapes them by itself.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        codecs.register_error(_ESCAPED, _escaped)
+        sys.stdout.reconfigure(errors=_ESCAPED)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """Return characters as JSON escapes them, because a line of stdout may be JSON."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def _discard_output() -> None:
