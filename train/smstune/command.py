@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
-from smstune.errors import GateError, UserError
+from smstune.errors import GateError, UserError, is_out_of_memory
 
 #: Seconds that another rank waits for rank 0 to report an error.
 _RANK_0_SECONDS = 10
@@ -118,6 +118,11 @@ def _report(message: str) -> None:
 
 def explain_system_error(error: Exception) -> str | None:
     """Return advice on a full disk, a missing file and the like, ``None`` for a bug."""
+    if is_out_of_memory(error):
+        return (
+            "out of memory: close other programs, use fewer --workers, or a machine with more "
+            "memory"
+        )
     number = error.errno if isinstance(error, OSError) else None
     # safetensors and other wrappers give the system's error number only in their message.
     if number is None and (match := _ERROR_NUMBER.search(str(error))):
