@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
+import os
 import shutil
 import subprocess
+import sys
 import threading
 
 import pytest
-from doors import TINY_OVERRIDES, run
+from doors import ROOT, TINY_OVERRIDES, run, write_csv
 from safetensors import SafetensorError
 from tqdm import tqdm
 
@@ -61,6 +64,32 @@ def write_half(context, name):
         target = path if name is None else path / name
         target.write_text("half")
         raise RuntimeError
+
+
+def under_gbk(*words):
+    """Run a command with standard streams in GBK, which has Chinese characters but no emoji."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "train"), "PYTHONIOENCODING": "gbk"}
+    call = [sys.executable, "-m", "smstune", *map(str, words)]
+    return subprocess.run(call, env=environment, capture_output=True, encoding="gbk", check=False)
+
+
+def test_an_answer_with_an_emoji_is_json_under_gbk(finished_run):
+    text = "收到 \N{MONEY BAG} 请查收 ok \N{MONEY BAG}"
+    done = under_gbk("predict", finished_run, "--text", text, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["text"].endswith("\N{MONEY BAG}")
+    assert "收到" in done.stdout
+
+
+def test_paths_and_errors_with_an_emoji_under_gbk(finished_run, tmp_path):
+    messages = write_csv(tmp_path / "短信\N{MONEY BAG}.csv", [("你好",)], ("text",))
+    output = tmp_path / "答案\N{MONEY BAG}.csv"
+    done = under_gbk("predict", finished_run, messages, output)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(f'"{done.stdout.strip()}"') == str(output)
+    missing = under_gbk("predict", finished_run, tmp_path / "\N{MONEY BAG}.csv", output)
+    assert missing.returncode == 2
+    assert missing.stderr.splitlines()[-1].startswith("error: ")
 
 
 def test_nothing_half_written_stays(tmp_path):

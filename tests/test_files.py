@@ -236,3 +236,25 @@ def test_a_file_is_no_folder_to_be_overwritten(tmp_path):
     ):
         pass
     assert (tmp_path / "out").read_text() == "whole"
+
+
+def test_files_and_folders_are_written_where_folders_cannot_be_opened(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_OPENS_FOLDERS", False)
+    real_open = os.open
+
+    def open_as_windows(path, flags, *arguments, **by_rmtree):
+        if by_rmtree:
+            return real_open(path, flags, *arguments, **by_rmtree)
+        if os.path.isdir(path):
+            raise PermissionError(path)
+        assert flags & (os.O_RDWR | os.O_WRONLY)
+        return real_open(path, flags, *arguments)
+
+    monkeypatch.setattr(os, "open", open_as_windows)
+    with file_written_whole(tmp_path / "file") as path:
+        path.write_text("new", "utf-8")
+    with folder_written_whole(tmp_path / "folder") as path:
+        (path / "part").write_text("new", "utf-8")
+    monkeypatch.undo()
+    assert names(tmp_path) == ["file", "folder"]
+    assert (tmp_path / "folder/part").read_text("utf-8") == "new"

@@ -128,6 +128,29 @@ def test_every_room_says_what_enters_and_what_leaves():
             assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), path
 
 
+#: Modules of the standard library that Windows lacks.
+POSIX_ONLY = {
+    "crypt", "curses", "fcntl", "grp", "nis", "ossaudiodev", "posix", "pty", "pwd", "readline",
+    "resource", "spwd", "syslog", "termios", "tty",
+}  # fmt: skip
+
+
+def imported_at_once(node: ast.AST) -> set[str]:
+    """Return the packages that a file imports when it is imported itself."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        return set()
+    if isinstance(node, ast.Import):
+        return {alias.name.split(".")[0] for alias in node.names}
+    if isinstance(node, ast.ImportFrom):
+        return {(node.module or "").split(".")[0]}
+    return set().union(*map(imported_at_once, ast.iter_child_nodes(node)))
+
+
+@pytest.mark.parametrize("path", LIBRARY + SCRIPTS, ids=lambda path: path.stem)
+def test_no_file_imports_at_once_what_windows_lacks(path):
+    assert not imported_at_once(parsed(path)) & POSIX_ONLY
+
+
 def test_files_form_no_cycle():
     graph = {name: ours(path) & set(MODULES) for name, path in MODULES.items()}
     done: set[str] = set()

@@ -24,7 +24,8 @@ from smstune.deploy.audit.rules import load_rules
 README = (ROOT / "README.md").read_text("utf-8")
 CHINESE = (ROOT / "README.zh-CN.md").read_text("utf-8")
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", ROOT / "CONTRIBUTING.md", *DOCS]
+NAMES = ("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "SECURITY.md")
+PAGES = [*(ROOT / name for name in NAMES), *DOCS]
 
 
 def commands(page):
@@ -147,6 +148,9 @@ def facts(page):
 
 def test_chinese_readme_states_the_same_facts():
     swapped = CHINESE.replace("[English](README.md)", "[中文](README.zh-CN.md)")
+    # A mirror of the package index helps in China only.
+    swapped, count = re.subn(r"`pip config set global\.index-url https://\S+`", "", swapped)
+    assert count == 1
     assert facts(swapped) == facts(README)
 
 
@@ -235,6 +239,14 @@ def test_readme_is_short_and_shows_the_way_from_file_to_model():
         assert len(page.splitlines()) < 200
         assert page.count("```mermaid\nflowchart LR\n") == 1
         assert "git clone " in page
+
+
+def test_the_citation_is_of_this_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    for key in ("version", "license"):
+        assert citation[key] == project[key]
 
 
 def test_every_page_is_in_the_index_of_docs():

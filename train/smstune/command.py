@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import functools
+import io
+import json
 import logging
 import os
 import re
@@ -14,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
-from smstune.errors import GateError, UserError
+from smstune.errors import GateError, UserError, is_out_of_memory
 
 #: Seconds that another rank waits for rank 0 to report an error.
 _RANK_0_SECONDS = 10
@@ -22,6 +25,8 @@ _RANK_0_SECONDS = 10
 _ERROR_NUMBER = re.compile(r"\(os error (\d+)\)|\[[Ee]rrno (\d+)\]")
 #: torch's message for a checkpoint that was not written completely.
 _TORCH_POSITION = re.compile(r"unexpected pos \d+ vs \d+")
+#: Name of stdout's error handler.
+_ESCAPED = "smstune.escaped"
 
 
 def is_main_process() -> bool:
@@ -40,6 +45,7 @@ def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
     @functools.wraps(body)
     def main(argv: Sequence[str] | None = None) -> int:
         setup_logging()
+        _escape_unprintable()
         try:
             body(argv)
             # The buffered output may not fit on the disk; at exit it is too late to report it.
@@ -73,6 +79,23 @@ def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
     return main
 
 
+def _escape_unprintable() -> None:
+    """Let stdout escape characters that its encoding lacks, such as an emoji under GBK.
+
+    Python fails on them otherwise; stderr escapes them by itself.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        codecs.register_error(_ESCAPED, _escaped)
+        sys.stdout.reconfigure(errors=_ESCAPED)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """Return characters as JSON escapes them, because a line of stdout may be JSON."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
 def _discard_output() -> None:
     """Discard buffered output, on which Python would otherwise fail at exit."""
     if sys.stdout is not None:
@@ -95,6 +118,11 @@ def _report(message: str) -> None:
 
 def explain_system_error(error: Exception) -> str | None:
     """Return advice on a full disk, a missing file and the like, ``None`` for a bug."""
+    if is_out_of_memory(error):
+        return (
+            "out of memory: close other programs, use fewer --workers, or a machine with more "
+            "memory"
+        )
     number = error.errno if isinstance(error, OSError) else None
     # safetensors and other wrappers give the system's error number only in their message.
     if number is None and (match := _ERROR_NUMBER.search(str(error))):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 from importlib.util import find_spec
 
 #: What the extra ``train`` adds, by the names under which it is imported.
@@ -22,6 +24,14 @@ _TRAINING_PACKAGES = (
 )
 
 
+#: How torch on a CPU (Linux, Windows), C++, onnxruntime and oneDNN say that no memory is
+#: left, which have no type of error for it.
+_NO_MEMORY = re.compile(
+    r"DefaultCPUAllocator: (?:can't allocate|not enough) memory|std::bad_alloc|bad allocation"
+    r"|Failed to allocate memory|could not create a (?:primitive|memory)$"
+)
+
+
 class UserError(ValueError):
     """An error that the user can fix; the message names the problem and the fix."""
 
@@ -36,6 +46,17 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__()
         self.signal = number
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that no memory is left, on the CPU or a GPU."""
+    # By name: torch takes seconds to import.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    # onnxruntime's errors are of its own types.
+    return _NO_MEMORY.search(str(error)) is not None
 
 
 def require_training_packages(command: str) -> None:

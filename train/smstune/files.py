@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -18,6 +17,8 @@ from smstune.errors import UserError
 
 #: Suffix of our scratch folders, to tell them from other programs' folders.
 SCRATCH_SUFFIX = ".smstune-tmp"
+#: Windows has no flock, and opens no folder to lock or sync it.
+_OPENS_FOLDERS = os.name == "posix"
 #: Paths of streams that are already open, which cannot be replaced.
 _OPEN_STREAM = re.compile(r"/dev/(?:stdin|stdout|stderr|fd/\d+)|/proc/(?:self|\d+)/fd/\d+")
 
@@ -93,31 +94,51 @@ def scratch_folder(final: Path) -> Iterator[Path]:
     """Give an empty folder for what belongs to ``final``, in a hidden one beside it.
 
     It is gone after the block. The hidden one is its owner's alone and locked while we live;
-    unlocked ones are leftovers of killed processes and removed first.
+    unlocked ones are leftovers of killed processes and removed first. On Windows nothing is locked,
+    and leftovers stay.
     """
     remove_leftovers(final)
     while True:
         holder = Path(mkdtemp(prefix=f".{final.name}-", suffix=SCRATCH_SUFFIX, dir=final.parent))
         # Another process may take it for a leftover in the moment before it is locked.
         with suppress(FileNotFoundError):
-            lock = os.open(holder, os.O_RDONLY)
-            # A file system without locks does without: nothing there is taken for a leftover.
-            with suppress(OSError):
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            lock = _locked(holder)
             if holder.exists():
                 break
-            os.close(lock)
+            _unlock(lock)
     try:
         scratch = holder / "new"
         scratch.mkdir()
         yield scratch
     finally:
         rmtree(holder, ignore_errors=True)
+        _unlock(lock)
+
+
+def _locked(folder: Path) -> int | None:
+    """Lock a folder and return the descriptor that holds the lock; ``None`` on Windows."""
+    if not _OPENS_FOLDERS:
+        return None
+    import fcntl
+
+    lock = os.open(folder, os.O_RDONLY)
+    # A file system without locks does without: nothing there is taken for a leftover.
+    with suppress(OSError):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
+def _unlock(lock: int | None) -> None:
+    if lock is not None:
         os.close(lock)
 
 
 def remove_leftovers(final: Path) -> None:
     """Remove the scratch folders of processes that were killed while they wrote ``final``."""
+    if not _OPENS_FOLDERS:
+        return
+    import fcntl
+
     with os.scandir(final.parent) as entries:
         leftovers = [
             entry.path
@@ -204,7 +225,10 @@ def _file_mode(folder: Path) -> int:
 
 def _sync(path: Path) -> None:
     """Sync a file, or the entries of a folder, to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    if not _OPENS_FOLDERS and path.is_dir():
+        return
+    # Windows syncs only what is open for writing.
+    descriptor = os.open(path, os.O_RDONLY if _OPENS_FOLDERS else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:

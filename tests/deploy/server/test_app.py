@@ -145,6 +145,44 @@ def test_health_metrics_and_openapi(served):
     }
 
 
+def test_answers_are_counted(served, decided_run):
+    texts = [URGENT, "全场五折，回T退订", URGENT]
+    lines = [line.rpartition(" ")[0] for line in served.client.get("/metrics").text.splitlines()]
+    before = {line: served.metric(f"{line} ") for line in lines if not line.startswith("#")}
+    answers = served.client.post("/v1/classify", json={"texts": texts}).json()["answers"]
+
+    def added(line):
+        return served.metric(f"{line} ") - before[line]
+
+    labels = SmsClassifier.from_pretrained(decided_run).labels.names
+    for metric, key, names in (
+        ("smstune_labels_total", "label", labels),
+        ("smstune_decisions_total", "decision", ("block", "review", "pass")),
+    ):
+        # All are there from the start, and no other ever comes.
+        expected = {f'{metric}{{{key}="{name}"}}' for name in names}
+        assert {line for line in before if line.startswith(metric)} == expected
+        for name in names:
+            n_answers = sum(answer[key] == name for answer in answers)
+            assert added(f'{metric}{{{key}="{name}"}}') == n_answers
+    scores = [answer["score"] for answer in answers]
+    assert added("smstune_score_sum") == pytest.approx(sum(scores))
+    low = sum(score <= 0.5 for score in scores)
+    assert added('smstune_score_bucket{le="0.5"}') == low
+    assert added('smstune_score_bucket{le="1.0"}') == len(texts)
+
+
+def test_the_metrics_say_which_model_answers(served, decided_run):
+    text = served.client.get("/metrics").text
+    (info,) = [line for line in text.splitlines() if line.startswith("smstune_model_info{")]
+    weights = json.loads((decided_run / "manifest.json").read_text("utf-8"))["sha256"]
+    assert f'run="{decided_run.name}"' in info
+    assert f'weights="{weights["model.safetensors"][:12]}"' in info
+    assert 'backend="torch"' in info
+    assert 'precision="fp32"' in info
+    assert info.endswith("} 1.0")
+
+
 def test_no_message_in_any_log(served):
     """Send a mark by every way in: none but the answers may have it."""
     mark = "独一无二的记号"

@@ -17,8 +17,10 @@ from transformers import AutoTokenizer
 
 from smstune.campaigns.grouping import campaign_groups
 from smstune.data.prepared import load_split
+from smstune.errors import GateError
 from smstune.evaluation.drift.measure import difference_interval, label_shift
-from smstune.evaluation.drift.stability import chance_level, stability, verdict
+from smstune.evaluation.drift.results import Stability
+from smstune.evaluation.drift.stability import chance_level, require_stability, stability, verdict
 from smstune.inference.classifier import SmsClassifier
 
 
@@ -58,6 +60,29 @@ def test_files_and_last_lines(copy, tmp_path, capsys):
         str(folder / "drift.json"),
     ]
     assert {path.name for path in folder.iterdir()} == {"drift.html", "drift.json"}
+
+
+def test_drift_past_the_limit_is_status_3_after_the_report(shifted, copy, tmp_path, capsys):
+    measured, texts = shifted
+    new = write_csv(tmp_path / "december.csv", [(text,) for text in texts], ("text",))
+    largest = max(row["psi"] for row in measured["psi"])
+    assert run("eval", copy, "--drift", new, f"evaluation.max_drift={largest + 1}") == 0
+    capsys.readouterr()
+    shutil.rmtree(copy / "eval/december")
+    assert run("eval", copy, "--drift", new, "evaluation.max_drift=0.25") == 3
+    output = capsys.readouterr()
+    assert output.out.splitlines()[-1] == str(copy / "eval/december/drift.json")
+    assert drift(copy, "december")["psi"]
+    (line,) = [line for line in output.err.splitlines() if line.startswith("error: ")]
+    assert "characters" in line
+    assert "evaluation.max_drift" in line
+
+
+def test_an_index_within_chance_is_no_drift():
+    row = {"feature": "confidence", "psi": 0.4, "bins": [], "reading": ""}
+    require_stability([Stability(**row, chance=0.5)], 0.25)
+    with pytest.raises(GateError, match=r"confidence 0\.4"):
+        require_stability([Stability(**row, chance=0.3)], 0.25)
 
 
 def test_counts_and_shares_are_those_of_the_messages(shifted, copy, prepared):

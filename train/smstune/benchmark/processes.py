@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import signal
 import sys
 import threading
@@ -67,6 +66,8 @@ def peak_rss_gib() -> float:
     if _STATUS.is_file():
         _, _, peak = _STATUS.read_text("utf-8").partition("VmHWM:")
         return int(peak.split(maxsplit=1)[0]) / 2**20
+    import resource
+
     peak_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # macOS counts bytes, the others KiB.
     return peak_rss / 2**30 if sys.platform == "darwin" else peak_rss / 2**20

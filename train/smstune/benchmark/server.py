@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -128,6 +127,8 @@ class _Server:
         return HTTPConnection(self.host, self.port, timeout=_TIMEOUT)
 
     def memory_mib(self) -> float:
+        import resource
+
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text("utf-8").split()[1])
         return pages * resource.getpagesize() / 2**20
 
@@ -145,6 +146,8 @@ def benchmark_server(
     Raises:
         UserError: if there is no message, the run is missing or the server does not start.
     """
+    import resource
+
     texts = benchmark_messages(load_manifest(run), messages_file)
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))

@@ -3,7 +3,7 @@ r"""Evaluate a run on a split of its data or on a labelled file, or measure drif
 Examples:
   smstune eval runs/fbs14 --robustness --explain 5
   smstune eval runs/fbs14 --data messages.csv --device cpu --backend onnx
-  smstune eval runs/fbs14 --drift november.csv
+  smstune eval runs/fbs14 --drift november.csv evaluation.max_drift=0.25
   smstune eval runs/fbs14 --calibrate \
       "evaluation.operating_points={stop: {labels: [FR, IL], max_false_positive_rate: 0.01}}"
   smstune eval runs/fbs14 --calibrate evaluation.cascade={}
@@ -75,10 +75,14 @@ def main(argv: Sequence[str] | None) -> None:
     classifier = _load(args, manifest, config)
     if args.drift is not None:
         from smstune.evaluation.drift.measure import measure_drift
+        from smstune.evaluation.drift.results import Drift
+        from smstune.evaluation.drift.stability import require_stability
 
         path = measure_drift(classifier, config.evaluation, args.drift, options=options)
         print(path.with_suffix(".html"))
         print(path)
+        drift = Drift.model_validate_json(path.read_bytes())
+        require_stability(drift.psi, config.evaluation.max_drift)
         return
     from smstune.evaluation.metrics import Metrics
     from smstune.evaluation.report.report import headline_table

@@ -24,7 +24,8 @@ def add_backend_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--device",
-        choices=get_args(DeviceChoice),
+        # Not as choices: argparse would refuse mps with its usage and without a reason.
+        metavar=f"{{{','.join(get_args(DeviceChoice))}}}",
         default="auto",
         help="device to compute on; auto: a GPU if there is one, otherwise the CPU",
     )

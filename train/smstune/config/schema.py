@@ -273,6 +273,12 @@ class EvaluationConfig(Section):
     gates: list[GateConfig] = Field(
         default=[], description="Required scores; exit status 3 if one is missed."
     )
+    max_drift: Number | None = Field(
+        None,
+        gt=0,
+        description="Largest population stability index that --drift accepts; exit status 3 above "
+        "it. Null accepts any.",
+    )
 
 
 class ServeConfig(Section):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smstune.config.choices import BackendChoice, DeviceChoice, PrecisionChoice
-from smstune.errors import UserError
+from smstune.errors import UserError, is_out_of_memory
 from smstune.inference.backends.exported import exported_form
 from smstune.inference.backends.pick import pick_backend, pick_run_device
 from smstune.inference.decision import Decision, biased_labels, decide, with_early_answers
@@ -266,10 +266,20 @@ class SmsClassifier:
         budget = 1 if self.backend.one_by_one else _TOKEN_BUDGET[self.device]
         batches = list(_batches([len(row) for row in ids], budget))
         padded = (self._padded([ids[row] for row in rows]) for rows in batches)
-        for rows, logits_of_batch in zip(batches, self.backend.run(padded), strict=True):
-            logits[rows] = logits_of_batch
-            if progress is not None:
-                progress.update(len(rows))
+        try:
+            for rows, logits_of_batch in zip(batches, self.backend.run(padded), strict=True):
+                logits[rows] = logits_of_batch
+                if progress is not None:
+                    progress.update(len(rows))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            size = "one message at a time" if budget == 1 else f"batches of {budget} tokens"
+            raise UserError(
+                f"out of memory, scoring {size} on {self.device}: use fewer --workers, a smaller "
+                "form (`smstune export RUN --format onnx-int8`), or another --device; a model "
+                "trained with a smaller data.max_length needs less"
+            ) from error
         return logits
 
     def _padded(self, rows: Sequence[list[int]]) -> Batch:

@@ -22,7 +22,7 @@ from transformers.trainer_utils import TrainOutput
 from smstune.config.loading import dump_config
 from smstune.config.schema import Config
 from smstune.data.prepared import provenance
-from smstune.errors import UserError
+from smstune.errors import UserError, is_out_of_memory
 from smstune.evaluation.calibration.fit import fit_run
 from smstune.inference.backends.torch_backend import TorchBackend
 from smstune.inference.backends.torch_devices import pick_precision
@@ -85,7 +85,9 @@ def finetune(config: Config) -> Path:
     except UserError:
         # The training diverged: resuming would end in the same way.
         raise
-    except BaseException:
+    except BaseException as error:
+        if is_out_of_memory(error):
+            raise _out_of_memory(config) from error
         logger.error(how_to_resume(run_folder))
         raise
     weights = _gathered_weights(assembled.trainer)
@@ -108,6 +110,19 @@ def finetune(config: Config) -> Path:
         logger.info("%s", describe_kept(assembled.trainer.state))
         logger.info("next: smstune eval %s", shlex.quote(str(run_folder)))
     return run_folder
+
+
+def _out_of_memory(config: Config) -> UserError:
+    """Return the error of a training that needs more memory than there is, with what needs less."""
+    section = config.training
+    return UserError(
+        f"out of memory with training.per_device_train_batch_size="
+        f"{section.per_device_train_batch_size} (in evaluations per_device_eval_batch_size="
+        f"{section.per_device_eval_batch_size}): try, in this order, half of it with twice the "
+        f"training.gradient_accumulation_steps (now {section.gradient_accumulation_steps}), "
+        "training.gradient_checkpointing=true, a smaller data.max_length (now "
+        f"{config.data.max_length}), model.lora"
+    )
 
 
 def _backend(

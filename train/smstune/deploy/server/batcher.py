@@ -291,7 +291,9 @@ class Batcher:
         texts = [text for job in batch for text in job.texts]
         self._metrics.batches.observe(len(texts))
         self._metrics.messages.inc(len(texts))
-        answers = iter(self._classifier.predict(texts))
+        predictions = self._classifier.predict(texts)
+        self._metrics.count_answers(predictions)
+        answers = iter(predictions)
         return [[next(answers) for _ in job.texts] for job in batch]
 
     def _explained(self, batch: Sequence[_Job[Explanation]]) -> list[Explanation]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import os
 import signal
 import socket
 import time
@@ -46,7 +47,9 @@ def bind(host: str, port: int, key: str | None) -> socket.socket:
                 "environment variable SMSTUNE_API_KEY, or omit --host"
             )
         listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # On Windows the option would let two servers listen on one port.
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # getaddrinfo wraps a port that is too large; bind refuses it.
         listener.bind((address[0], port, *address[2:]))
         # Before the model is loaded: two sockets may be bound to a port, but only one listens.
@@ -76,7 +79,7 @@ def serve(
     """
     for handler in logging.getLogger().handlers:
         handler.setFormatter(WithoutValues("%(message)s"))
-    metrics = Metrics()
+    metrics = Metrics(classifier)
     batcher = Batcher(classifier, section, metrics)
     batcher.warm()
     app = create_app(batcher, metrics, section, name=classifier.run.path.name, key=key)
@@ -100,10 +103,12 @@ def serve(
     )
     server = _Server(config, batcher, section.stop_seconds, announce)
     # uvicorn handles the first two, but raises them again after it stopped, as if it had failed.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # Under nohup, SIGHUP is ignored and must stay so.
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+        # Windows has no SIGHUP. Under nohup it is ignored and must stay so.
+        number = getattr(signal, name, None)
+        if number is None or (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
+            continue
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     server.run([listener])
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smstune.arrays import Floats
+from smstune.errors import GateError
 from smstune.evaluation.drift.results import Stability, StabilityBin
 
 #: The rules of thumb of credit scoring (Siddiqi, "Credit Risk Scorecards", 2006).
@@ -59,6 +60,26 @@ def stability_rows(
             Stability(feature=name, psi=psi, chance=chance, reading=verdict(psi, chance), bins=bins)
         )
     return sorted(rows, key=lambda row: -row.psi)
+
+
+def require_stability(rows: Sequence[Stability], max_index: float | None) -> None:
+    """Fail where a feature has an index above ``max_index``; ``None`` accepts any.
+
+    An index within its chance level is no drift, however large: few messages have a large one.
+
+    Raises:
+        GateError: naming each such feature and its index.
+    """
+    if max_index is None:
+        return
+    drifted = [row for row in rows if row.psi > max_index and row.psi > row.chance]
+    if drifted:
+        indices = ", ".join(f"{row.feature} {row.psi:.4g}" for row in drifted)
+        raise GateError(
+            f"the messages drifted: expected a population stability index of at most {max_index:g} "
+            f"(evaluation.max_drift), found {indices}: read drift.html, and label some of the new "
+            "messages to see whether the model still scores well"
+        )
 
 
 def stability(reference: ArrayLike, new: ArrayLike) -> Floats:

@@ -6,7 +6,7 @@ import logging
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from smstune.config.choices import (
     BackendChoice,
@@ -37,8 +37,13 @@ def pick_run_device(choice: DeviceChoice = "auto") -> DeviceName:
     torch, which takes seconds to import, is asked only on a machine that has the driver of a GPU.
 
     Raises:
-        UserError: if ``cuda`` is asked for and there is none.
+        UserError: if ``cuda`` is asked for and there is none, or another device.
     """
+    if choice not in get_args(DeviceChoice):
+        raise UserError(
+            f"expected the device auto, cpu or cuda, found {choice}: use cpu (smstune does not "
+            "compute on mps, the GPUs of Apple)"
+        )
     has_driver = any(path.exists() for path in _DRIVERS) or shutil.which("nvidia-smi") is not None
     if choice == "cpu" or (choice == "auto" and not has_driver):
         return "cpu"
