@@ -12,7 +12,7 @@ from smstune import __version__
 #: In the order in which a new user meets them.
 COMMANDS = (
     "prepare", "finetune", "eval", "predict", "export", "serve", "audit", "publish", "compare",
-    "benchmark", "configs",
+    "suggest", "benchmark", "configs",
 )  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""A run and unlabelled messages in; those that are worth labelling next out."""
