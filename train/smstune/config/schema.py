@@ -327,6 +327,11 @@ class PrepareConfig(Section):
     time_column: str = "time"
     group_column: str = "group"
     mask_pii: bool = Field(True, description="Replace personal information by placeholders.")
+    drop_punctuation: bool = Field(
+        False,
+        description="Remove punctuation and symbols, for sources of which one has none; a run "
+        "trained on it reads all messages so.",
+    )
     seed: Seed = Field(42, description="Random seed of the split.")
 
     @field_validator("folds")

@@ -19,11 +19,12 @@ from smstune.data.copies import Copies, UsableRows, first_copies
 from smstune.data.readers.catalogue import Input
 from smstune.errors import UserError
 from smstune.inference.labels import LabelMap
+from smstune.inference.manifest import TextOptions
 from smstune.progress import progress
 from smstune.tables.columns import Columns
 from smstune.tables.row import TableRow
 from smstune.tables.times import with_offset
-from smstune.text.normalize import MAX_CHARACTERS, preprocess
+from smstune.text.normalize import MAX_CHARACTERS
 
 
 def encode(column: pa.ChunkedArray, codes: dict[str, int]) -> Ints:
@@ -112,7 +113,7 @@ def collect(
     labels: LabelMap | None,
     columns: Columns,
     *,
-    mask: bool,
+    text: TextOptions,
     folder: Path,
     tests: Sequence[Input] = (),
 ) -> Collected:
@@ -128,7 +129,7 @@ def collect(
     """
     usable_rows = UsableRows(label_ids={} if labels is None else labels.label2id)
     usable_path, kept_path = folder / "usable.arrow", folder / "kept.arrow"
-    clean = partial(_clean_row, labels=labels, mask=mask)
+    clean = partial(_clean_row, labels=labels, options=text)
     with (folder / "rejected.jsonl").open("w", encoding="utf-8") as stream:
         rejects = Rejects(stream)
         inputs_and_fixed = [(input_, False) for input_ in inputs] + [(test, True) for test in tests]
@@ -218,7 +219,7 @@ def _check_test(path: Path, n_usable: int, n_rejected: int) -> None:
 
 
 def _clean_row(
-    row: TableRow, source: str, *, labels: LabelMap | None, mask: bool
+    row: TableRow, source: str, *, labels: LabelMap | None, options: TextOptions
 ) -> ArrowRow | Problem:
     if row.problem:
         return Problem(row.problem.partition(":")[0], row.problem)
@@ -226,7 +227,7 @@ def _clean_row(
     if len(row.text or "") > MAX_CHARACTERS:
         reason = f"longer than {MAX_CHARACTERS} characters"
         return Problem(reason, f"{reason}, which no SMS can be: found {len(row.text or '')}")
-    text = preprocess(row.text or "", mask=mask)
+    text = options.preprocess(row.text or "")
     if not text:
         return Problem("no text", "no text")
     if not (row.label or "").strip():

@@ -17,11 +17,10 @@ from smstune.errors import UserError
 from smstune.evaluation.evaluated import LabelledSet
 from smstune.files import file_hash
 from smstune.inference.labels import LabelMap
-from smstune.inference.manifest import Manifest
+from smstune.inference.manifest import Manifest, TextOptions
 from smstune.tables.columns import Columns
 from smstune.tables.row import TableRow, cell_text
 from smstune.tables.times import CHINA, read_time
-from smstune.text.normalize import preprocess
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,8 @@ def load_prepared(
 def load_raw(
     path: Path,
     labels: LabelMap,
+    options: TextOptions,
     *,
-    mask: bool,
     columns: Columns = Columns(),
     slices: Sequence[str] = (),
 ) -> LabelledSet:
@@ -84,7 +83,7 @@ def load_raw(
             "prepare on the file, which skips such rows"
         )
     raw = [row.text or "" for row in rows]
-    texts = [preprocess(text, mask=mask) for text in raw]
+    texts = [options.preprocess(text) for text in raw]
     truth = _label_ids([row.label or "" for row in rows], labels, str(path))
     slice_columns = {"source": [source] * len(rows), **_months([row.time for row in rows])}
     for name in slices:

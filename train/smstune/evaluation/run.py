@@ -144,8 +144,7 @@ def _labelled(
     manifest, labels = classifier.run.manifest, classifier.labels
     if data is None:
         return load_prepared(manifest, labels, section.split, section.slices)
-    mask = manifest.text.mask_pii
-    return load_raw(data, labels, mask=mask, columns=columns, slices=section.slices)
+    return load_raw(data, labels, manifest.text, columns=columns, slices=section.slices)
 
 
 def _robustness(config: Config, classifier: SmsClassifier, labelled: LabelledSet) -> Robustness:
