@@ -7,11 +7,12 @@ import re
 
 import pyarrow.parquet as pq
 import pytest
-from doors import run, write_csv
+from doors import TINY_OVERRIDES, run, write_csv
 
-from smstune.data import collect
+from smstune import SmsClassifier
 from smstune.data.prepared import load_preparation
 from smstune.errors import UserError
+from smstune.inference import manifest as inference_manifest
 from smstune.text.normalize import preprocess
 
 FILES = {
@@ -139,7 +140,7 @@ def test_a_row_that_is_too_long_is_rejected_unread(tmp_path, messages, monkeypat
         longest = max(longest, len(text))
         return preprocess(text, **options)
 
-    monkeypatch.setattr(collect, "preprocess", noted)
+    monkeypatch.setattr(inference_manifest, "preprocess", noted)
     bad = write_csv(tmp_path / "bad.csv", [("1 " * 9_000, "retail")], ("text", "label"))
     assert run("prepare", messages, bad, "--output", tmp_path / "out") == 0
     assert "found 18000" in (tmp_path / "out" / "rejected.jsonl").read_text("utf-8")
@@ -351,3 +352,24 @@ def test_a_bad_byte_in_a_group_rejects_its_row(tmp_path, messages):
     assert run("prepare", messages, tmp_path / "odd.csv", "--output", out) == 0
     (rejected,) = map(json.loads, (out / "rejected.jsonl").read_text("utf-8").splitlines())
     assert (rejected["line"], rejected["reason"]) == (2, "undecodable bytes")
+
+
+def test_punctuation_is_dropped_from_every_message_and_by_the_run(
+    messages, labels_file, checkpoint, tmp_path
+):
+    config = tmp_path / "plain.yaml"
+    config.write_text(
+        f"prepare:\n  inputs: ['{messages}']\n  labels: {labels_file}\n  drop_punctuation: true\n"
+        f"data:\n  path: {tmp_path / 'plain'}\nmodel:\n  name_or_path: {checkpoint}\n",
+        "utf-8",
+    )
+    assert run("prepare", "--config", config) == 0
+    texts = [row["text"] for split in rows(tmp_path / "plain").values() for row in split]
+    assert texts
+    assert not [text for text in texts if re.search("[，。！【】:/]", text)]
+    assert any("[URL]" in text for text in texts)
+    assert manifest(tmp_path / "plain")["text"]["drop_punctuation"] is True
+    overrides = (*TINY_OVERRIDES, "training.num_train_epochs=1")
+    assert run("finetune", config, *overrides, f"training.output_dir={tmp_path / 'run'}") == 0
+    (answer,) = SmsClassifier.from_pretrained(tmp_path / "run").predict(["【商城】满减，退订回T！"])
+    assert answer.text == "商城满减退订回T"

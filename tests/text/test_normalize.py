@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smstune.text.normalize import normalize, preprocess
+from smstune.text.pii.placeholders import PLACEHOLDER
 
 GENUINE = {"verification_code", "bank_alert", "delivery_notice", "government", "personal"}
 ANY_TEXT = st.text(st.characters(), max_size=80)
@@ -90,3 +91,23 @@ def test_clean_text_is_left_as_it_is():
     assert len(clean) > 400
     assert [text for text in clean if normalize(text) != text] == []
     assert all(normalize(text) != text for text in texts if text not in clean)
+
+
+@pytest.mark.parametrize(
+    ("raw", "read"),
+    [
+        ("【招商银行】您尾号1234的卡，消费￥99.50元！", "招商银行您尾号1234的卡消费[MONEY]"),
+        ("点 https://t.example/ab 领取、退订回T", "点[URL]领取退订回T"),
+        ("iPhone 15 pro-max, 8.5折。", "iPhone 15 pro max 8 5折"),
+        ("🎉好消息🎉", "好消息"),
+        ("！？", ""),
+    ],
+)
+def test_without_punctuation_only_words_and_placeholders_remain(raw, read):
+    assert preprocess(raw, mask=True, drop_punctuation=True) == read
+
+
+@given(ANY_TEXT | TRICKY)
+def test_no_mark_outside_placeholders_is_left(text):
+    read = PLACEHOLDER.sub("", preprocess(text, mask=True, drop_punctuation=True))
+    assert not {unicodedata.category(character)[0] for character in read} & {"P", "S"}

@@ -10,8 +10,8 @@ from doors import TINY_OVERRIDES, run
 
 from smstune.config.loading import load_config
 from smstune.config.schema import AugmentConfig
+from smstune.inference.manifest import TextOptions
 from smstune.text.evasion import evade
-from smstune.text.normalize import preprocess
 from smstune.training import augment as stage
 from smstune.training.assemble import assemble
 from smstune.training.augment import augment
@@ -23,16 +23,18 @@ OVERRIDES = (*TINY_OVERRIDES, "data.augment={transforms: [pinyin, symbols], shar
 def test_a_share_of_the_rows_is_written_by_the_named_transforms_and_preprocessed():
     texts = [f"恭喜您第{one}位获得贷款资格ab" for one in "一二三四五六七八九十"] * 40
     table = Dataset.from_dict({"text": texts, "label": ["x"] * 400})
-    written = list(augment(table, SECTION, 1, mask=True)["text"])
+    written = list(augment(table, SECTION, 1, TextOptions())["text"])
     changed = [(a, b) for a, b in zip(texts, written, strict=True) if a != b]
     # Full-width writing is undone by the normaliser, as it is when serving.
     assert 60 < len(changed) < 140
-    assert all(b == preprocess(evade(a, "pinyin", 1.0), mask=True) for a, b in changed)
+    assert all(b == TextOptions().preprocess(evade(a, "pinyin", 1.0)) for a, b in changed)
 
 
 def test_same_seed_same_rows_another_seed_others():
     table = Dataset.from_dict({"text": ["恭喜您获得贷款资格"] * 50, "label": ["x"] * 50})
-    first, again, other = (list(augment(table, SECTION, s, mask=True)["text"]) for s in (1, 1, 2))
+    first, again, other = (
+        list(augment(table, SECTION, s, TextOptions())["text"]) for s in (1, 1, 2)
+    )
     assert first == again != other
 
 
@@ -54,9 +56,9 @@ def test_each_epoch_has_rows_of_its_own_and_a_resumed_one_the_same(config_file, 
 def test_finetune_makes_the_rows_of_every_epoch(config_file, tmp_path, monkeypatch):
     seeds = []
 
-    def record(table, section, seed, *, mask):
+    def record(table, section, seed, text):
         seeds.append(seed)
-        return augment(table, section, seed, mask=mask)
+        return augment(table, section, seed, text)
 
     monkeypatch.setattr(stage, "augment", record)
     output = tmp_path / "run"

@@ -97,6 +97,9 @@ def test_sources_that_differ_in_punctuation_are_named(mixed):
     assert row.shares == {"fbs": 0.0, "nus": 1.0}
     sentence = shortcut_warnings(mixed)[-1]
     assert "contains punctuation: 0 % of fbs, 100 % of nus" in sentence
+    assert sentence.endswith(
+        "`prepare.drop_punctuation: true` removes punctuation from all messages."
+    )
     assert "found only in fbs: ad, fraud" in sentence
     assert "found nearly only in nus: normal" in sentence
     assert "98 % score there means nothing" in sentence

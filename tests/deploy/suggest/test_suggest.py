@@ -10,6 +10,8 @@ import pytest
 from doors import run, write_csv
 
 from smstune.deploy.suggest.choose import choose
+from smstune.tables.options import TableOptions
+from smstune.tables.read import read_rows
 
 PHONE = "13800138000"
 TOPICS = ("您的快递已到驿站", "恭喜您获得贷款额度", "本店新款上市欢迎选购", "您的验证码请勿泄露")
@@ -70,6 +72,36 @@ def test_a_filled_in_sheet_is_prepared_as_it_is(learned_run, pool, tmp_path):
     assert run("prepare", filled, "--output", tmp_path / "prepared") == 0
     counts = json.loads((tmp_path / "prepared/manifest.json").read_text("utf-8"))["counts"]
     assert counts["kept"] == len(rows) == 16
+
+
+def test_a_sheet_that_exists_may_be_half_filled_in_and_is_kept(learned_run, pool, tmp_path, capsys):
+    sheet = tmp_path / "sheet.xlsx"
+    sheet.write_bytes(b"an hour of work")
+    arguments = ("suggest", learned_run, pool, "--number", 3, "--output", sheet)
+    assert run(*arguments) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert sheet.read_bytes() == b"an hour of work"
+    assert run(*arguments, "--overwrite") == 0
+    assert len(list(read_rows(sheet, TableOptions(labelled=False)))) == 3
+
+
+def test_exports_of_annotation_tools_are_prepared_as_they_are(learned_run, pool, tmp_path):
+    tasks_file, lines_file = tmp_path / "tasks.json", tmp_path / "tasks.jsonl"
+    for output in (tasks_file, lines_file):
+        assert run("suggest", learned_run, pool, "--number", 16, "--output", output) == 0
+    tasks = json.loads(tasks_file.read_text("utf-8"))
+    for index, task in enumerate(tasks):
+        choice = {**task["predictions"][0]["result"][0], "value": {"choices": ["ab"[index % 2]]}}
+        task["annotations"] = [{"result": [choice], "was_cancelled": False}]
+    tasks_file.write_text(json.dumps(tasks, ensure_ascii=False), "utf-8")
+    lines = [json.loads(line) for line in lines_file.read_text("utf-8").splitlines()]
+    labelled = [{**line, "label": ["ab"[index % 2]]} for index, line in enumerate(lines)]
+    lines_file.write_text("\n".join(map(json.dumps, labelled)), "utf-8")
+    for number, filled in enumerate((tasks_file, lines_file)):
+        output = tmp_path / f"prepared-{number}"
+        assert run("prepare", filled, "--output", output) == 0
+        counts = json.loads((output / "manifest.json").read_text("utf-8"))["counts"]
+        assert counts["kept"] == 16
 
 
 def test_uncertain_messages_come_first_and_are_spread_over_topics():

@@ -38,7 +38,6 @@ from smstune.inference.run_config import run_config
 from smstune.tables.options import TableOptions
 from smstune.tables.read import read_rows
 from smstune.tables.write import OutputTable
-from smstune.text.normalize import preprocess
 
 #: Scores a jsonl file of messages with a run; returns the seconds without loading.
 ScoringMethod = Callable[[Path, Path], float]
@@ -177,7 +176,7 @@ def fixed_sample(texts: Sequence[str], size: int) -> list[str]:
 
 
 def _preprocessed(manifest: Manifest, texts: Sequence[str]) -> list[str]:
-    return [preprocess(text, mask=manifest.text.mask_pii) for text in texts]
+    return [manifest.text.preprocess(text) for text in texts]
 
 
 def _in_a_fresh_process(

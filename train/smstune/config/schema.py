@@ -369,6 +369,11 @@ class PrepareConfig(Section):
         None, description="How a folder of files holds messages; null: recognised."
     )
     mask_pii: bool = Field(True, description="Replace personal information by placeholders.")
+    drop_punctuation: bool = Field(
+        False,
+        description="Remove punctuation and symbols, for sources of which one has none; a run "
+        "trained on it reads all messages so.",
+    )
     drop_rare: bool = Field(
         False, description="Drop labels of fewer than three campaigns, otherwise an error."
     )

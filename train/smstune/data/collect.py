@@ -19,11 +19,12 @@ from smstune.data.rejects import Problem, Rejects, RowCount
 from smstune.errors import UserError
 from smstune.inference.label_names import list_names, may_be_named
 from smstune.inference.labels import LabelMap
+from smstune.inference.manifest import TextOptions
 from smstune.progress import progress
 from smstune.tables.options import TableOptions
 from smstune.tables.row import TableRow
 from smstune.tables.times import with_offset
-from smstune.text.normalize import MAX_CHARACTERS, preprocess
+from smstune.text.normalize import MAX_CHARACTERS
 
 
 def encode(column: pa.ChunkedArray, codes: dict[str, int]) -> Ints:
@@ -109,7 +110,7 @@ def collect(
     labels: LabelMap | None,
     options: TableOptions,
     *,
-    mask: bool,
+    text: TextOptions,
     folder: Path,
     tests: Sequence[Input] = (),
 ) -> Collected:
@@ -126,7 +127,7 @@ def collect(
     """
     usable_rows = UsableRows(label_ids={} if labels is None else labels.label2id)
     usable_path, kept_path = folder / "usable.arrow", folder / "kept.arrow"
-    clean = partial(_clean_row, labels=labels, mask=mask)
+    clean = partial(_clean_row, labels=labels, text=text)
     unusable, merged = UnusableLabels(), RowCount()
     with (folder / "rejected.jsonl").open("w", encoding="utf-8") as stream:
         rejects = Rejects(stream)
@@ -287,7 +288,7 @@ def _check_test(path: Path, n_usable: int, n_rejected: int) -> None:
 
 
 def _clean_row(
-    row: TableRow, source: str, *, labels: LabelMap | None, mask: bool
+    row: TableRow, source: str, *, labels: LabelMap | None, text: TextOptions
 ) -> ArrowRow | UnusableRow:
     source_label = row.label
     label = labels.resolve(source, row.label) if labels and row.label else row.label
@@ -301,8 +302,8 @@ def _clean_row(
     if len(row.text or "") > MAX_CHARACTERS:
         reason = f"longer than {MAX_CHARACTERS} characters"
         return unusable(reason, f"{reason}, which no SMS can be: found {len(row.text or '')}")
-    text = preprocess(row.text or "", mask=mask)
-    if not text:
+    message = text.preprocess(row.text or "")
+    if not message:
         return unusable("no text")
     if not row.label:
         return unusable("no label")
@@ -310,7 +311,7 @@ def _clean_row(
         named = repr(row.label) if may_be_named([row.label]) else f"of {len(row.label)} characters"
         return unusable("unknown label", f"unknown label {named}: add it to the label file")
     return {
-        "text": text,
+        "text": message,
         "label": label,
         "source": source,
         "time": with_offset(row.time),

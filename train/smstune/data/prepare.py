@@ -79,10 +79,13 @@ def prepare(
     for input_ in (*inputs, *tests):
         check_input(input_, options)
     choice = SplitChoice(section.split, section.held_out, section.folds, section.seed)
+    text = TextOptions(
+        normalizer_version=NORMALIZER_VERSION,
+        mask_pii=section.mask_pii,
+        drop_punctuation=section.drop_punctuation,
+    )
     with folder_written_whole(output) as folder:
-        collected = collect(
-            inputs, labels, options, mask=section.mask_pii, folder=folder, tests=tests
-        )
+        collected = collect(inputs, labels, options, text=text, folder=folder, tests=tests)
         written_splits = _write_splits(folder, collected, choice, drop_rare=section.drop_rare)
         collected.path.unlink()
         # The report is made from the files: the numbers of every row are no longer needed.
@@ -91,7 +94,7 @@ def prepare(
         for written in written_splits:
             preparation = Preparation(
                 format_version=FORMAT_VERSION,
-                text=TextOptions(normalizer_version=NORMALIZER_VERSION, mask_pii=section.mask_pii),
+                text=text,
                 inputs=_described(inputs),
                 tests=_described(tests),
                 terms=_terms((*inputs, *tests)),

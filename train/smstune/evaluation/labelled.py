@@ -18,11 +18,10 @@ from smstune.evaluation.evaluated import LabelledSet
 from smstune.files import file_hash
 from smstune.inference.label_names import LabelCounts, list_names
 from smstune.inference.labels import LabelMap
-from smstune.inference.manifest import Manifest
+from smstune.inference.manifest import Manifest, TextOptions
 from smstune.tables.options import TableOptions
 from smstune.tables.row import TableRow, cell_text
 from smstune.tables.times import CHINA, read_time
-from smstune.text.normalize import preprocess
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,8 @@ def load_prepared(
 def load_raw(
     path: Path,
     labels: LabelMap,
+    text: TextOptions,
     *,
-    mask: bool,
     options: TableOptions = TableOptions(),
     slices: Sequence[str] = (),
 ) -> LabelledSet:
@@ -85,7 +84,7 @@ def load_raw(
             "prepare on the file, which skips such rows"
         )
     raw = [row.text or "" for row in rows]
-    texts = [preprocess(text, mask=mask) for text in raw]
+    texts = [text.preprocess(message) for message in raw]
     truth = _label_ids([row.label or "" for row in rows], labels.ids_of_texts(), str(path))
     slice_columns = {"source": [source] * len(rows), **_months([row.time for row in rows])}
     for name in slices:

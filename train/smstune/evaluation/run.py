@@ -145,8 +145,7 @@ def _labelled(
     manifest, labels = classifier.run.manifest, classifier.labels
     if data is None:
         return load_prepared(manifest, labels, section.split, section.slices)
-    mask = manifest.text.mask_pii
-    return load_raw(data, labels, mask=mask, options=options, slices=section.slices)
+    return load_raw(data, labels, manifest.text, options=options, slices=section.slices)
 
 
 def _robustness(config: Config, classifier: SmsClassifier, labelled: LabelledSet) -> Robustness:

@@ -21,7 +21,7 @@ from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import WEIGHTS, Manifest, load_manifest
 from smstune.inference.run import Run, load_run
 from smstune.inference.tokenization import Batch, pad
-from smstune.text.normalize import MAX_CHARACTERS, preprocess
+from smstune.text.normalize import MAX_CHARACTERS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -226,8 +226,8 @@ class SmsClassifier:
 
     def preprocess(self, texts: Sequence[str]) -> list[str]:
         """Return ``texts`` as the model reads them: cut, normalised, masked as in training."""
-        mask = self.run.manifest.text.mask_pii
-        return [preprocess(text[:MAX_CHARACTERS], mask=mask) for text in texts]
+        options = self.run.manifest.text
+        return [options.preprocess(text[:MAX_CHARACTERS]) for text in texts]
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return the label of each message, its probability, all probabilities, and a note.

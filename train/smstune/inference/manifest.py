@@ -18,7 +18,7 @@ from smstune.inference.decision import Calibration
 from smstune.inference.linear import LINEAR
 from smstune.inference.origin import DataFacts, TrainingFacts
 from smstune.inference.tokenization import Padding
-from smstune.text.normalize import NORMALIZER_VERSION
+from smstune.text.normalize import NORMALIZER_VERSION, preprocess
 from smstune.text.probes import text_versions
 
 FORMAT_VERSION = 1
@@ -57,6 +57,11 @@ class TextOptions(BaseModel):
 
     normalizer_version: int = NORMALIZER_VERSION
     mask_pii: bool = True
+    drop_punctuation: bool = False
+
+    def preprocess(self, text: str) -> str:
+        """Return a raw message as the model reads it."""
+        return preprocess(text, mask=self.mask_pii, drop_punctuation=self.drop_punctuation)
 
 
 class Manifest(BaseModel):

@@ -10,6 +10,7 @@ import unicodedata
 import opencc
 
 from smstune.text.pii.mask import mask_pii
+from smstune.text.pii.placeholders import PLACEHOLDER
 from smstune.text.variants import BOUND_PARTS
 
 #: Longest message an SMS can carry: 255 segments of 67 UCS-2 characters (3GPP TS 23.040).
@@ -33,6 +34,7 @@ _INVISIBLE = re.compile(
 # More marks than any language puts on a letter (Unicode Standard Annex 15, stream-safe text).
 _MANY_FOREIGN = re.compile("[^\x00-\x7f一-鿿]{31,}")
 _WHITE_SPACE = re.compile(r"\s+")
+_NEEDLESS_BLANK = re.compile("(?<![0-9A-Za-z]) | (?![0-9A-Za-z])")
 # Spam puts symbols between characters (威❤信) and splits them (亻言), see docs/robustness.md.
 _BETWEEN_CHARACTERS = re.compile(r"(?<=[一-鿿])[^\w\s]+(?=[一-鿿])")
 _WHOLE = {parts: character for character, parts in BOUND_PARTS.items()}
@@ -56,10 +58,35 @@ def normalize(text: str) -> str:
     return text if text.isascii() else _simplify(text)
 
 
-def preprocess(text: str, *, mask: bool) -> str:
-    """Return ``text`` normalised and, with ``mask``, its personal information as placeholders."""
+def preprocess(text: str, *, mask: bool, drop_punctuation: bool = False) -> str:
+    """Return ``text`` normalised and, with ``mask``, its personal information as placeholders.
+
+    With ``drop_punctuation`` what is left is written as FBS writes its messages: without
+    punctuation and symbols, and with blanks only between two Latin words or numbers.
+    """
     text = normalize(text)
-    return mask_pii(text) if mask else text
+    if mask:
+        text = mask_pii(text)
+    return without_punctuation(text) if drop_punctuation else text
+
+
+def without_punctuation(text: str) -> str:
+    """Return ``text`` without marks (Unicode categories P and S); placeholders are kept.
+
+    Between two Latin letters or digits, marks become a blank, so that 3.5 does not become 35.
+    """
+    pieces: list[str] = []
+    end = 0
+    for placeholder in PLACEHOLDER.finditer(text):
+        pieces += [_marks_to_blanks(text[end : placeholder.start()]), placeholder[0]]
+        end = placeholder.end()
+    pieces.append(_marks_to_blanks(text[end:]))
+    return _NEEDLESS_BLANK.sub("", "".join(pieces)).strip()
+
+
+def _marks_to_blanks(text: str) -> str:
+    marked = "".join(" " if unicodedata.category(mark)[0] in "PS" else mark for mark in text)
+    return _WHITE_SPACE.sub(" ", marked)
 
 
 def _fold(match: re.Match[str]) -> str:

@@ -272,8 +272,9 @@ def _trainer(
     if config.data.augment is None:
         train: Dataset | AugmentedRows = encode(data.splits["train"])
     else:
-        mask = data.preparation.text.mask_pii
-        train = AugmentedRows(data.splits["train"], config.data.augment, section.seed, mask, encode)
+        train = AugmentedRows(
+            data.splits["train"], config.data.augment, section.seed, data.preparation.text, encode
+        )
         callbacks.insert(0, EpochRows())
     if section.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(section.early_stopping_patience))

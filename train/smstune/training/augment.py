@@ -11,8 +11,8 @@ from datasets import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from smstune.config.schema import AugmentConfig
+from smstune.inference.manifest import TextOptions
 from smstune.text.evasion import evade
-from smstune.text.normalize import preprocess
 
 
 class AugmentedRows(torch.utils.data.Dataset[Any]):
@@ -23,10 +23,10 @@ class AugmentedRows(torch.utils.data.Dataset[Any]):
         table: Dataset,
         section: AugmentConfig,
         seed: int,
-        mask: bool,
+        text: TextOptions,
         encode: Callable[[Dataset], Dataset],
     ) -> None:
-        self._table, self._section, self._mask, self._encode = table, section, mask, encode
+        self._table, self._section, self._text, self._encode = table, section, text, encode
         self._seeds = np.random.SeedSequence(seed)
         self.begin(0)
 
@@ -34,7 +34,7 @@ class AugmentedRows(torch.utils.data.Dataset[Any]):
         """Make the rows of ``epoch``, which follow from it and the seed alone."""
         # Of the pair: seed 42 in epoch 1 is not seed 43 in epoch 0.
         seed = int(self._seeds.generate_state(epoch + 1)[epoch])
-        self._rows = self._encode(augment(self._table, self._section, seed, mask=self._mask))
+        self._rows = self._encode(augment(self._table, self._section, seed, self._text))
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -57,10 +57,10 @@ class EpochRows(TrainerCallback):
         kwargs["train_dataloader"].dataset.begin(int(state.epoch or 0))
 
 
-def augment(table: Dataset, section: AugmentConfig, seed: int, *, mask: bool) -> Dataset:
+def augment(table: Dataset, section: AugmentConfig, seed: int, text: TextOptions) -> Dataset:
     """Return ``table`` with a share of its texts written by one of the transforms.
 
-    What was written goes through ``preprocess`` as a raw message does, so that a row looks as it
+    What was written is preprocessed as a raw message is, so that a row looks as it
     would to ``SmsClassifier``. The same seed gives the same rows.
     """
     rng = np.random.default_rng(seed)
@@ -68,5 +68,5 @@ def augment(table: Dataset, section: AugmentConfig, seed: int, *, mask: bool) ->
     for row in np.flatnonzero(rng.random(len(texts)) < section.share).tolist():
         name = section.transforms[rng.integers(len(section.transforms))]
         strength = float(rng.uniform(*section.strength))
-        texts[row] = preprocess(evade(texts[row], name, strength, seed), mask=mask)
+        texts[row] = text.preprocess(evade(texts[row], name, strength, seed))
     return table.remove_columns("text").add_column("text", texts)

@@ -82,6 +82,8 @@ def _source_warning(check: ShortcutCheck) -> str:
             "score there means nothing. Add messages of these labels from another source, or test "
             "on a source held out."
         )
+    if any(difference.feature == "contains punctuation" for difference in check.source_style):
+        advice += " `prepare.drop_punctuation: true` removes punctuation from all messages."
     return f"The sources differ in style ({differences}). {advice}"
 
 

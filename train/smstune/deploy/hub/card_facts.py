@@ -279,7 +279,7 @@ def card_facts(run: Path, manifest: Manifest, name: str) -> CardFacts:
         onnx_file=onnx_file(export),
         exported=exported_speed(export),
         raw_example=RAW_EXAMPLE,
-        read_example=preprocess(RAW_EXAMPLE, mask=manifest.text.mask_pii),
+        read_example=manifest.text.preprocess(RAW_EXAMPLE),
     )
 
 

@@ -17,7 +17,7 @@ from smstune.files import file_written_whole
 from smstune.inference.classifier import SmsClassifier
 from smstune.tables.options import TableOptions
 from smstune.tables.read import read_rows
-from smstune.tables.write import open_writer
+from smstune.tables.write import OutputTable, open_writer
 from smstune.text.normalize import MAX_CHARACTERS, preprocess
 
 #: What each suffix of the output is: a sheet to fill in, or tasks of an annotation tool.
@@ -110,7 +110,7 @@ def write_suggestions(suggestions: Sequence[Suggestion], output: Path) -> None:
             scratch.write_text(json.dumps(tasks, ensure_ascii=False, indent=1), "utf-8")
             return
         empty: str | list[str] = [] if output.suffix == DOCCANO else ""
-        with open_writer(output, scratch) as write:
+        with open_writer(OutputTable(output), scratch) as write:
             write([_sheet_row(suggestion, empty) for suggestion in suggestions])
 
 
