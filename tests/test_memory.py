@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 from doors import ROOT, TINY_OVERRIDES, run, write_csv
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 from smstune.command import command
 
@@ -63,6 +64,10 @@ def test_scoring_names_its_batch(wide_run, tmp_path):
     assert "batches of 2048 tokens" in last_line_without_memory("eval", wide_run)
 
 
+#: As onnxruntime 1.32 says it.
+BUFFER = "Failed to allocate memory for requested buffer"
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -72,6 +77,7 @@ def test_scoring_names_its_batch(wide_run, tmp_path):
                      " memory: you tried to allocate 9 bytes."),
         RuntimeError("could not create a primitive"),
         OSError(12, "Cannot allocate memory"),
+        Fail(f"[ONNXRuntimeError] : 1 : FAIL : bfc_arena.cc:360 {BUFFER} of size 4294967296"),
     ],
 )  # fmt: skip
 def test_everywhere_else_it_is_one_line_too(error, capsys):

@@ -62,5 +62,6 @@ def _open_session(file: Path, device: DeviceName, threads: int) -> onnxruntime.I
     # Threads that wait by spinning take the cores from torch and from other sessions beside:
     # measured at 85 ms a message for torch, which alone takes 31; what it costs is 0.6 of 8.4 ms.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
+    # Errors are raised; onnxruntime would also write them to stderr, above our line.
+    options.log_severity_level = 4
     return onnxruntime.InferenceSession(file, options, providers=[provider])
