@@ -6,7 +6,7 @@ import json
 import shutil
 
 import pytest
-from doors import TINY_OVERRIDES, run, write_csv
+from doors import LEARNING_OVERRIDES, run, write_csv
 from serving import serving
 
 from smstune.deploy.hub.card import escape_markdown
@@ -39,7 +39,7 @@ def titled_data(tmp_path_factory, messages, labels_file):
 @pytest.fixture(scope="module")
 def titled_run(titled_data, config_file):
     folder = titled_data.with_name("run")
-    words = [*TINY_OVERRIDES, f"data.path={titled_data}", f"training.output_dir={folder}"]
+    words = [*LEARNING_OVERRIDES, f"data.path={titled_data}", f"training.output_dir={folder}"]
     assert run("finetune", config_file, *words) == 0
     assert run("eval", folder, "evaluation.bootstrap_samples=50") == 0
     return folder
@@ -71,7 +71,7 @@ def test_the_run_has_them_and_its_evaluation_shows_them(titled_run, capsys):
 
 
 def test_compare_drift_audit_cards_and_the_server_s_page_show_them(
-    titled_run, tmp_path, capsys, monkeypatch
+    titled_run, messages, tmp_path, capsys, monkeypatch
 ):
     copy = shutil.copytree(titled_run, tmp_path / "copy")
     # Long paths would leave the labels a column of four characters.
@@ -85,7 +85,8 @@ def test_compare_drift_audit_cards_and_the_server_s_page_show_them(
     assert run("eval", copy, "--drift", path) == 0
     page = (copy / "eval/new/drift.html").read_text("utf-8")
     assert all(f">{shown}</t" in page for shown in ENGLISH)
-    assert run("audit", titled_run, path, "--output", tmp_path / "audit") == 0
+    audit = ("--output", tmp_path / "audit", "--marketing", "gambling,bank_phishing")
+    assert run("audit", titled_run, messages, *audit) == 0
     page = (tmp_path / "audit/audit.html").read_text("utf-8")
     assert any(f">{shown}</t" in page for shown in CHINESE)
     folder = write_published_folder(titled_run, tmp_path / "clean")

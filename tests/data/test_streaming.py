@@ -16,6 +16,7 @@ from smstune.data.collect import Collected
 from smstune.data.report import sample
 from smstune.data.report import statistics as campaigns
 from smstune.data.splits import files as split_files
+from smstune.inference.manifest import TextOptions
 
 ROWS, LENGTH = 500, 3_000
 
@@ -72,9 +73,9 @@ def test_preparing_holds_a_part_of_the_messages(tmp_path, monkeypatch, pool):
     # By default the sample that style is judged on would be the whole set here.
     monkeypatch.setattr(sample, "STRATUM_ROWS", 20)
     monkeypatch.setattr(prepare, "check_shortcuts", partial(prepare.check_shortcuts, rows=50))
-    cleaned, read = collect.preprocess, Collected.texts
+    cleaned, read = TextOptions.preprocess, Collected.texts
     monkeypatch.setattr(
-        collect, "preprocess", lambda text, **options: Message(cleaned(text, **options))
+        TextOptions, "preprocess", lambda options, text: Message(cleaned(options, text))
     )
     monkeypatch.setattr(Collected, "texts", lambda self: map(Message, read(self)))
     path = tmp_path / "m.jsonl"

@@ -8,6 +8,7 @@ from doors import run, write_csv
 
 from smstune.evaluation.labelled import load_raw
 from smstune.inference.labels import LabelMap
+from smstune.inference.manifest import TextOptions
 
 
 def test_labels_written_differently_meet_those_of_the_run(tmp_path):
@@ -16,7 +17,7 @@ def test_labels_written_differently_meet_those_of_the_run(tmp_path):
     written = ["诈骗 ", "\u3000诈骗\u00a0", "TRUE", "true", "1", "1.00"]
     rows = [(f"第{number}条短信", label) for number, label in enumerate(written)]
     path = write_csv(tmp_path / "m.csv", rows, ("text", "label"))
-    assert load_raw(path, labels, mask=True).truth.tolist() == [0, 0, 1, 1, 2, 2]
+    assert load_raw(path, labels, TextOptions()).truth.tolist() == [0, 0, 1, 1, 2, 2]
 
 
 def test_a_label_that_the_run_does_not_know_is_named_unless_it_may_be_a_message(

@@ -101,7 +101,7 @@ def test_a_file_named_as_a_split_does_not_take_its_place(evaluated, tmp_path):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("text,label\n你好,spam\n", "found spam in"),
+        ("text,label\n你好,spam\n", "not trained on these labels: spam (1 row)"),
         ("text,label\n你好,\n", "line 2: no text or no label"),
         ("text,label\n", "found none"),
         ("text,kind\n你好,retail\n", "expected column label"),

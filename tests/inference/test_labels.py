@@ -62,7 +62,7 @@ def test_wrong_label_file_is_told(tmp_path, text, expected):
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("fbs14", 14), ("fbs4", 4), ("sms4", 4), ("sample", 20), ("sample4", 4)]
+    ("name", "count"), [("fbs14", 14), ("fbs4", 4), ("sms4", 4), ("sample", 21), ("sample4", 4)]
 )
 def test_shipped_label_file(name, count):
     labels = LabelMap.from_yaml(ROOT / "configs/labels" / f"{name}.yaml")

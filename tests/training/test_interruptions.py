@@ -72,9 +72,10 @@ def test_killed_in_each_way_and_resumed(finished_run, config_file, tmp_path):
     status, told = child(f"{per_epoch + 7}:SIGKILL", *call, RESUME)
     assert status == -signal.SIGKILL
     # Two are kept, the best among them; the steps since the last periodic one are lost.
-    assert checkpoints(output) == {per_epoch, per_epoch + 5}
-    whole = output / f"checkpoints/checkpoint-{per_epoch + 5}"
-    half = output / f"checkpoints/checkpoint-{per_epoch + 6}"
+    periodic = (per_epoch + 6) // 3 * 3
+    assert checkpoints(output) == {per_epoch, periodic}
+    whole = output / f"checkpoints/checkpoint-{periodic}"
+    half = output / f"checkpoints/checkpoint-{periodic + 1}"
     shutil.copytree(whole, half, ignore=lambda *_: ["complete.json", "scheduler.pt"])
     assert checkpoint_to_resume(output, resume=True) == str(whole)
 
