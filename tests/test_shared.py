@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pyarrow.parquet as pq
 import pytest
@@ -22,8 +24,27 @@ from smstune.tables.options import TableOptions
 FBS = SHARED / "data/FBS_SMS_Dataset"
 NUS = SHARED / "data/nus-sms-corpus/smsCorpus_zh_xml_2015.03.09.zip"
 ENCODER = SHARED / "models/e5-small-zh"
+CASES = SHARED / "cases"
 
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared")
+
+
+def kinds_of_cases():
+    """Return the kinds of inputs that users bring, but the one that needs messages in Chinese."""
+    file = CASES / "cases.jsonl"
+    lines = file.read_text("utf-8").splitlines() if file.is_file() else []
+    return sorted({json.loads(line)["kind"] for line in lines} - {"language"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", kinds_of_cases())
+def test_inputs_as_users_bring_them_end_as_they_must(kind, learned_run):
+    command = f"{sys.executable} scripts/{{command}}.py"
+    call = [sys.executable, CASES / "check.py", "--command", command, "--run", learned_run]
+    checked = subprocess.run(
+        [*call, "--only", kind], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout
 
 
 @pytest.fixture(scope="module")
