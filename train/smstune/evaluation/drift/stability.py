@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smstune.arrays import Floats
+from smstune.arrays import Floats, Ints
 from smstune.errors import GateError
 from smstune.evaluation.drift.results import Stability, StabilityBin
 
@@ -55,7 +55,7 @@ def stability_rows(
         table = np.array([[row.reference, row.new] for row in bins])
         psi = float(stability(*table.T))
         # Several features are looked at together: Bonferroni.
-        chance = chance_level(table.sum(axis=1), campaigns, _LEVEL / len(varying))
+        chance = chance_level(table, campaigns, _LEVEL / len(varying))
         rows.append(
             Stability(feature=name, psi=psi, chance=chance, reading=verdict(psi, chance), bins=bins)
         )
@@ -96,16 +96,22 @@ def stability(reference: ArrayLike, new: ArrayLike) -> Floats:
     return index
 
 
-def chance_level(counts: ArrayLike, sizes: tuple[int, int], level: float = _LEVEL) -> float:
+def chance_level(table: Ints, sizes: tuple[int, int], level: float = _LEVEL) -> float:
     """Return the index that two samples of one population exceed with a chance of ``level``.
 
-    By 10,000 simulated pairs of samples of these ``sizes`` from the bins of both sides together
-    (``counts``). The chi-squared that the index has in large samples (Yurdakul and Naranjo,
-    "Statistical properties of the population stability index", 2020) is exceeded too often where
-    bins hold a few messages: by 8.6 % of samples instead of 5 % for 40 messages in ten bins.
+    ``table`` has the messages of both sides, shape (bins, 2). By 10,000 simulated pairs of samples
+    from the bins of both sides together, of ``sizes`` messages: as many as there are campaigns,
+    since the messages of a campaign fall into one bin. They are scaled to the messages of each
+    side, so that an empty bin counts as much as in the index of ``table``. The chi-squared that the
+    index has in large samples (Yurdakul and Naranjo, "Statistical properties of the population
+    stability index", 2020) is exceeded too often where bins hold a few messages: by 8.6 % of
+    samples instead of 5 % for 40 messages in ten bins.
     """
-    rng, shares = np.random.default_rng(_SEED), np.asarray(counts) / np.sum(counts)
-    samples = [rng.multinomial(size, shares, size=_SIMULATIONS) for size in sizes]
+    rng, shares = np.random.default_rng(_SEED), table.sum(axis=1) / table.sum()
+    samples = [
+        rng.multinomial(size, shares, size=_SIMULATIONS) * (messages / size)
+        for size, messages in zip(sizes, table.sum(axis=0).tolist(), strict=True)
+    ]
     return float(np.quantile(stability(*samples), 1 - level, method="higher"))
 
 
