@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import shlex
@@ -12,6 +13,7 @@ import tomllib
 
 import httpx2
 import pytest
+import xlsxwriter
 import yaml
 from doors import ROOT, TINY_OVERRIDES, run
 from serving import serving
@@ -38,6 +40,14 @@ def commands(page):
 COMMANDS = commands(README)
 
 
+def write_workbook(path, table):
+    """Write the rows of a csv as a sheet of Excel."""
+    with table.open(encoding="utf-8", newline="") as stream, xlsxwriter.Workbook(path) as workbook:
+        sheet = workbook.add_worksheet()
+        for number, cells in enumerate(csv.reader(stream)):
+            sheet.write_row(number, 0, cells)
+
+
 def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text("utf-8")
     targets = [shlex.split(command)[1] for command in COMMANDS if command.startswith("make ")]
@@ -48,9 +58,8 @@ def test_make_targets_exist():
 def test_the_path_from_own_data_to_a_model_in_use(tmp_path, monkeypatch, checkpoint, messages):
     """Walk the README's own commands, in a folder of one's own, with the tiny encoder."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "messages.csv").write_bytes(messages.read_bytes())
-    (tmp_path / "new.csv").write_bytes(messages.read_bytes())
-    (tmp_path / "outgoing.csv").write_bytes(messages.read_bytes())
+    for name in ("messages", "new", "outgoing"):
+        write_workbook(tmp_path / f"{name}.xlsx", messages)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     names = ("bank_alert", "retail", "bank_phishing", "gambling")
     parents = ("normal", "marketing", "fraud", "illegal")
@@ -69,7 +78,7 @@ def test_the_path_from_own_data_to_a_model_in_use(tmp_path, monkeypatch, checkpo
         walked.append(name)
     assert walked == ["prepare", "finetune", "eval", "predict", "audit", "publish"]
     assert (tmp_path / "audits/mine/audit.html").is_file()
-    assert (tmp_path / "labelled.csv").is_file()
+    assert (tmp_path / "labelled.xlsx").is_file()
 
 
 def test_commands_of_the_data_page_run(tmp_path, monkeypatch, messages, labels_file):
@@ -114,7 +123,7 @@ def test_defaults_of_the_serving_page():
 
 def test_commands_of_the_audit_page_run(tmp_path, monkeypatch, learned_run, messages):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "outgoing.csv").write_bytes(messages.read_bytes())
+    write_workbook(tmp_path / "outgoing.xlsx", messages)
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/mine").symlink_to(learned_run)
     found = commands((ROOT / "docs/audit.md").read_text("utf-8"))
