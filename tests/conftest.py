@@ -14,7 +14,7 @@ os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALL
 
 import pytest
 import torch
-from doors import LABELS, LEARNING_OVERRIDES, SAMPLE, TINY_OVERRIDES, run, write_csv
+from doors import LABELS, LEARNING_OVERRIDES, ROOT, TINY_OVERRIDES, run
 from hub_server import TOKEN, Hub
 from huggingface_hub import constants, set_client_factory
 from huggingface_hub.utils import _http
@@ -31,16 +31,13 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
-def messages(tmp_path_factory) -> Path:
-    """Return a csv of some 180 sample messages of four labels."""
-    with SAMPLE.open(encoding="utf-8", newline="") as stream:
-        rows = [
-            (row["text"], row["label"], row["group"])
-            for row in csv.DictReader(stream)
-            if row["label"] in LABELS and int(row["group"].rpartition("-")[2]) <= 15
-        ]
-    path = tmp_path_factory.mktemp("messages") / "messages.csv"
-    return write_csv(path, rows, ("text", "label", "group"))
+def messages() -> Path:
+    """Return a csv of some 150 messages of four labels.
+
+    They are those of an early sample, kept so that the tiny models of the tests learn the same
+    whenever the sample changes.
+    """
+    return ROOT / "tests/fixtures/messages.csv"
 
 
 @pytest.fixture(scope="session")

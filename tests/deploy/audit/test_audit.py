@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from doors import SAMPLE, run, write_csv
+from doors import run, write_csv
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -159,9 +159,9 @@ def test_a_number_is_one_recipient_however_it_is_written():
 
 
 @pytest.fixture(scope="module")
-def texts(learned_run):
-    """Sample messages by the label that the small run gives them, of each label some."""
-    with SAMPLE.open(encoding="utf-8", newline="") as stream:
+def texts(learned_run, messages):
+    """The small world's messages by the label that its run gives them, of each label some."""
+    with messages.open(encoding="utf-8", newline="") as stream:
         rows = [row["text"] for row in csv.DictReader(stream)]
     found = {}
     classifier = SmsClassifier.from_pretrained(learned_run, device="cpu")
