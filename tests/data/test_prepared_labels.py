@@ -131,7 +131,7 @@ def test_labels_that_meet_no_message_or_no_label_file_are_listed_with_counts(tmp
     path = write_messages(tmp_path, ["a", "b", "优惠券"])
     status, said = prepare(path, "--labels", tmp_path / "l.yaml")
     assert status == 0
-    assert "so their rows are rejected: 优惠券 (8 rows)" in said
+    assert "so their rows are rejected: 优惠券 (8 rows). Add each to the `from`" in said
     assert "no usable message and are dropped: never (0 rows)" in said
     assert names(tmp_path / "out") == ["a", "b"]
 

@@ -245,6 +245,16 @@ def test_the_verdict_beside_the_baseline_follows_the_interval(copy, tmp_path):
         assert said in cards(write_published_folder(copy, tmp_path / name))[0]
 
 
+def test_a_score_that_all_draws_agree_on_has_no_interval_and_is_published(copy, tmp_path):
+    change_json(copy / "eval/test/metrics.json", lambda m: m["ci"].update(macro_f1=None))
+    english, chinese = cards(write_published_folder(copy, tmp_path / "whole"))
+    assert re.search(r"95 % interval\s–\)", english)
+    assert "–" in chinese
+    change_json(copy / "eval/test/metrics.json", lambda m: m["ci"].clear())
+    with pytest.raises(UserError, match="bootstrap_samples=1000"):
+        write_published_folder(copy, tmp_path / "without")
+
+
 def test_terms_and_citations_of_the_data_are_in_the_card(copy, tmp_path):
     terms = {
         "name": "set", "title": "A | set", "home": "https://sets.example/a_b",

@@ -62,7 +62,7 @@ class UnusableLabels:
         if has_label_file and self.unknown.rows:
             logger.warning(
                 "warning: the label file lacks these labels of the data, so their rows are "
-                "rejected: %s",
+                "rejected: %s. Add each to the `from` of the label that it belongs to",
                 self.unknown,
             )
         if dropped:

@@ -116,8 +116,10 @@ def require_evaluation(
     metrics = evaluations["test"]
     if not _is_of_calibration(metrics, _current_calibration(manifest, metrics, export)):
         raise _incomplete("an evaluation of this calibration", "one of another", command)
+    # A score without an interval, such as one that all draws agree on, was still asked for.
+    intervals = metrics.ci if metrics.ci.model_fields_set else None
     for present, name, fix in (
-        (metrics.ci.macro_f1, "intervals", f"{command} evaluation.bootstrap_samples=1000"),
+        (intervals, "intervals", f"{command} evaluation.bootstrap_samples=1000"),
         (metrics.baseline, "the linear baseline", f"{command} evaluation.baseline=true"),
         (metrics.contamination, "the contamination", f"{command} (it takes the prepared data)"),
     ):
