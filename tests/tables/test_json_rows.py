@@ -8,7 +8,7 @@ import json
 import pytest
 
 from smstune.errors import UserError
-from smstune.tables import json_rows
+from smstune.tables.formats import json_rows
 from smstune.tables.options import TableOptions
 from smstune.tables.read import read_rows
 

@@ -306,7 +306,7 @@ def test_a_file_that_is_no_table_is_refused_by_what_it_is(written, content, name
 
 
 def test_a_workbook_too_large_unpacked_is_refused(workbook, monkeypatch):
-    monkeypatch.setattr("smstune.tables.workbook._MOST_BYTES", 1000)
+    monkeypatch.setattr("smstune.tables.formats.workbook._MOST_BYTES", 1000)
     with pytest.raises(UserError, match="save it as csv"):
         read(workbook)
 

@@ -17,7 +17,7 @@ from python_calamine import CalamineWorkbook
 
 from smstune.data.splits.methods import SPLITS
 from smstune.deploy.batch import score_file as batch
-from smstune.tables import workbook_writer
+from smstune.tables.formats import workbook_writer
 
 HEADER = ("text", "score", "scores", "decision", "note")
 ODD_TEXTS = [

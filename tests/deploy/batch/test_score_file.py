@@ -26,7 +26,7 @@ from safetensors.numpy import save_file
 from smstune.deploy.batch import score_file as batch
 from smstune.deploy.batch import scorer
 from smstune.inference.classifier import SmsClassifier
-from smstune.tables import parquet
+from smstune.tables.formats import parquet
 from smstune.text.normalize import preprocess
 
 

@@ -29,15 +29,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class UnusableLabels:
-    """Labels of rejected rows: ``unknown`` to the label file, or ``known``."""
+    """Labels of rejected rows: ``unknown`` to the label file, or ``in_label_file``."""
 
     unknown: LabelCounts = field(default_factory=LabelCounts)
-    known: LabelCounts = field(default_factory=LabelCounts)
+    in_label_file: LabelCounts = field(default_factory=LabelCounts)
 
     def add(self, source_label: str | None, label: str | None) -> None:
         """Count a rejected row by its label in the data and in the label file."""
         if label is not None:
-            self.known.add(label)
+            self.in_label_file.add(label)
         elif source_label is not None:
             self.unknown.add(source_label)
 
@@ -50,9 +50,9 @@ class UnusableLabels:
         with_messages = {
             name for name, has_row in zip(usable_rows, present.tolist(), strict=True) if has_row
         }
-        names = dict.fromkeys([*usable_rows, *self.known.rows])
+        names = dict.fromkeys([*usable_rows, *self.in_label_file.rows])
         return {
-            name: usable_rows.get(name, 0) + self.known.rows[name]
+            name: usable_rows.get(name, 0) + self.in_label_file.rows[name]
             for name in names
             if name not in with_messages
         }

@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from smstune.errors import UserError
-from smstune.tables.encodings import open_text
-from smstune.tables.parquet import open_parquet
+from smstune.tables.decoding.encodings import open_text
+from smstune.tables.formats.parquet import open_parquet
 from smstune.text.pii.find import find_pii
 
 

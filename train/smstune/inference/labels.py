@@ -91,10 +91,10 @@ class LabelMap:
             UserError: if fewer than two remain.
         """
         removed = set(names)
-        kept = [index for index, name in enumerate(self.names) if name not in removed]
+        remaining_ids = [index for index, name in enumerate(self.names) if name not in removed]
         return LabelMap(
-            tuple(self.names[index] for index in kept),
-            tuple(self.parents[index] for index in kept),
+            tuple(self.names[index] for index in remaining_ids),
+            tuple(self.parents[index] for index in remaining_ids),
             {name: title for name, title in self.titles.items() if name not in removed},
             self.origins,
         )

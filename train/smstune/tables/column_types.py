@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from smstune.tables.formats.parquet import open_parquet
 from smstune.tables.options import TableOptions
-from smstune.tables.parquet import open_parquet
 from smstune.tables.read import choose_reader, has_varying_types, read_parquet, read_rows
 
 #: Whole numbers below this are exact as floats (IEEE 754).

@@ -11,26 +11,26 @@ from dataclasses import replace
 from pathlib import Path
 
 from smstune.errors import UserError
-from smstune.tables.compression import open_bytes, unpacked_name
-from smstune.tables.delimited import DELIMITERS, has_columns, read_delimited
-from smstune.tables.encodings import (
+from smstune.tables.decoding.compression import open_bytes, unpacked_name
+from smstune.tables.decoding.encodings import (
     UNDECODABLE,
     has_bad_bytes,
     is_printable,
     printable,
     printable_text,
 )
-from smstune.tables.folder import folder_files, read_labelled
+from smstune.tables.decoding.sniff import FileKind, file_kind
+from smstune.tables.formats.delimited import DELIMITERS, has_columns, read_delimited
+from smstune.tables.formats.folder import folder_files, read_labelled
+from smstune.tables.formats.json_rows import read_json
+from smstune.tables.formats.lines import is_fasttext, line_rows, read_fasttext, read_lines
+from smstune.tables.formats.phone_backup import read_phone_backup
+from smstune.tables.formats.workbook import count_workbook_rows, read_workbook
 from smstune.tables.formulas import without_apostrophe
 from smstune.tables.header import ColumnRoles, assign_roles, say_once
-from smstune.tables.json_rows import read_json
 from smstune.tables.labels import label_in_cell
-from smstune.tables.lines import is_fasttext, line_rows, read_fasttext, read_lines
 from smstune.tables.options import TableOptions
-from smstune.tables.phone_backup import read_phone_backup
 from smstune.tables.row import Cells, RawRow, TableRow, cell_text
-from smstune.tables.sniff import FileKind, file_kind
-from smstune.tables.workbook import count_workbook_rows, read_workbook
 
 #: Standard input or output.
 STANDARD = Path("-")
@@ -232,7 +232,7 @@ def count_rows(path: Path, options: TableOptions) -> int:
         _, files = folder_files(path, options)
         return sum(count_rows(file, options) for file in files if file.stat().st_size)
     if choose_reader(path, options) is read_parquet:
-        from smstune.tables.parquet import open_parquet
+        from smstune.tables.formats.parquet import open_parquet
 
         with open_parquet(path) as table:
             return int(table.metadata.num_rows)
@@ -266,7 +266,7 @@ def has_varying_types(path: Path, options: TableOptions) -> bool:
 
 def read_parquet(path: Path, _options: TableOptions) -> Iterator[RawRow]:
     """Yield the rows of a parquet file."""
-    from smstune.tables.parquet import open_parquet, read_cells
+    from smstune.tables.formats.parquet import open_parquet, read_cells
 
     with open_parquet(path) as table:
         for number, (fields, problem) in enumerate(read_cells(table), 1):

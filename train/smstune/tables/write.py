@@ -14,8 +14,8 @@ from typing import IO, TYPE_CHECKING
 
 from smstune.errors import UserError
 from smstune.files import is_stream
-from smstune.tables.compression import PACKED, open_packed
-from smstune.tables.delimited import DELIMITERS
+from smstune.tables.decoding.compression import PACKED, open_packed
+from smstune.tables.formats.delimited import DELIMITERS
 from smstune.tables.formulas import with_apostrophe
 from smstune.tables.json_text import to_json
 from smstune.tables.options import TableOptions
@@ -32,8 +32,8 @@ Write = Callable[[Sequence[Cells]], None]
 _TEXT_FORMATS = (".csv", ".tsv", ".jsonl")
 #: Binary formats with the modules that write them.
 _BINARY_FORMATS = {
-    ".parquet": "smstune.tables.parquet",
-    ".xlsx": "smstune.tables.workbook_writer",
+    ".parquet": "smstune.tables.formats.parquet",
+    ".xlsx": "smstune.tables.formats.workbook_writer",
 }
 
 
@@ -103,7 +103,7 @@ def check_rows_fit(source: Path, options: TableOptions, output: OutputTable) -> 
     """
     if output.format != ".xlsx" or source == STANDARD:
         return
-    from smstune.tables.workbook_writer import MAX_ROWS, too_many_rows
+    from smstune.tables.formats.workbook_writer import MAX_ROWS, too_many_rows
 
     # A csv may have fewer rows than lines. Its last line may lack the line break.
     if (
@@ -129,12 +129,12 @@ def open_writer(
     if output.path == STANDARD:
         yield _jsonl_writer(sys.stdout)
     elif output.format == ".parquet":
-        from smstune.tables.parquet import parquet_writer
+        from smstune.tables.formats.parquet import parquet_writer
 
         with parquet_writer(scratch, types or {}) as write:
             yield write
     elif output.format == ".xlsx":
-        from smstune.tables.workbook_writer import workbook_writer
+        from smstune.tables.formats.workbook_writer import workbook_writer
 
         with workbook_writer(scratch, list(types or ())) as write:
             yield write

@@ -75,13 +75,16 @@ def without_punctuation(text: str) -> str:
 
     Between two Latin letters or digits, marks become a blank, so that 3.5 does not become 35.
     """
-    pieces: list[str] = []
+    words_and_placeholders: list[str] = []
     end = 0
     for placeholder in PLACEHOLDER.finditer(text):
-        pieces += [_marks_to_blanks(text[end : placeholder.start()]), placeholder[0]]
+        words_and_placeholders += [
+            _marks_to_blanks(text[end : placeholder.start()]),
+            placeholder[0],
+        ]
         end = placeholder.end()
-    pieces.append(_marks_to_blanks(text[end:]))
-    return _NEEDLESS_BLANK.sub("", "".join(pieces)).strip()
+    words_and_placeholders.append(_marks_to_blanks(text[end:]))
+    return _NEEDLESS_BLANK.sub("", "".join(words_and_placeholders)).strip()
 
 
 def _marks_to_blanks(text: str) -> str:

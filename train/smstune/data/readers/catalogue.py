@@ -11,7 +11,7 @@ from smstune.data.readers.hub import read_hub
 from smstune.data.readers.nus import is_nus, read_nus
 from smstune.errors import UserError
 from smstune.paths import local_path, user_path
-from smstune.tables.compression import PACKED
+from smstune.tables.decoding.compression import PACKED
 from smstune.tables.options import TableOptions
 from smstune.tables.read import Reader, read_rows
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from smstune.errors import UserError
-from smstune.tables.encodings import has_bad_bytes, open_text
+from smstune.tables.decoding.encodings import has_bad_bytes, open_text
 from smstune.tables.options import TableOptions
 from smstune.tables.row import TableRow
 from smstune.text.pii.codes import CODE_WORD

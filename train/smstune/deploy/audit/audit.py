@@ -105,11 +105,11 @@ def check_folder(output: Path, source: Path, *, overwrite: bool) -> None:
         return
     if not output.is_dir():
         raise UserError(f"expected a folder as output, found the file {output}: name a folder")
-    others = {path.name for path in output.iterdir()} - {_FINDINGS, _NUMBERS, _PAGE}
-    if others:
+    foreign_names = {path.name for path in output.iterdir()} - {_FINDINGS, _NUMBERS, _PAGE}
+    if foreign_names:
         raise UserError(
-            f"{output} cannot be overwritten, because {min(others)} in it is not of an audit: name "
-            "another output"
+            f"{output} cannot be overwritten, because {min(foreign_names)} in it is not of an audit: "
+            "name another output"
         )
 
 

@@ -21,7 +21,7 @@ from smstune.files import file_hash, file_written_whole, is_stream
 from smstune.inference.classifier import Prediction, SmsClassifier
 from smstune.inference.manifest import EXPORT, MANIFEST
 from smstune.progress import Progress
-from smstune.tables.folder import folder_files
+from smstune.tables.formats.folder import folder_files
 from smstune.tables.json_text import is_finite
 from smstune.tables.options import TableOptions
 from smstune.tables.read import STANDARD, column_names, count_rows, read_rows

@@ -98,12 +98,12 @@ def _require_own_files(run: Path, names: Sequence[str]) -> None:
     Raises:
         UserError: if a file of these names, of the description or of the report is another's.
     """
-    own = load_manifest(run).sha256
-    if EXPORT not in own and (run / EXPORT).exists():
+    named_hashes = load_manifest(run).sha256
+    if EXPORT not in named_hashes and (run / EXPORT).exists():
         # Earlier versions did not list the exported forms in the manifest.
         return
     for name in [*names, EXPORT, EXPORT_REPORT]:
-        if name not in own and (run / name).exists():
+        if name not in named_hashes and (run / name).exists():
             raise UserError(
                 f"{run / name} was not written by smstune export, which would replace it: move it "
                 "out of the folder"

@@ -32,9 +32,9 @@ def choose(
     topics = _topics([texts[row] for row in candidates], number, seed)
     _, first_of_topic = np.unique(topics, return_index=True)
     # Empty clusters leave fewer topics than asked for: the most uncertain of the rest fill up.
-    others = np.setdiff1d(np.arange(len(candidates)), first_of_topic)
+    not_first = np.setdiff1d(np.arange(len(candidates)), first_of_topic)
     missing = number - len(first_of_topic)
-    chosen: Ints = candidates[np.sort(np.concatenate([first_of_topic, others[:missing]]))]
+    chosen: Ints = candidates[np.sort(np.concatenate([first_of_topic, not_first[:missing]]))]
     return chosen
 
 

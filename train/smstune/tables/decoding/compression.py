@@ -182,8 +182,10 @@ def _message_entry(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
 
 def _is_visible(entry: zipfile.ZipInfo) -> bool:
     """Return whether an entry is a file that its maker meant to pack."""
-    parts = PurePosixPath(entry.filename).parts
-    return not entry.is_dir() and not any(name.startswith((".", "__MACOSX")) for name in parts)
+    folders_and_name = PurePosixPath(entry.filename).parts
+    return not entry.is_dir() and not any(
+        name.startswith((".", "__MACOSX")) for name in folders_and_name
+    )
 
 
 def _suffix(entry: zipfile.ZipInfo) -> str:

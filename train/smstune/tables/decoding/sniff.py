@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from smstune.errors import UserError
-from smstune.tables.compression import open_bytes, open_seekable
+from smstune.tables.decoding.compression import open_bytes, open_seekable
 
 FileKind = Literal["workbook", "parquet", "zip", "html", "xml", "json", "text"]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smstune.errors import UserError
-from smstune.tables.compression import unpacked_file
-from smstune.tables.grid import NumberedCells, name_rows
+from smstune.tables.decoding.compression import unpacked_file
+from smstune.tables.formats.grid import NumberedCells, name_rows
 from smstune.tables.header import say_once
 from smstune.tables.options import TableOptions
 from smstune.tables.row import RawRow

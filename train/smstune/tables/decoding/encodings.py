@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO, cast
 
 from smstune.errors import UserError
-from smstune.tables.compression import open_bytes
+from smstune.tables.decoding.compression import open_bytes
 
 #: The problem of a row with bytes in no known encoding.
 UNDECODABLE = "undecodable bytes"

@@ -17,7 +17,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 
 from smstune.errors import UserError
-from smstune.tables.compression import open_bytes
+from smstune.tables.decoding.compression import open_bytes
 from smstune.tables.options import TableOptions
 from smstune.tables.row import Cells, RawRow
 

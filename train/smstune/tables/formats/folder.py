@@ -8,7 +8,7 @@ from pathlib import Path
 
 from smstune.config.choices import Layout
 from smstune.errors import UserError
-from smstune.tables.encodings import clean_lines, open_text
+from smstune.tables.decoding.encodings import clean_lines, open_text
 from smstune.tables.header import say_once
 from smstune.tables.options import TableOptions
 from smstune.tables.row import RawRow

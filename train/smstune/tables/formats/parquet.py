@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from smstune.errors import UserError, how_to_install
-from smstune.tables.compression import open_seekable
+from smstune.tables.decoding.compression import open_seekable
 from smstune.tables.json_text import to_json
 from smstune.tables.row import Cells
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from smstune.errors import UserError
-from smstune.tables.annotations import read_annotations
-from smstune.tables.encodings import UNDECODABLE, has_bad_bytes, is_printable, open_text
+from smstune.tables.decoding.encodings import UNDECODABLE, has_bad_bytes, is_printable, open_text
+from smstune.tables.formats.annotations import read_annotations
 from smstune.tables.header import find_column
 from smstune.tables.options import TableOptions
 from smstune.tables.row import Cells, RawRow

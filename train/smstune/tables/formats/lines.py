@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from smstune.tables.encodings import clean_lines, open_text
+from smstune.tables.decoding.encodings import clean_lines, open_text
 from smstune.tables.options import TableOptions
 from smstune.tables.row import RawRow
 

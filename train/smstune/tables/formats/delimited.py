@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
-from smstune.tables.encodings import clean_lines, open_text
-from smstune.tables.grid import NumberedCells, name_rows
+from smstune.tables.decoding.encodings import clean_lines, open_text
+from smstune.tables.formats.grid import NumberedCells, name_rows
 from smstune.tables.header import has_role, say_once
 from smstune.tables.options import TableOptions
 from smstune.tables.row import RawRow
