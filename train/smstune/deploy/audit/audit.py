@@ -108,8 +108,8 @@ def check_folder(output: Path, source: Path, *, overwrite: bool) -> None:
     foreign_names = {path.name for path in output.iterdir()} - {_FINDINGS, _NUMBERS, _PAGE}
     if foreign_names:
         raise UserError(
-            f"{output} cannot be overwritten, because {min(foreign_names)} in it is not of an audit: "
-            "name another output"
+            f"{output} cannot be overwritten, because {min(foreign_names)} in it is not of an "
+            "audit: name another output"
         )
 
 
