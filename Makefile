@@ -5,7 +5,7 @@ MODEL ?= hfl/chinese-macbert-base
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: quickstart test test-all test-wheel test-light check fix bench clean
+.PHONY: quickstart test test-all test-wheel test-light check fix translations bench clean
 
 quickstart: .venv/runtime
 	rm -rf prepared/sample runs/quickstart
@@ -44,6 +44,10 @@ check: .venv/dev
 fix: .venv/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# New texts of the code into the catalogue, where they wait for their translation; then the .mo.
+translations: .venv/dev
+	$(BIN)/python tests/translations.py
 
 bench: .venv/dev
 	$(BIN)/smstune benchmark train recipes/mean_pooling model.name_or_path=$(MODEL)

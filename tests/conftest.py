@@ -11,6 +11,8 @@ from types import SimpleNamespace
 
 # Before anything imports a Hugging Face library: no test may reach for the network.
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+# In English, wherever the tests run.
+os.environ["LC_ALL"] = "C.UTF-8"
 
 import pytest
 import torch
@@ -28,6 +30,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Sums in one order, so that runs can be compared bit for bit whatever the machine's cores.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _english(monkeypatch) -> None:
+    """Let a test that asks for Chinese change nothing for the next one."""
+    monkeypatch.setattr("smstune.language._language", "en")
+    monkeypatch.setenv("LANGUAGE", "en")
 
 
 @pytest.fixture(scope="session")

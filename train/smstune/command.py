@@ -18,6 +18,13 @@ from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from smstune.errors import GateError, UserError, is_out_of_memory
+from smstune.language import (
+    Message,
+    preferred_language,
+    translated,
+    translated_log,
+    use_language,
+)
 
 #: Seconds that another rank waits for rank 0 to report an error.
 _RANK_0_SECONDS = 10
@@ -25,6 +32,28 @@ _RANK_0_SECONDS = 10
 _ERROR_NUMBER = re.compile(r"\(os error (\d+)\)|\[[Ee]rrno (\d+)\]")
 #: torch's message for a checkpoint that was not written completely.
 _TORCH_POSITION = re.compile(r"unexpected pos \d+ vs \d+")
+#: What to do about an error of the system.
+_ADVICE = {
+    errno.ENOSPC: Message(
+        "no space left on the device: free some or write elsewhere; complete files were kept"
+    ),
+    errno.EFBIG: Message(
+        "the file would exceed the size limit: raise it (`ulimit -f`) or write to "
+        "another file system"
+    ),
+    errno.EDQUOT: Message("disk quota exceeded: free some space or write elsewhere"),
+    errno.ENOENT: Message("no such file or folder: check the path"),
+    errno.EACCES: Message("permission denied: check the permissions of this path"),
+    errno.EROFS: Message("the file system is read-only: write elsewhere"),
+    errno.EISDIR: Message("expected a file and found a folder"),
+    errno.ENOTDIR: Message("expected a folder and found a file"),
+    errno.ENAMETOOLONG: Message("the name is too long for this file system: choose a shorter one"),
+    errno.EBADF: Message(
+        "a stream is closed or open for the other direction: check the redirections"
+    ),
+    errno.EIO: Message("the device reported an error: check it, or write elsewhere"),
+    errno.ELOOP: Message("too many symbolic links: the links form a loop"),
+}
 #: Name of stdout's error handler.
 _ESCAPED = "smstune.escaped"
 
@@ -44,6 +73,8 @@ def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
 
     @functools.wraps(body)
     def main(argv: Sequence[str] | None = None) -> int:
+        arguments = sys.argv[1:] if argv is None else argv
+        use_language(preferred_language(arguments, os.environ))
         setup_logging()
         _escape_unprintable()
         try:
@@ -52,9 +83,9 @@ def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
             if sys.stdout is not None:
                 sys.stdout.flush()
         except UserError as error:
-            return _fail(str(error))
+            return _fail(error)
         except GateError as error:
-            _fail(str(error))
+            _fail(error)
             return 3
         except BrokenPipeError:
             # The reader of our output (``| head``) has closed the pipe.
@@ -62,7 +93,7 @@ def command(body: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
             return 0
         except KeyboardInterrupt as error:
             if is_main_process():
-                _report("interrupted")
+                _report(Message("interrupted"))
             return 128 + getattr(error, "signal", signal.SIGINT)
         except Exception as error:
             explanation = explain_system_error(error)
@@ -102,7 +133,7 @@ def _discard_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _fail(message: str) -> int:
+def _fail(message: str | Exception) -> int:
     if not is_main_process():
         # Rank 0 usually hits the same error and reports it; the launcher then stops the others.
         time.sleep(_RANK_0_SECONDS)
@@ -110,16 +141,17 @@ def _fail(message: str) -> int:
     return 2
 
 
-def _report(message: str) -> None:
+def _report(message: str | Exception) -> None:
     # Closed by the caller (``2>&-``), it is None.
     if sys.stderr is not None:
-        sys.stderr.write(f"error: {' '.join(message.split())}\n")
+        line = translated(Message("error: {message}", message=message))
+        sys.stderr.write(f"{' '.join(line.split())}\n")
 
 
-def explain_system_error(error: Exception) -> str | None:
+def explain_system_error(error: Exception) -> Message | None:
     """Return advice on a full disk, a missing file and the like, ``None`` for a bug."""
     if is_out_of_memory(error):
-        return (
+        return Message(
             "out of memory: close other programs, use fewer --workers, or a machine with more "
             "memory"
         )
@@ -130,24 +162,20 @@ def explain_system_error(error: Exception) -> str | None:
     # torch.save gives no number, and reports a short write only as an unexpected position.
     if "PytorchStreamWriter failed" in str(error) or _TORCH_POSITION.search(str(error)):
         number = errno.ENOSPC
-    location = f" at {error.filename}" if isinstance(error, OSError) and error.filename else ""
-    advice = {
-        errno.ENOSPC: "no space left on the device: free some or write elsewhere; "
-        "complete files were kept",
-        errno.EFBIG: "the file would exceed the size limit: raise it (`ulimit -f`) or write to "
-        "another file system",
-        errno.EDQUOT: "disk quota exceeded: free some space or write elsewhere",
-        errno.ENOENT: "no such file or folder: check the path",
-        errno.EACCES: "permission denied: check the permissions of this path",
-        errno.EROFS: "the file system is read-only: write elsewhere",
-        errno.EISDIR: "expected a file and found a folder",
-        errno.ENOTDIR: "expected a folder and found a file",
-        errno.ENAMETOOLONG: "the name is too long for this file system: choose a shorter one",
-        errno.EBADF: "a stream is closed or open for the other direction: check the redirections",
-        errno.EIO: "the device reported an error: check it, or write elsewhere",
-        errno.ELOOP: "too many symbolic links: the links form a loop",
-    }.get(number or 0)
-    return None if advice is None else f"{advice}{location}"
+    advice = _ADVICE.get(number or 0)
+    if advice is None or not isinstance(error, OSError) or not error.filename:
+        return advice
+    return Message("{advice} at {path}", advice=advice, path=error.filename)
+
+
+class _Formatter(logging.Formatter):
+    """Writes our own records in the reader's language."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """Return the record's text, translated if it is one of ours."""
+        if not record.name.startswith("smstune") or not isinstance(record.msg, str):
+            return record.message
+        return translated_log(record.msg, record.args)
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -172,7 +200,7 @@ def setup_logging() -> None:
     Of several processes only rank 0 logs.
     """
     handler = _Handler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Formatter())
     logging.getLogger().handlers = [handler]
     logging.captureWarnings(True)
     set_verbosity()

@@ -6,6 +6,8 @@ import errno
 import re
 from importlib.util import find_spec
 
+from smstune.language import Message
+
 #: What the extra ``train`` adds, by the names under which it is imported.
 _TRAINING_PACKAGES = (
     "torch",
@@ -35,9 +37,15 @@ _NO_MEMORY = re.compile(
 class UserError(ValueError):
     """An error that the user can fix; the message names the problem and the fix."""
 
+    def __init__(self, template: str, /, **values: object) -> None:
+        super().__init__(Message(template, **values))
+
 
 class GateError(Exception):
     """A required score or limit was missed; the message names it and the actual value."""
+
+    def __init__(self, template: str, /, **values: object) -> None:
+        super().__init__(Message(template, **values))
 
 
 class Interrupted(KeyboardInterrupt):
@@ -68,8 +76,11 @@ def require_training_packages(command: str) -> None:
     missing = [name for name in _TRAINING_PACKAGES if find_spec(name) is None]
     if missing:
         raise UserError(
-            f"smstune {command} needs more than the base install, which has no "
-            f"{', '.join(missing)}: {how_to_install('train')}"
+            "smstune {command} needs more than the base install, which has no "
+            "{missing}: {how_to_install}",
+            command=command,
+            missing=", ".join(missing),
+            how_to_install=how_to_install("train"),
         )
 
 

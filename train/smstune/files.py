@@ -36,11 +36,15 @@ def refuse_to_overwrite(output: Path, inputs: Iterable[Path], *, overwrite: bool
     if is_stream(output) or not output.exists():
         return
     if any(path.exists() and path.samefile(output) for path in inputs):
-        raise UserError(f"the output {output} is the input itself: name another output")
+        raise UserError(
+            "the output {output} is the input itself: name another output", output=output
+        )
     if not overwrite and not _is_empty_folder(output):
         # A kill right after the rename leaves the output and scratch.
         remove_leftovers(Path(os.path.realpath(output)))
-        raise UserError(f"{output} exists: name another output, or replace it with --overwrite")
+        raise UserError(
+            "{output} exists: name another output, or replace it with --overwrite", output=output
+        )
 
 
 @contextmanager
@@ -61,8 +65,9 @@ def folder_written_whole(target: Path, *, overwrite: bool = False) -> Iterator[P
     allowed = target.is_dir() if overwrite else _is_empty_folder(target)
     if target.exists() and not allowed:
         raise UserError(
-            f"expected a new or empty folder for the output, found {target} with content: "
-            "choose another or remove it"
+            "expected a new or empty folder for the output, found {target} with content: "
+            "choose another or remove it",
+            target=target,
         )
     with scratch_folder(final) as scratch:
         yield scratch

@@ -163,7 +163,9 @@ def benchmark_messages(manifest: Manifest, messages_file: Path | None) -> list[s
         return list(load_split(Path(manifest.data.path), "test")["text"])
     texts = _read(messages_file)
     if not texts:
-        raise UserError(f"expected messages in {messages_file}, found none")
+        raise UserError(
+            "expected messages in {messages_file}, found none", messages_file=messages_file
+        )
     return texts
 
 

@@ -174,7 +174,9 @@ def _serving(run: Path) -> Iterator[_Server]:
         try:
             address = process.stdout.readline().strip() if process.stdout else ""
             if not address:
-                raise UserError(f"the server of {run} did not start: see its own message above")
+                raise UserError(
+                    "the server of {run} did not start: see its own message above", run=run
+                )
             host, _, port = address.removeprefix("http://").rpartition(":")
             yield _Server(process, host, int(port))
         finally:

@@ -59,7 +59,9 @@ def main(argv: Sequence[str] | None) -> None:
     args = parse(_parser(), argv, intermixed=True)
     require_training_packages("eval")
     if args.explain < 0:
-        raise UserError(f"--explain must be 0 or more messages, found {args.explain}")
+        raise UserError(
+            "--explain must be 0 or more messages, found {explain}", explain=args.explain
+        )
     if args.drift is not None and (args.robustness or args.explain):
         raise UserError("--robustness and --explain need labelled messages: remove --drift")
     from smstune.inference.manifest import load_manifest

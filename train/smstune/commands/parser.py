@@ -5,8 +5,31 @@ from __future__ import annotations
 import argparse
 import inspect
 from collections.abc import Sequence
+from typing import NoReturn
 
 from smstune.command import set_verbosity
+from smstune.language import LANGUAGES, Message, translated
+
+#: argparse's own errors, which it has translated by gettext.
+ARGPARSE_ERRORS = (
+    Message("%(prog)s: error: %(message)s\n"),
+    Message("argument %(argument_name)s: %(message)s"),
+    Message("the following arguments are required: %s"),
+    Message("unrecognized arguments: %s"),
+    Message("not allowed with argument %s"),
+    Message("ignored explicit argument %r"),
+    Message("expected one argument"),
+    Message("expected at most one argument"),
+    Message("expected at least one argument"),
+    Message("invalid choice: %(value)r (choose from %(choices)s)"),
+    Message("invalid %(type)s value: %(value)r"),
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """End the command with a message, translated if it is one of ours."""
+        super().error(translated(message))
 
 
 def command_parser(name: str, documentation: str | None) -> argparse.ArgumentParser:
@@ -16,7 +39,7 @@ def command_parser(name: str, documentation: str | None) -> argparse.ArgumentPar
     cannot be abbreviated, so that adding one never makes an old script ambiguous.
     """
     description, _, examples = inspect.cleandoc(documentation or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"smstune {name}",
         description=description,
         epilog=examples,
@@ -29,6 +52,11 @@ def command_parser(name: str, documentation: str | None) -> argparse.ArgumentPar
     )
     verbosity.add_argument(
         "--verbose", action="store_true", help="also log debug messages and those of the libraries"
+    )
+    parser.add_argument(
+        "--lang",
+        choices=LANGUAGES,
+        help="language of messages and reports (default: that of the system)",
     )
     return parser
 

@@ -228,7 +228,9 @@ def _with_downloads(args: argparse.Namespace, section: PrepareConfig) -> Prepare
 
 def _check_flags(args: argparse.Namespace, section: PrepareConfig) -> None:
     if args.folds is not None and section.split != "folds":
-        raise UserError(f"expected --folds with --split folds, found --split {section.split}")
+        raise UserError(
+            "expected --folds with --split folds, found --split {split}", split=section.split
+        )
     if args.write_labels and args.output:
         raise UserError(
             "--write-labels only writes a label file: delete --output, and prepare with it later"

@@ -46,7 +46,9 @@ def main(argv: Sequence[str] | None) -> None:
         from smstune.deploy.server.serve import bind, serve
     except ModuleNotFoundError as error:
         raise UserError(
-            f"the server needs the package {error.name}: {how_to_install('serve')}"
+            "the server needs the package {name}: {how_to_install}",
+            name=error.name,
+            how_to_install=how_to_install("serve"),
         ) from error
     key = os.environ.get("SMSTUNE_API_KEY", "").strip() or None
     with bind(args.host, args.port, key) as listener:

@@ -43,7 +43,9 @@ def build_config(values: YamlMapping, overrides: Sequence[str], origin: Path) ->
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{origin}: {explain(error, Config)}") from error
+        raise UserError(
+            "{origin}: {problems}", origin=origin, problems=explain(error, Config)
+        ) from error
 
 
 def dump_config(config: Config) -> str:
@@ -66,11 +68,17 @@ def _read_with_parent(path: Path) -> YamlMapping:
     if parent is None:
         return values
     if not isinstance(parent, str):
-        raise UserError(f"{path}: extends: expected the name of one file, found {parent!r}")
+        raise UserError(
+            "{path}: extends: expected the name of one file, found {parent!r}",
+            path=path,
+            parent=parent,
+        )
     merged = _read_file(find_config(parent, path.parent))
     if "extends" in merged:
         raise UserError(
-            f"{path}: extends {parent}, which extends another: only one parent is allowed"
+            "{path}: extends {parent}, which extends another: only one parent is allowed",
+            path=path,
+            parent=parent,
         )
     _merge(merged, values, Config)
     return merged
@@ -103,11 +111,11 @@ def _override(values: YamlMapping, text: str) -> None:
     key, equals, written = text.partition("=")
     *parents, last = key.split(".")
     if not equals or not all((*parents, last)):
-        raise UserError(f"expected key.path=value, found {text!r}")
+        raise UserError("expected key.path=value, found {text!r}", text=text)
     try:
         setting = parse_yaml(written)
     except UserError as error:
-        raise UserError(f"{key}: {error}") from error
+        raise UserError("{key}: {error}", key=key, error=error) from error
     model: type[BaseModel] | None = Config
     for name in parents:
         if not isinstance(values.get(name), dict):

@@ -45,6 +45,8 @@ def find_config(name: str | Path, beside: Path = Path()) -> Path:
     near = difflib.get_close_matches(str(name), config_names(), n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}? " if near else ""
     raise UserError(
-        f"expected a YAML file or a shipped configuration, found nothing at {path}: {hint}"
-        "`smstune configs` lists the shipped ones"
+        "expected a YAML file or a shipped configuration, found nothing at {path}: {hint}"
+        "`smstune configs` lists the shipped ones",
+        path=path,
+        hint=hint,
     )

@@ -28,14 +28,16 @@ class StrictLoader(yaml.SafeLoader):
         for index, key in enumerate(keys):
             if key in keys[:index]:
                 line = named[index].start_mark.line + 1
-                raise UserError(f"line {line}: key {key!r} is given twice: keep one")
+                raise UserError(
+                    "line {line}: key {key!r} is given twice: keep one", line=line, key=key
+                )
         return super().construct_mapping(node, deep)
 
     def construct_text(self, node: yaml.ScalarNode) -> str:
         """Return a text that files and paths can contain: without NUL and lone surrogates."""
         if re.search("[\0\ud800-\udfff]", node.value):
             line = node.start_mark.line + 1
-            raise UserError(f"line {line}: expected text without NUL and lone surrogates")
+            raise UserError("line {line}: expected text without NUL and lone surrogates", line=line)
         return str(node.value)
 
     def construct_integer(self, node: yaml.ScalarNode) -> int:
@@ -82,7 +84,7 @@ def parse_yaml(text: str, loader: type[StrictLoader] = StrictLoader) -> Any:  # 
     try:
         return yaml.load(text, Loader=loader)
     except yaml.YAMLError as error:
-        raise UserError(f"expected YAML: {error}") from error
+        raise UserError("expected YAML: {error}", error=error) from error
     except RecursionError as error:
         raise UserError("expected YAML, found lists or mappings nested too deeply") from error
 
@@ -96,11 +98,15 @@ def read_yaml(path: Path) -> YamlMapping:
     try:
         values = parse_yaml(path.read_text("utf-8"))
     except FileNotFoundError as error:
-        raise UserError(f"no YAML file at {path}: check the path") from error
+        raise UserError("no YAML file at {path}: check the path", path=path) from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: expected UTF-8 text: {error}") from error
+        raise UserError("{path}: expected UTF-8 text: {error}", path=path, error=error) from error
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError("{path}: {error}", path=path, error=error) from error
     if not isinstance(values, dict):
-        raise UserError(f"{path}: expected a mapping of keys, found {type(values).__name__}")
+        raise UserError(
+            "{path}: expected a mapping of keys, found {name__}",
+            path=path,
+            name__=type(values).__name__,
+        )
     return values

@@ -234,8 +234,9 @@ def _check_collected(
     if len(present) < 2:
         labels_found = f"only {list_names([names[present[0]]])}" if len(present) else "none"
         raise UserError(
-            f"expected messages of at least two labels, found {labels_found}: "
-            "add messages of another label or correct the label file"
+            "expected messages of at least two labels, found {labels_found}: "
+            "add messages of another label or correct the label file",
+            labels_found=labels_found,
         )
     if only_in_test := set(np.unique(label_ids[fixed]).tolist()) - set(present.tolist()):
         raise UserError(
@@ -275,8 +276,10 @@ def _usable_rows(
 def _check_test(path: Path, n_usable: int, n_rejected: int) -> None:
     if not n_usable:
         raise UserError(
-            f"expected usable messages in the test set {path}, found none in {n_rejected} rows: "
-            "correct the rows or the label file"
+            "expected usable messages in the test set {path}, found none in {n_rejected} rows: "
+            "correct the rows or the label file",
+            path=path,
+            n_rejected=n_rejected,
         )
     if n_rejected:
         logger.warning(

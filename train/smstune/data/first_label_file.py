@@ -23,7 +23,7 @@ def write_first_label_file(section: PrepareConfig, path: Path) -> None:
         UserError: if ``path`` exists, an input cannot be read, or its labels look like messages.
     """
     if path.exists():
-        raise UserError(f"{path} exists: choose another name for the label file")
+        raise UserError("{path} exists: choose another name for the label file", path=path)
     inputs, tests = parse_inputs(section)
     options = table_options(section)
     counts = LabelCounts()
@@ -35,8 +35,9 @@ def write_first_label_file(section: PrepareConfig, path: Path) -> None:
         raise UserError("found no label in the inputs: name their column with --label-column")
     if not counts.may_be_named():
         raise UserError(
-            f"found {counts}, which look like messages: name the column of the labels with "
-            "--label-column"
+            "found {counts}, which look like messages: name the column of the labels with "
+            "--label-column",
+            counts=counts,
         )
     with file_written_whole(path) as scratch:
         scratch.write_text(label_file_text(dict(sorted(counts.rows.items()))), "utf-8")

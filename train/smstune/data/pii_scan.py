@@ -52,8 +52,11 @@ def require_no_pii(path: Path) -> None:
     counted_types = ", ".join(f"{count} {type_}" for type_, count in counts.most_common())
     lines = ", ".join(str(line) for line in sorted({finding.line for finding in findings})[:10])
     raise UserError(
-        f"expected no personal information in {path}, found {counted_types}; first lines {lines}: "
-        "prepare masks messages unless --keep-pii is given"
+        "expected no personal information in {path}, found {counted_types}; first lines {lines}: "
+        "prepare masks messages unless --keep-pii is given",
+        path=path,
+        counted_types=counted_types,
+        lines=lines,
     )
 
 

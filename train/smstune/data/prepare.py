@@ -132,7 +132,7 @@ def parse_inputs(section: PrepareConfig) -> tuple[list[Input], list[Input]]:
     paths = {input_.path.resolve() for input_ in inputs}
     for test in tests:
         if test.path.resolve() in paths:
-            raise UserError(f"the test set {test.path} is given twice: name it once")
+            raise UserError("the test set {path} is given twice: name it once", path=test.path)
         paths.add(test.path.resolve())
     return inputs, tests
 
@@ -222,8 +222,10 @@ def _check_splits(assigned: Assigned, collected: Collected) -> None:
         missing = np.flatnonzero((counts == 0) & (totals > 0))
         if not (assigned == index).any():
             raise UserError(
-                f"expected messages for every split, found none for {split} among "
-                f"{len(assigned)} distinct messages: add messages of other campaigns"
+                "expected messages for every split, found none for {split} among "
+                "{n_assigned} distinct messages: add messages of other campaigns",
+                split=split,
+                n_assigned=len(assigned),
             )
         if len(missing):
             logger.warning(

@@ -30,8 +30,10 @@ def split_file(folder: Path, split: str) -> Path:
     path = folder / f"{split}.parquet"
     if not path.is_file():
         raise UserError(
-            f"expected a prepared folder, found no {path.name} in {folder}: run `smstune prepare` "
-            "first, or correct data.path"
+            "expected a prepared folder, found no {name} in {folder}: run `smstune prepare` "
+            "first, or correct data.path",
+            name=path.name,
+            folder=folder,
         )
     return path
 
@@ -48,7 +50,9 @@ def load_split(folder: Path, split: str) -> Dataset:
     try:
         return Dataset(pq.read_table(path))
     except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path}: expected parquet, found a broken file: prepare again") from error
+        raise UserError(
+            "{path}: expected parquet, found a broken file: prepare again", path=path
+        ) from error
 
 
 def load_preparation(folder: Path) -> Preparation:
@@ -60,18 +64,25 @@ def load_preparation(folder: Path) -> Preparation:
     path = folder / MANIFEST
     if not path.is_file():
         raise UserError(
-            f"expected a prepared folder, found no {MANIFEST} in {folder}: run `smstune "
-            "prepare` first, or correct data.path"
+            "expected a prepared folder, found no {manifest} in {folder}: run `smstune "
+            "prepare` first, or correct data.path",
+            manifest=MANIFEST,
+            folder=folder,
         )
     try:
         preparation = Preparation.model_validate_json(path.read_text("utf-8"))
     except ValidationError as error:
-        raise UserError(f"{path}: {explain(error, Preparation)}: prepare again") from error
+        raise UserError(
+            "{path}: {problems}: prepare again", path=path, problems=explain(error, Preparation)
+        ) from error
     version = preparation.text.normalizer_version
     if version != NORMALIZER_VERSION:
         raise UserError(
-            f"expected data of normaliser version {NORMALIZER_VERSION}, found {version} in "
-            f"{folder}: prepare again"
+            "expected data of normaliser version {normalizer_version}, found {version} in "
+            "{folder}: prepare again",
+            normalizer_version=NORMALIZER_VERSION,
+            version=version,
+            folder=folder,
         )
     return preparation
 
@@ -100,7 +111,11 @@ def require_prepared(folder: Path, labels: LabelMap | None, how_to_prepare: str)
         UserError: if not, with the command that prepares it, ``how_to_prepare``.
     """
     if not (folder / MANIFEST).is_file():
-        raise UserError(f"no prepared data in {folder}: run {how_to_prepare}")
+        raise UserError(
+            "no prepared data in {folder}: run {how_to_prepare}",
+            folder=folder,
+            how_to_prepare=how_to_prepare,
+        )
     prepared = LabelMap.load(folder / "labels.json")
     dropped = load_preparation(folder).dropped_labels
     if labels is not None and prepared != labels.without(dropped):

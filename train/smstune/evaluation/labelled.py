@@ -49,8 +49,10 @@ def load_prepared(
     table = load_split(folder, split)
     if file_hash(folder / f"{split}.parquet") != manifest.data.sha256[f"{split}.parquet"]:
         raise UserError(
-            f"expected the data that the run was trained on, found another {split}.parquet in "
-            f"{folder}: restore it, train again, or give labelled messages with --data"
+            "expected the data that the run was trained on, found another {split}.parquet in "
+            "{folder}: restore it, train again, or give labelled messages with --data",
+            split=split,
+            folder=folder,
         )
     truth = _label_ids(table["label"], labels.label2id, f"{folder}/{split}.parquet")
     columns = {"source": list(table["source"]), **_months(list(table["time"]))}
@@ -80,8 +82,10 @@ def load_raw(
     if bad or not rows:
         reason = f"line {bad[0].line}: {bad[0].problem or 'no text or no label'}" if bad else "none"
         raise UserError(
-            f"expected labelled messages in {path}, found {reason}: fix the row, or run smstune "
-            "prepare on the file, which skips such rows"
+            "expected labelled messages in {path}, found {reason}: fix the row, or run smstune "
+            "prepare on the file, which skips such rows",
+            path=path,
+            reason=reason,
         )
     raw = [row.text or "" for row in rows]
     texts = [text.preprocess(message) for message in raw]
@@ -121,8 +125,11 @@ def load_new(
     if not first_rows:
         bad = next((f", line {row.line}: {row.problem}" for row in rows if row.problem), "")
         raise UserError(
-            f"expected messages in {path}, found none in {len(rows)} rows{bad}: check the file and "
-            "--text-column"
+            "expected messages in {path}, found none in {n_rows} rows{bad}: check the file and "
+            "--text-column",
+            path=path,
+            n_rows=len(rows),
+            bad=bad,
         )
     texts = list(first_rows)
     months = _months([row.time for row in first_rows.values()])
@@ -151,8 +158,11 @@ def _read(path: Path, options: TableOptions) -> list[TableRow]:
 def _no_column(name: str, path: str, columns: Sequence[str]) -> UserError:
     existing = f", found {', '.join(columns)}" if columns else ""
     return UserError(
-        f"evaluation.slices: expected a column {name} in {path}{existing}: name one that exists, "
-        "or evaluate with evaluation.slices=[]"
+        "evaluation.slices: expected a column {name} in {path}{existing}: name one that exists, "
+        "or evaluate with evaluation.slices=[]",
+        name=name,
+        path=path,
+        existing=existing,
     )
 
 
@@ -173,7 +183,10 @@ def _label_ids(names: Sequence[str], label_ids: Mapping[str, int], where: str) -
             unknown.add(name)
     if unknown.rows:
         raise UserError(
-            f"{where}: the run was not trained on these labels: {unknown}. It has "
-            f"{list_names(label_ids)}: correct the labels, or delete these rows"
+            "{where}: the run was not trained on these labels: {unknown}. It has "
+            "{label_ids}: correct the labels, or delete these rows",
+            where=where,
+            unknown=unknown,
+            label_ids=list_names(label_ids),
         )
     return np.array([label_ids[name] for name in names], dtype=np.int64)

@@ -202,8 +202,9 @@ class SmsClassifier:
         logits = self._score(texts, progress)
         if not np.isfinite(logits).all():
             raise UserError(
-                f"expected finite scores, found NaN or infinity from {self.run.path}: the "
-                "model diverged, train again with a lower learning rate"
+                "expected finite scores, found NaN or infinity from {path}: the "
+                "model diverged, train again with a lower learning rate",
+                path=self.run.path,
             )
         return logits
 
@@ -276,9 +277,11 @@ class SmsClassifier:
                 raise
             size = "one message at a time" if budget == 1 else f"batches of {budget} tokens"
             raise UserError(
-                f"out of memory, scoring {size} on {self.device}: use fewer --workers, a smaller "
+                "out of memory, scoring {size} on {device}: use fewer --workers, a smaller "
                 "form (`smstune export RUN --format onnx-int8`), or another --device; a model "
-                "trained with a smaller data.max_length needs less"
+                "trained with a smaller data.max_length needs less",
+                size=size,
+                device=self.device,
             ) from error
         return logits
 

@@ -23,7 +23,9 @@ def require_encoder(name_or_path: str, *, revision: str | None = None) -> None:
         return
     # Some old ids, such as bert-base-chinese, have no organisation.
     if path is not None and path.name != name_or_path:
-        raise UserError(f"expected an encoder's folder at {path}, found none: check the path")
+        raise UserError(
+            "expected an encoder's folder at {path}, found none: check the path", path=path
+        )
     from smstune.inference.hub import use_hub
 
     use_hub(name_or_path, "config.json", revision=revision)
@@ -53,8 +55,10 @@ def local_folder(
     if path is not None:
         if revision is not None:
             raise UserError(
-                f"expected a repository of the hub for revision {revision}, found the local path "
-                f"{path_or_id}: leave the revision out"
+                "expected a repository of the hub for revision {revision}, found the local path "
+                "{path_or_id}: leave the revision out",
+                revision=revision,
+                path_or_id=path_or_id,
             )
         return path
     from smstune.inference.hub import fetch_run

@@ -72,8 +72,10 @@ def use_hub(
         no_answer = f"the hub at {constants.ENDPOINT} does not answer ({_cause(error)})"
         if not isinstance(cached, str):
             raise UserError(
-                f"found no folder at {repo_id}, and {no_answer}: check the name, set HF_ENDPOINT "
-                "to a mirror such as https://hf-mirror.com, or download it and give its path"
+                "found no folder at {repo_id}, and {no_answer}: check the name, set HF_ENDPOINT "
+                "to a mirror such as https://hf-mirror.com, or download it and give its path",
+                repo_id=repo_id,
+                no_answer=no_answer,
             ) from error
         logger.warning("warning: %s: %s is read from its cache", no_answer, repo_id)
         constants.HF_HUB_OFFLINE = True

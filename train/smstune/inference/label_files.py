@@ -58,7 +58,7 @@ def read_label_file(path: Path) -> list[LabelEntry]:
         entries = _entries(_parse(path))
         _check_sources(entries)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError("{path}: {error}", path=path, error=error) from error
     return entries
 
 
@@ -82,7 +82,9 @@ def _parse(path: Path) -> object:
     try:
         text = _decoded(path.read_bytes())
     except OSError as error:
-        raise UserError(f"cannot read the label file: {error.strerror}: check the path") from error
+        raise UserError(
+            "cannot read the label file: {strerror}: check the path", strerror=error.strerror
+        ) from error
     if path.suffix.lower() != ".json":
         return parse_yaml(text, _TextLoader)
     # YAML is no superset of JSON: it knows neither tabs between values nor surrogate pairs.
@@ -91,7 +93,7 @@ def _parse(path: Path) -> object:
             text, parse_int=str, parse_float=str, object_pairs_hook=_without_duplicates
         )
     except json.JSONDecodeError as error:
-        raise UserError(f"expected JSON: {error}") from error
+        raise UserError("expected JSON: {error}", error=error) from error
 
 
 def _decoded(content: bytes) -> str:
@@ -109,7 +111,7 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     names = [name for name, _ in pairs]
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"key {name!r} is given twice: keep one")
+            raise UserError("key {name!r} is given twice: keep one", name=name)
     return dict(pairs)
 
 
@@ -118,12 +120,14 @@ def _entries(content: object) -> list[LabelEntry]:
     if isinstance(content, Mapping) and isinstance(content.get("labels"), list | Mapping):
         labels = content["labels"]
         if unknown := [str(key) for key in content if key != "labels"]:
-            raise UserError(f"unknown key {', '.join(unknown)} beside labels: remove it")
+            raise UserError(
+                "unknown key {unknown} beside labels: remove it", unknown=", ".join(unknown)
+            )
     if isinstance(labels, list) and labels:
         return [_entry(row) for row in labels]
     if isinstance(labels, Mapping) and labels:
         return _mapped_entries(labels)
-    raise UserError(f"found no labels: expected {_FORMS}")
+    raise UserError("found no labels: expected {forms}", forms=_FORMS)
 
 
 def _mapped_entries(names_by_source: Mapping[object, object]) -> list[LabelEntry]:
@@ -140,11 +144,15 @@ def _entry(row: object) -> LabelEntry:
         return LabelEntry(name, (name,))
     unknown = sorted(str(key) for key in row if key not in _KEYS)
     if unknown:
-        raise UserError(f"unknown key {', '.join(unknown)} of a label: expected {', '.join(_KEYS)}")
+        raise UserError(
+            "unknown key {unknown} of a label: expected {keys}",
+            unknown=", ".join(unknown),
+            keys=", ".join(_KEYS),
+        )
     name = _label(row.get("name"), "for every label")
     sources = row.get("from", [name])
     if isinstance(sources, Mapping) or not sources:
-        raise UserError(f"label {name}: expected a list of source labels in `from`")
+        raise UserError("label {name}: expected a list of source labels in `from`", name=name)
     return LabelEntry(
         name,
         tuple(
@@ -160,7 +168,9 @@ def _title(title: object, name: str) -> LabelTitle | None:
     if _is_empty(title):
         return None
     if not isinstance(title, Mapping) or set(title) - set(_LANGUAGES):
-        raise UserError(f"label {name}: expected a title such as {{zh: 诈骗短信, en: Fraud}}")
+        raise UserError(
+            "label {name}: expected a title such as {{zh: 诈骗短信, en: Fraud}}", name=name
+        )
     zh, en = (_optional_text(title.get(key), f"label {name}: title") for key in _LANGUAGES)
     return LabelTitle(zh, en) if zh or en else None
 
@@ -168,13 +178,13 @@ def _title(title: object, name: str) -> LabelTitle | None:
 def _label(scalar: object, whose: str) -> str:
     text = None if isinstance(scalar, list | Mapping) else label_name(scalar)
     if text is None:
-        raise UserError(f"expected a name {whose}, found {scalar!r}")
+        raise UserError("expected a name {whose}, found {scalar!r}", whose=whose, scalar=scalar)
     return text
 
 
 def _optional_text(scalar: object, key: str) -> str | None:
     if isinstance(scalar, list | Mapping):
-        raise UserError(f"{key}: expected text")
+        raise UserError("{key}: expected text", key=key)
     return None if _is_empty(scalar) else str(scalar).strip()
 
 

@@ -30,7 +30,7 @@ class LabelMap:
     def __post_init__(self) -> None:
         twice = sorted({name for name in self.names if self.names.count(name) > 1})
         if twice:
-            raise UserError(f"expected each label once, found {', '.join(twice)} twice")
+            raise UserError("expected each label once, found {twice} twice", twice=", ".join(twice))
         if len(self.names) < 2:
             raise UserError(
                 f"expected at least two labels, found {len(self.names)}: a classifier needs two"
@@ -67,8 +67,11 @@ class LabelMap:
         if unknown:
             possible = ", ".join(dict.fromkeys([*self.parent_names, *self.names]))
             raise UserError(
-                f"{where}: expected labels of the run or their parents ({possible}), found "
-                f"{', '.join(unknown)}"
+                "{where}: expected labels of the run or their parents ({possible}), found "
+                "{unknown}",
+                where=where,
+                possible=possible,
+                unknown=", ".join(unknown),
             )
         pairs = zip(self.names, self.parents, strict=True)
         return [
@@ -134,7 +137,7 @@ class LabelMap:
         try:
             rows = json.loads(path.read_text("utf-8"))
         except FileNotFoundError as error:
-            raise UserError(f"expected labels.json, found nothing at {path}") from error
+            raise UserError("expected labels.json, found nothing at {path}", path=path) from error
         names = tuple(row["name"] for row in rows)
         titles = {
             row["name"]: LabelTitle(row["title"].get("zh"), row["title"].get("en"))
@@ -168,7 +171,7 @@ class LabelMap:
         names = tuple(entry.name for entry in entries)
         parents = tuple(entry.parent for entry in entries)
         if any(parents) and not all(parents):
-            raise UserError(f"{path}: expected a parent for every label or for none")
+            raise UserError("{path}: expected a parent for every label or for none", path=path)
         try:
             return cls(
                 names,
@@ -177,4 +180,4 @@ class LabelMap:
                 {source: entry.name for entry in entries for source in entry.sources},
             )
         except UserError as error:
-            raise UserError(f"{path}: {error}") from error
+            raise UserError("{path}: {error}", path=path, error=error) from error

@@ -152,5 +152,7 @@ class LinearModel:
             # Built now, so that an unusable vocabulary is noticed here.
             _ = model._table
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
-            raise UserError(f"{path} is not a linear model: {error}") from error
+            raise UserError(
+                "{path} is not a linear model: {error}", path=path, error=error
+            ) from error
         return model

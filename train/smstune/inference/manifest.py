@@ -158,7 +158,12 @@ def load_manifest(path: Path) -> Manifest:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
         problems = explain(error, Manifest)
-        raise UserError(f"{file}: expected format {FORMAT_VERSION}: {problems}") from error
+        raise UserError(
+            "{file}: expected format {format_version}: {problems}",
+            file=file,
+            format_version=FORMAT_VERSION,
+            problems=problems,
+        ) from error
     unnamed = [name for name in HASHED if name not in manifest.sha256]
     if unnamed:
         raise mismatch(path, f"manifest.json has no SHA-256 of {', '.join(unnamed)}")
@@ -222,6 +227,8 @@ def warn_of_other_tables(path: Path, versions: str) -> None:
 def mismatch(path: Path, reason: str) -> UserError:
     """Return the error of a run folder whose parts are not of one run."""
     return UserError(
-        f"the parts of {path} do not belong together: {reason}: "
-        "restore the folder as it was published or train again"
+        "the parts of {path} do not belong together: {reason}: "
+        "restore the folder as it was published or train again",
+        path=path,
+        reason=reason,
     )

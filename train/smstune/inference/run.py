@@ -82,7 +82,7 @@ def _read_json(file: Path) -> dict[str, Any]:
     except ValueError:
         values = None
     if not isinstance(values, dict):
-        raise UserError(f"expected a JSON object in {file}, found none: train again")
+        raise UserError("expected a JSON object in {file}, found none: train again", file=file)
     return values
 
 
@@ -93,8 +93,10 @@ def _load_encoder(path: Path, manifest: Manifest) -> Encoder:
         return Encoder(file.read_text("utf-8"), padding, manifest.max_length)
     except ValueError as error:
         raise UserError(
-            f"expected a tokenizer in {file}, found what `tokenizers` cannot read ({error}): "
-            "train again"
+            "expected a tokenizer in {file}, found what `tokenizers` cannot read ({error}): "
+            "train again",
+            file=file,
+            error=error,
         ) from error
 
 

@@ -23,8 +23,10 @@ def run_config(
     for override in overrides:
         if not override.startswith(f"{section}."):
             raise UserError(
-                f"expected {section}.KEY=VALUE, found {override!r}: nothing else of a "
-                "finished run can be changed"
+                "expected {section}.KEY=VALUE, found {override!r}: nothing else of a "
+                "finished run can be changed",
+                section=section,
+                override=override,
             )
     path = run / "config.yaml"
     if path.is_file():

@@ -64,8 +64,11 @@ def load_encoder_config(name_or_path: str, *, revision: str | None = None) -> Pr
             else "transformers has no classifier for it"
         )
         raise UserError(
-            f"model.name_or_path: expected an encoder such as BERT, found {config.model_type} in "
-            f"{name_or_path} ({reason}): choose another checkpoint"
+            "model.name_or_path: expected an encoder such as BERT, found {model_type} in "
+            "{name_or_path} ({reason}): choose another checkpoint",
+            model_type=config.model_type,
+            name_or_path=name_or_path,
+            reason=reason,
         )
     return config
 

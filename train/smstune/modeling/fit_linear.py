@@ -43,9 +43,11 @@ def fit_linear(
     frequent = np.flatnonzero(frequencies >= min_campaigns)
     if not len(frequent):
         raise UserError(
-            f"the linear model needs n-grams that messages of {min_campaigns} campaigns contain, "
-            f"but there are none in {len(texts)} messages: lower model.linear_min_campaigns, or "
-            "set model.linear=false and evaluation.baseline=false"
+            "the linear model needs n-grams that messages of {min_campaigns} campaigns contain, "
+            "but there are none in {n_texts} messages: lower model.linear_min_campaigns, or "
+            "set model.linear=false and evaluation.baseline=false",
+            min_campaigns=min_campaigns,
+            n_texts=len(texts),
         )
     idf = _idf(frequencies[frequent], n_campaigns)
     features = counts[:, frequent]

@@ -36,7 +36,10 @@ def add_lora(
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
-        raise UserError(f"model.lora needs the package peft: {how_to_install('lora')}") from error
+        raise UserError(
+            "model.lora needs the package peft: {how_to_install}",
+            how_to_install=how_to_install("lora"),
+        ) from error
     _check_targets(model, target_modules)
     embeddings = model.get_input_embeddings()
     added = [row for row, token in tokenizer.added_tokens_decoder.items() if not token.special]
@@ -85,6 +88,8 @@ def _check_targets(model: PreTrainedModel, target_modules: Sequence[str]) -> Non
     if unknown:
         last = sorted({name.rpartition(".")[2] for name in linear_layers})
         raise UserError(
-            f"model.lora.target_modules: expected names of linear layers, found "
-            f"{', '.join(unknown)}: this encoder has {', '.join(last)}"
+            "model.lora.target_modules: expected names of linear layers, found "
+            "{unknown}: this encoder has {last}",
+            unknown=", ".join(unknown),
+            last=", ".join(last),
         )

@@ -24,8 +24,9 @@ def require_mean_pooling(config: PreTrainedConfig) -> None:
     """
     if config.model_type != "bert":
         raise UserError(
-            f"model.pooling: mean pooling needs BERT's architecture, found {config.model_type}: "
-            "set model.pooling=cls"
+            "model.pooling: mean pooling needs BERT's architecture, found {model_type}: "
+            "set model.pooling=cls",
+            model_type=config.model_type,
         )
 
 

@@ -38,8 +38,9 @@ def load_tokenizer(name_or_path: str, *, revision: str | None = None) -> PreTrai
     try:
         if "auto_map" in get_tokenizer_config(name_or_path, revision=revision):
             raise UserError(
-                f"the tokenizer of {name_or_path} needs its own code (auto_map in "
-                "tokenizer_config.json), which is never run: choose another checkpoint"
+                "the tokenizer of {name_or_path} needs its own code (auto_map in "
+                "tokenizer_config.json), which is never run: choose another checkpoint",
+                name_or_path=name_or_path,
             )
         tokenizer = AutoTokenizer.from_pretrained(
             name_or_path, revision=revision, trust_remote_code=False
@@ -53,8 +54,9 @@ def load_tokenizer(name_or_path: str, *, revision: str | None = None) -> PreTrai
         # transformers returns an empty tokenizer if the architecture's vocabulary file is missing,
         # for example an ALBERT with BERT's vocab.txt.
         raise UserError(
-            f"{name_or_path} has no tokenizer: copy tokenizer.json into that folder or, if it has "
-            'a vocab.txt, write {"tokenizer_class": "BertTokenizer"} into tokenizer_config.json'
+            "{name_or_path} has no tokenizer: copy tokenizer.json into that folder or, if it has "
+            'a vocab.txt, write {{"tokenizer_class": "BertTokenizer"}} into tokenizer_config.json',
+            name_or_path=name_or_path,
         )
     tokenizer.chat_template = None
     _prepare_for_messages(tokenizer)
@@ -80,8 +82,9 @@ def build_encoder(tokenizer: PreTrainedTokenizerBase, max_length: int) -> Encode
         ) from error
     if tokenizer.pad_token_id is None:
         raise UserError(
-            f"model.name_or_path: the tokenizer of {tokenizer.name_or_path} has no padding token: "
-            "choose another checkpoint"
+            "model.name_or_path: the tokenizer of {name_or_path} has no padding token: "
+            "choose another checkpoint",
+            name_or_path=tokenizer.name_or_path,
         )
     padding = Padding(token_id=tokenizer.pad_token_id, side=tokenizer.padding_side)
     return Encoder(content, padding, max_length)

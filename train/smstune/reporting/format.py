@@ -6,10 +6,14 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from smstune.language import Message
+
 
 def interval_text(bounds: Sequence[float] | None) -> str:
     """Return an interval as a cell shows it."""
-    return "" if bounds is None else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
+    if bounds is None:
+        return ""
+    return Message("{low:.3f} to {high:.3f}", low=bounds[0], high=bounds[1])
 
 
 def share_text(share: float | None) -> str:
@@ -33,9 +37,9 @@ def show(value: object) -> str:
 def percent(share: float) -> str:
     """Return a share as a whole percentage, but never 0 % or 100 % for a share in between."""
     if 0 < share < 0.005:
-        return "under 1 %"
+        return Message("under 1 %")
     if 0.995 <= share < 1:
-        return "over 99 %"
+        return Message("over 99 %")
     return f"{100 * share:.0f} %"
 
 

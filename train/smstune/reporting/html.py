@@ -20,6 +20,7 @@ from smstune.reporting.document import (
     Text,
 )
 from smstune.reporting.format import join_sentences, show
+from smstune.reporting.translation import in_reader_language, language_tag
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -106,7 +107,7 @@ svg .dashed { stroke-dasharray: 5 4; }
 )
 _PAGE = """\
 <!doctype html>
-<html lang="{{ report.language }}">
+<html lang="{{ language }}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -151,11 +152,14 @@ _TABLE = """\
 
 
 def render_html(report: Report) -> str:
-    """Return the HTML of a page that needs nothing from outside."""
+    """Return the HTML of a page that needs nothing from outside, in the reader's language."""
+    language = report.language or language_tag()
+    report = in_reader_language(report)
     return (
         _template(_PAGE).render(
             report=report,
-            opening=join_sentences(report.opening, report.language),
+            language=language,
+            opening=join_sentences(report.opening, language),
             style=Markup(STYLE),
             render=_render,
         )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from smstune.reporting.document import Table
 from smstune.reporting.format import show
+from smstune.reporting.translation import in_reader_language
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -14,7 +15,8 @@ _SPECIAL = {
 
 
 def render_latex(table: Table) -> str:
-    """Return a ``tabular`` with the rules of the package booktabs."""
+    """Return a ``tabular`` in the reader's language, with the rules of the package booktabs."""
+    table = in_reader_language(table)
     columns = "".join(
         "l" if number == 0 or name in table.text_columns else "r"
         for number, name in enumerate(table.head)

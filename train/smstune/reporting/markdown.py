@@ -15,11 +15,17 @@ from smstune.reporting.document import (
     Text,
 )
 from smstune.reporting.format import join_sentences, show
+from smstune.reporting.translation import in_reader_language, language_tag
 
 
 def render_markdown(report: Report) -> str:
-    """Return the report's texts, warnings and tables; figures are left to the page."""
-    lines = [f"# {report.title}", "", join_sentences(report.opening, report.language), ""]
+    """Return the report's texts, warnings and tables, in the reader's language.
+
+    Figures are left to the page.
+    """
+    language = report.language or language_tag()
+    report = in_reader_language(report)
+    lines = [f"# {report.title}", "", join_sentences(report.opening, language), ""]
     for section in report.sections:
         lines += [f"## {section.title}", ""]
         lines += [_plain(section.note), ""] if section.note else []
@@ -45,7 +51,8 @@ def _lines(block: Block) -> list[str]:
 
 
 def table_lines(table: Table) -> list[str]:
-    """Return the lines of a table, an empty one at its end."""
+    """Return the lines of a table in the reader's language, an empty one at its end."""
+    table = in_reader_language(table)
     rule = "|---" * len(table.head) + "|"
     return [_row(table.head), rule, *(_row(map(show, row)) for row in table.rows), ""]
 

@@ -85,7 +85,7 @@ def choose_reader(path: Path, options: TableOptions) -> RawReader:
         return read_parquet
     kind = file_kind(path)
     if options.sheet is not None and kind != "workbook":
-        raise UserError(f"--sheet is for workbooks, and {path} is none: remove it")
+        raise UserError("--sheet is for workbooks, and {path} is none: remove it", path=path)
     if kind == "text":
         return _text_reader(path, options)
     if kind in REFUSED:
@@ -213,7 +213,7 @@ def check_table(path: Path, options: TableOptions) -> None:
     if path == STANDARD:
         _standard_input()
     elif next(read_rows(path, options), None) is None:
-        raise UserError(f"expected messages in {path}, found no row")
+        raise UserError("expected messages in {path}, found no row", path=path)
 
 
 def _standard_input() -> Iterable[str]:

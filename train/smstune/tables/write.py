@@ -82,7 +82,7 @@ def check_output(output: OutputTable) -> None:
     """
     path, suffix = output.path, output.format
     if output.excel and (suffix != ".csv" or output.packing):
-        raise UserError(f"--excel is for outputs called .csv, found {path}")
+        raise UserError("--excel is for outputs called .csv, found {path}", path=path)
     # Closed by the caller (``>&-``), it is None.
     if path == STANDARD and sys.stdout is None:
         raise UserError("standard output is closed: name a file as output")
@@ -90,9 +90,13 @@ def check_output(output: OutputTable) -> None:
         # Refuses where a package, such as pyarrow of an extra, is missing.
         import_module(_BINARY_FORMATS[suffix])
     if suffix == ".xlsx" and is_stream(path):
-        raise UserError(f"a workbook cannot be written to {path}, which is no file: write csv")
+        raise UserError(
+            "a workbook cannot be written to {path}, which is no file: write csv", path=path
+        )
     if path.is_dir():
-        raise UserError(f"expected a file as output, found the folder {path}: name a file in it")
+        raise UserError(
+            "expected a file as output, found the folder {path}: name a file in it", path=path
+        )
 
 
 def check_rows_fit(source: Path, options: TableOptions, output: OutputTable) -> None:

@@ -157,13 +157,18 @@ def _check_labels(splits: dict[str, Dataset], folder: Path) -> None:
         unknown = sorted(set(splits[name]["label"]) - train_labels)
         if unknown:
             raise UserError(
-                f"expected every label of {name} in train, found {', '.join(unknown)} only in "
-                f"{name} of {folder}: add messages of these labels or remove them, "
-                "and prepare again"
+                "expected every label of {name} in train, found {unknown} only in "
+                "{name} of {folder}: add messages of these labels or remove them, "
+                "and prepare again",
+                name=name,
+                unknown=", ".join(unknown),
+                folder=folder,
             )
     if len(train_labels) < 2:
         raise UserError(
-            f"expected at least two labels in train of {folder}, found {len(train_labels)}"
+            "expected at least two labels in train of {folder}, found {n_train_labels}",
+            folder=folder,
+            n_train_labels=len(train_labels),
         )
 
 
@@ -188,8 +193,9 @@ def _fit_to_encoder(config: Config) -> Config:
         return config
     if not isinstance(width, int):
         raise UserError(
-            f"training.learning_rate: {section.name_or_path} has no hidden_size from which auto "
-            "could follow: set a number"
+            "training.learning_rate: {name_or_path} has no hidden_size from which auto "
+            "could follow: set a number",
+            name_or_path=section.name_or_path,
         )
     rate = auto_learning_rate(width)
     logger.info("learning rate %g, for an encoder of width %d", rate, width)
@@ -251,8 +257,10 @@ def _check_max_length(max_length: int, model: PreTrainedModel) -> None:
     positions = usable_positions(model)
     if positions is not None and max_length > positions:
         raise UserError(
-            f"data.max_length: expected at most the model's {positions} positions, found "
-            f"{max_length}: lower it"
+            "data.max_length: expected at most the model's {positions} positions, found "
+            "{max_length}: lower it",
+            positions=positions,
+            max_length=max_length,
         )
 
 

@@ -116,12 +116,16 @@ def _out_of_memory(config: Config) -> UserError:
     """Return the error of a training that needs more memory than there is, with what needs less."""
     section = config.training
     return UserError(
-        f"out of memory with training.per_device_train_batch_size="
-        f"{section.per_device_train_batch_size} (in evaluations per_device_eval_batch_size="
-        f"{section.per_device_eval_batch_size}): try, in this order, half of it with twice the "
-        f"training.gradient_accumulation_steps (now {section.gradient_accumulation_steps}), "
+        "out of memory with training.per_device_train_batch_size="
+        "{per_device_train_batch_size} (in evaluations per_device_eval_batch_size="
+        "{per_device_eval_batch_size}): try, in this order, half of it with twice the "
+        "training.gradient_accumulation_steps (now {gradient_accumulation_steps}), "
         "training.gradient_checkpointing=true, a smaller data.max_length (now "
-        f"{config.data.max_length}), model.lora"
+        "{max_length}), model.lora",
+        per_device_train_batch_size=section.per_device_train_batch_size,
+        per_device_eval_batch_size=section.per_device_eval_batch_size,
+        gradient_accumulation_steps=section.gradient_accumulation_steps,
+        max_length=config.data.max_length,
     )
 
 

@@ -155,8 +155,9 @@ def checkpoint_to_resume(run: Path, *, resume: bool) -> str | None:
         remove_leftovers(run / MANIFEST)
     if (run / MANIFEST).exists():
         raise UserError(
-            f"expected a new run folder, found a finished run in {run}: choose another "
-            "training.output_dir or remove it"
+            "expected a new run folder, found a finished run in {run}: choose another "
+            "training.output_dir or remove it",
+            run=run,
         )
     whole = _whole_checkpoints(run)
     if not whole:
@@ -165,16 +166,19 @@ def checkpoint_to_resume(run: Path, *, resume: bool) -> str | None:
         return None
     if not resume:
         raise UserError(
-            f"expected a new run folder, found checkpoints of an unfinished run in {run}: add "
+            "expected a new run folder, found checkpoints of an unfinished run in {run}: add "
             "training.resume_from_checkpoint=true to resume, choose another training.output_dir, "
-            "or remove it"
+            "or remove it",
+            run=run,
         )
     changed = [folder.name for folder in whole if not _is_unchanged(folder)]
     if changed:
         raise UserError(
-            f"expected checkpoints as they were written, found other content in "
-            f"{', '.join(changed)} of {run}: restore or remove what was changed, or choose another "
-            "training.output_dir"
+            "expected checkpoints as they were written, found other content in "
+            "{changed} of {run}: restore or remove what was changed, or choose another "
+            "training.output_dir",
+            changed=", ".join(changed),
+            run=run,
         )
     return str(max(whole, key=lambda folder: int(folder.name.rpartition("-")[2])))
 

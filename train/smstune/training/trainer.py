@@ -151,7 +151,8 @@ class SmsTrainer(Trainer):
 def diverged(moment: str) -> UserError:
     """Return the error of a training whose numbers are no longer finite; ``moment`` says when."""
     return UserError(
-        f"expected a finite loss and gradient, found NaN or infinity {moment}: the training "
+        "expected a finite loss and gradient, found NaN or infinity {moment}: the training "
         "diverged: lower training.learning_rate and choose another training.output_dir (the "
-        "checkpoints of this one were made before)"
+        "checkpoints of this one were made before)",
+        moment=moment,
     )

@@ -40,7 +40,11 @@ def unpack(
         with zipfile.ZipFile(archive) as zipped, folder_written_whole(target) as scratch:
             entries = _safe_entries(archive, zipped, max_bytes, max_ratio)
             if missing := sorted(set(members) - set(entries)):
-                raise UserError(f"expected {', '.join(missing)} in {archive}, found no such file")
+                raise UserError(
+                    "expected {missing} in {archive}, found no such file",
+                    missing=", ".join(missing),
+                    archive=archive,
+                )
             for name, sha256 in members.items():
                 # A member's stream ends at the size it states, which was checked above.
                 with zipped.open(entries[name]) as source, (scratch / name).open("xb") as sink:
@@ -48,13 +52,19 @@ def unpack(
                 actual = file_hash(scratch / name)
                 if sha256 is not None and actual != sha256:
                     raise UserError(
-                        f"expected SHA-256 {sha256} of {name} in {archive}, found {actual}: the "
+                        "expected SHA-256 {sha256} of {name} in {archive}, found {actual}: the "
                         "file was changed at its source: look at the set's home page before you "
-                        "correct configs/sources.yaml"
+                        "correct configs/sources.yaml",
+                        sha256=sha256,
+                        name=name,
+                        archive=archive,
+                        actual=actual,
                     )
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise UserError(
-            f"the zip archive {archive} is damaged ({error}): delete it and download again"
+            "the zip archive {archive} is damaged ({error}): delete it and download again",
+            archive=archive,
+            error=error,
         ) from error
     return target
 
@@ -68,17 +78,30 @@ def _safe_entries(
     packed = archive.stat().st_size
     if len(entries) > _MAX_ENTRIES or size > max_bytes or size > max_ratio * packed:
         raise UserError(
-            f"expected at most {_MAX_ENTRIES} files, {max_bytes} bytes and {max_ratio:g} times the "
-            f"packed size in {archive}, found {len(entries)} files of {size} bytes from {packed}: "
-            "it may be made to fill the disk; do not unpack it"
+            "expected at most {max_entries} files, {max_bytes} bytes and {max_ratio:g} times the "
+            "packed size in {archive}, found {n_entries} files of {size} bytes from {packed}: "
+            "it may be made to fill the disk; do not unpack it",
+            max_entries=_MAX_ENTRIES,
+            max_bytes=max_bytes,
+            max_ratio=max_ratio,
+            archive=archive,
+            n_entries=len(entries),
+            size=size,
+            packed=packed,
         )
     for entry in entries:
         name = entry.filename
         if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
-            raise UserError(f"expected paths inside the archive, found {name!r} in {archive}")
+            raise UserError(
+                "expected paths inside the archive, found {name!r} in {archive}",
+                name=name,
+                archive=archive,
+            )
         if stat.S_ISLNK(entry.external_attr >> 16) or entry.flag_bits & 1:
             raise UserError(
-                f"expected plain files in {archive}, found {name!r}, which is a link or encrypted"
+                "expected plain files in {archive}, found {name!r}, which is a link or encrypted",
+                archive=archive,
+                name=name,
             )
     tops = {entry.filename.partition("/")[:2] for entry in entries}
     top = f"{next(iter(tops))[0]}/" if len(tops) == 1 and next(iter(tops))[1] else ""

@@ -74,9 +74,15 @@ def download(
                 break
             if attempt == attempts:
                 raise UserError(
-                    f"expected {target.name} from {url}, gave up after {attempts} attempts "
-                    f"({reason}): check the connection and run again; {partial.size} bytes are "
-                    f"kept in {partial.path}"
+                    "expected {name} from {url}, gave up after {attempts} attempts "
+                    "({reason}): check the connection and run again; {size} bytes are "
+                    "kept in {path}",
+                    name=target.name,
+                    url=url,
+                    attempts=attempts,
+                    reason=reason,
+                    size=partial.size,
+                    path=partial.path,
                 )
             wait = min(backoff * 2 ** (attempt - 1), _MAX_WAIT)
             logger.warning("%s: %s; trying again in %g s", target.name, reason, wait)
@@ -85,9 +91,12 @@ def download(
     if sha256 is not None and actual != sha256.lower():
         partial.delete()
         raise UserError(
-            f"expected SHA-256 {sha256} of {url}, found {actual}: the file was changed at its "
+            "expected SHA-256 {sha256} of {url}, found {actual}: the file was changed at its "
             "source or on the way; it was deleted: try again, and if that does not help, look at "
-            "the set's home page before you correct configs/sources.yaml"
+            "the set's home page before you correct configs/sources.yaml",
+            sha256=sha256,
+            url=url,
+            actual=actual,
         )
     if sha256 is None:
         logger.info("%s: no SHA-256 is known to compare with, found %s", target.name, actual)
@@ -105,10 +114,12 @@ def require_safe_address(url: str) -> None:
     try:
         parsed = httpx2.URL(url)
     except (httpx2.InvalidURL, UnicodeError) as error:
-        raise UserError(f"expected an https:// address, found {url!r}: {error}") from error
+        raise UserError(
+            "expected an https:// address, found {url!r}: {error}", url=url, error=error
+        ) from error
     if not (parsed.host and (parsed.scheme == "https" or _is_loopback(url))):
         raise UserError(
-            f"expected an https:// address (http:// only on this machine), found {url!r}"
+            "expected an https:// address (http:// only on this machine), found {url!r}", url=url
         )
 
 
@@ -199,11 +210,21 @@ def _opened(
                 following = str(httpx2.URL(url).join(response.headers["location"]))
                 require_safe_address(following)
             except (httpx2.InvalidURL, UserError) as error:
-                raise UserError(f"{url} leads to another address: {error}") from error
+                raise UserError(
+                    "{url} leads to another address: {error}", url=url, error=error
+                ) from error
         if _is_loopback(following) and not may_be_local:
-            raise UserError(f"{url} redirects to {following}, which is no public address")
+            raise UserError(
+                "{url} redirects to {following}, which is no public address",
+                url=url,
+                following=following,
+            )
         url = following
-    raise UserError(f"expected at most {_MAX_REDIRECTS} redirects, found more at {url}")
+    raise UserError(
+        "expected at most {max_redirects} redirects, found more at {url}",
+        max_redirects=_MAX_REDIRECTS,
+        url=url,
+    )
 
 
 def _extent(
@@ -218,11 +239,17 @@ def _extent(
         raise _RetryError("the server has no more bytes than were received: starting again")
     if status not in (200, 206):
         raise UserError(
-            f"expected a file at {response.url}, the server answered {status}: it may have moved; "
-            "download it by hand from the set's home page and give its path"
+            "expected a file at {url}, the server answered {status}: it may have moved; "
+            "download it by hand from the set's home page and give its path",
+            url=response.url,
+            status=status,
         )
     if (coding := response.headers.get("content-encoding", "identity")) != "identity":
-        raise UserError(f"expected {response.url} unencoded, the server sent it as {coding}")
+        raise UserError(
+            "expected {url} unencoded, the server sent it as {coding}",
+            url=response.url,
+            coding=coding,
+        )
     if status == 200:
         length = response.headers.get("content-length", "")
         return 0, int(length) if length.isdecimal() else None
@@ -256,7 +283,10 @@ def _chunks(response: httpx2.Response, timeout: float) -> Iterator[bytes]:
 def _existing(target: Path, sha256: str | None) -> Path:
     if sha256 is not None and (actual := file_hash(target)) != sha256.lower():
         raise UserError(
-            f"expected SHA-256 {sha256} of {target}, found {actual}: remove it to download it again"
+            "expected SHA-256 {sha256} of {target}, found {actual}: remove it to download it again",
+            sha256=sha256,
+            target=target,
+            actual=actual,
         )
     logger.info("%s exists already", target)
     return target
@@ -268,9 +298,14 @@ def _is_loopback(url: str) -> bool:
 
 
 def _too_large(url: str, size: int) -> UserError:
-    return UserError(f"expected at most {MAX_BYTES} bytes from {url}, found {size} or more")
+    return UserError(
+        "expected at most {max_bytes} bytes from {url}, found {size} or more",
+        max_bytes=MAX_BYTES,
+        url=url,
+        size=size,
+    )
 
 
 def _no_space(path: Path, needed: int | None) -> UserError:
     need = "more" if needed is None else f"{needed} bytes"
-    return UserError(f"not enough space for {path}: free {need} on its disk")
+    return UserError("not enough space for {path}: free {need} on its disk", path=path, need=need)

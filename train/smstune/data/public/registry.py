@@ -96,7 +96,7 @@ def load_registry(path: Path) -> dict[str, PublicSet]:
     content = read_yaml(path)
     sets = content.get("sets")
     if set(content) != {"sets"} or not isinstance(sets, dict):
-        raise UserError(f"{path}: expected one key `sets` with a mapping of names")
+        raise UserError("{path}: expected one key `sets` with a mapping of names", path=path)
     registry: dict[str, PublicSet] = {}
     problems: list[str] = []
     for name, fields in sets.items():
@@ -108,7 +108,7 @@ def load_registry(path: Path) -> dict[str, PublicSet]:
         except ValidationError as error:
             problems.append(explain(error, PublicSet, [str(name)]))
     if problems:
-        raise UserError(f"{path}: {'; '.join(problems)}")
+        raise UserError("{path}: {problems}", path=path, problems="; ".join(problems))
     return registry
 
 
@@ -122,7 +122,12 @@ def find_set(registry: Mapping[str, PublicSet], name: str) -> PublicSet:
         near = difflib.get_close_matches(name.lower(), registry, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else ""
         names = ", ".join(registry)
-        raise UserError(f"unknown public set {name!r}: use one of {names}{hint}")
+        raise UserError(
+            "unknown public set {name!r}: use one of {names}{hint}",
+            name=name,
+            names=names,
+            hint=hint,
+        )
     return registry[name]
 
 

@@ -59,7 +59,12 @@ def parse_input(text: str, default: str | None = None) -> Input:
         path = user_path(text)
         name = default or _guess_reader(text)
     if name not in SOURCES:
-        raise UserError(f"unknown source {name!r} for {text}: use one of {', '.join(SOURCES)}")
+        raise UserError(
+            "unknown source {name!r} for {text}: use one of {sources}",
+            name=name,
+            text=text,
+            sources=", ".join(SOURCES),
+        )
     return Input(path, SOURCES[name], _source_name(name, path))
 
 
@@ -98,4 +103,4 @@ def _guess_reader(text: str) -> str:
         return suffix if suffix in TABLES else "txt"
     if local_path(text) is None and suffix not in SOURCES:
         return "hub"
-    raise UserError(f"found nothing at {path}: check the path")
+    raise UserError("found nothing at {path}: check the path", path=path)

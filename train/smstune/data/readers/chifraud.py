@@ -35,8 +35,11 @@ def chifraud_lines(path: Path) -> Iterator[Line]:
     files = [path / name for name in FILES] if path.is_dir() else [path]
     if missing := [file.name for file in files if not file.is_file()]:
         raise UserError(
-            f"expected the files of ChiFraud, {', '.join(FILES)}, or one of them, found no "
-            f"{', '.join(missing)} at {path}: download them all or give the path of one"
+            "expected the files of ChiFraud, {files}, or one of them, found no "
+            "{missing} at {path}: download them all or give the path of one",
+            files=", ".join(FILES),
+            missing=", ".join(missing),
+            path=path,
         )
     for file in files:
         with open_text(file) as stream:

@@ -54,7 +54,7 @@ def read_fbs(path: Path, _options: TableOptions) -> Iterator[TableRow]:
     Source: github.com/Cypher-Z/FBS_SMS_Dataset (Zhang et al., CCS 2020).
     """
     if not path.is_dir():
-        raise UserError(f"expected the folder of FBS_SMS_Dataset, found none at {path}")
+        raise UserError("expected the folder of FBS_SMS_Dataset, found none at {path}", path=path)
     files = sorted(
         file for file in path.iterdir() if file.is_file() and file.suffix.lower() != ".md"
     )

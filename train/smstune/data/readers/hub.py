@@ -29,9 +29,12 @@ def read_hub(path: Path, options: TableOptions) -> Iterator[TableRow]:
         splits = load_dataset(name)
     except Exception as error:
         raise UserError(
-            f"expected a local file or a data set on the hub, could not load {name!r}: check the "
-            f"path or id, set HF_ENDPOINT to a mirror, or download it and give its local path "
-            f"({type(error).__name__}: {error})"
+            "expected a local file or a data set on the hub, could not load {name!r}: check the "
+            "path or id, set HF_ENDPOINT to a mirror, or download it and give its local path "
+            "({name__}: {error})",
+            name=name,
+            name__=type(error).__name__,
+            error=error,
         ) from error
     for split, table in splits.items():
         split_name = f"{name}/{split}"

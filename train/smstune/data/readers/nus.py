@@ -30,7 +30,9 @@ def nus_messages(path: Path) -> Iterator[tuple[int, str | None, str | None]]:
         UserError: if the file is missing, no zip of one XML, too large unpacked, or broken.
     """
     if not path.is_file():
-        raise UserError(f"expected the zip or XML of the NUS SMS corpus, found none at {path}")
+        raise UserError(
+            "expected the zip or XML of the NUS SMS corpus, found none at {path}", path=path
+        )
     if not zipfile.is_zipfile(path):
         with path.open("rb") as stream:
             yield from _parse(stream, path)
@@ -38,12 +40,17 @@ def nus_messages(path: Path) -> Iterator[tuple[int, str | None, str | None]]:
     with zipfile.ZipFile(path) as archive:
         files = [file for file in archive.infolist() if file.filename.lower().endswith(".xml")]
         if len(files) != 1:
-            raise UserError(f"expected one XML in {path}, found {len(files)}")
+            raise UserError(
+                "expected one XML in {path}, found {n_files}", path=path, n_files=len(files)
+            )
         (xml,) = files
         if xml.file_size > min(_MAX_BYTES, _MAX_RATIO * max(xml.compress_size, 1 << 16)):
             raise UserError(
-                f"expected an archive of the NUS SMS corpus in {path}, found one that unpacks from "
-                f"{xml.compress_size:,} to {xml.file_size:,} bytes: get it from its source"
+                "expected an archive of the NUS SMS corpus in {path}, found one that unpacks from "
+                "{compress_size:,} to {file_size:,} bytes: get it from its source",
+                path=path,
+                compress_size=xml.compress_size,
+                file_size=xml.file_size,
             )
         with archive.open(xml) as stream:
             yield from _parse(stream, path)
@@ -74,7 +81,9 @@ def _parse(stream: IO[bytes], path: Path) -> Iterator[tuple[int, str | None, str
                 yield number, element.findtext("text"), None if time == "unknown" else time
                 root.clear()
     except (ParseError, DefusedXmlException, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise UserError(f"expected well-formed XML without entities in {path}: {error}") from error
+        raise UserError(
+            "expected well-formed XML without entities in {path}: {error}", path=path, error=error
+        ) from error
 
 
 def read_nus(path: Path, _options: TableOptions) -> Iterator[TableRow]:

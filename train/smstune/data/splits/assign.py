@@ -83,13 +83,15 @@ def _check_choice(choice: SplitChoice, *, has_test_set: bool) -> None:
         )
     if has_test_set and choice.method != "group":
         raise UserError(
-            f"expected --split group with --test, found {choice.method}: the other messages are "
-            "split by group into train and validation"
+            "expected --split group with --test, found {method}: the other messages are "
+            "split by group into train and validation",
+            method=choice.method,
         )
     if choice.method == "folds" and choice.folds < 3:
         raise UserError(
-            f"expected at least 3 folds, found {choice.folds}: one is test, one validation, the "
-            "others train"
+            "expected at least 3 folds, found {folds}: one is test, one validation, the "
+            "others train",
+            folds=choice.folds,
         )
 
 
@@ -101,8 +103,9 @@ def _rows_of_source(name: str, collected: Collected) -> Flags:
     ]
     if name not in codes:
         raise UserError(
-            f"expected a source to hold out among {', '.join(sorted(codes))}, found {name!r}: "
-            "name one of these"
+            "expected a source to hold out among {codes}, found {name!r}: name one of these",
+            codes=", ".join(sorted(codes)),
+            name=name,
         )
     return np.concatenate(is_of_source)
 

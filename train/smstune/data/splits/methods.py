@@ -38,8 +38,10 @@ def kfold_by_group(groups: Ints, labels: Ints, *, folds: int = 5, seed: int = 42
     n_groups = len(np.unique(groups))
     if not 2 <= folds <= n_groups:
         raise UserError(
-            f"expected at least 2 folds and a group for each, found {folds} folds and {n_groups} "
-            "groups: ask for fewer folds or add messages of other campaigns"
+            "expected at least 2 folds and a group for each, found {folds} folds and {n_groups} "
+            "groups: ask for fewer folds or add messages of other campaigns",
+            folds=folds,
+            n_groups=n_groups,
         )
     return _distribute(groups, labels, (1 / folds,) * folds, seed)
 
@@ -59,9 +61,11 @@ def split_by_time(groups: Ints, times: Iterable[str | None]) -> Assigned:
     moments = parse_times(times)
     if missing := int(np.isnat(moments).sum()):
         raise UserError(
-            f"expected a time for every message, found none in {missing} of {len(moments)} rows: "
+            "expected a time for every message, found none in {missing} of {n_moments} rows: "
             "write them like 2015-03-09 11:38, 2015-03-09 or 2015-03, delete those rows, or "
-            "split by group"
+            "split by group",
+            missing=missing,
+            n_moments=len(moments),
         )
     _, group = np.unique(groups, return_inverse=True)
     began = np.full(int(group.max(initial=-1)) + 1, np.iinfo(np.int64).max)
@@ -69,8 +73,9 @@ def split_by_time(groups: Ints, times: Iterable[str | None]) -> Assigned:
     starts, start = np.unique(began[group], return_inverse=True)
     if len(starts) < len(SPLITS):
         raise UserError(
-            f"expected campaigns that begin at three different times or more, found {len(starts)}: "
-            "give finer times or split by group"
+            "expected campaigns that begin at three different times or more, found {n_starts}: "
+            "give finer times or split by group",
+            n_starts=len(starts),
         )
     rows = np.cumsum(np.bincount(start))
     # Each cut leaves at least one time for every split that follows it.
@@ -104,7 +109,8 @@ def split_around_test(
     if usable < 2:
         raise UserError(
             "expected at least two campaigns to train on that share nothing with the test set, "
-            f"found {usable}: add messages of other campaigns or choose another test set"
+            "found {usable}: add messages of other campaigns or choose another test set",
+            usable=usable,
         )
     split = np.full(len(groups), SET_ASIDE, dtype=np.int8)
     split[test] = TEST

@@ -69,7 +69,7 @@ def audit(
     chunks = iter(lambda: list(itertools.islice(records, _ROWS_AT_ONCE)), [])
     first = next(chunks, None)
     if first is None:
-        raise UserError(f"expected messages, found none in {source.path}")
+        raise UserError("expected messages, found none in {path}", path=source.path)
     inspector = Inspector(classifier, rules, _columns(source, first))
     _report_unchecked(inspector)
     # No folder with anything else is replaced, however this is called.
@@ -104,7 +104,9 @@ def check_folder(output: Path, source: Path, *, overwrite: bool) -> None:
     if not output.exists():
         return
     if not output.is_dir():
-        raise UserError(f"expected a folder as output, found the file {output}: name a folder")
+        raise UserError(
+            "expected a folder as output, found the file {output}: name a folder", output=output
+        )
     foreign_names = {path.name for path in output.iterdir()} - {_FINDINGS, _NUMBERS, _PAGE}
     if foreign_names:
         raise UserError(
@@ -124,13 +126,21 @@ def parse_limits(words: Sequence[str], book: RuleBook) -> dict[str, float]:
     for word in words:
         name, _, share = word.partition("=")
         if name not in names:
-            raise UserError(f"--max-share: unknown rule {name!r}, expected {', '.join(names)}")
+            raise UserError(
+                "--max-share: unknown rule {name!r}, expected {names}",
+                name=name,
+                names=", ".join(names),
+            )
         try:
             limits[name] = float(share)
         except ValueError:
             limits[name] = -1.0
         if not 0 <= limits[name] <= 1:
-            raise UserError(f"--max-share {name}: expected a share from 0 to 1, found {share!r}")
+            raise UserError(
+                "--max-share {name}: expected a share from 0 to 1, found {share!r}",
+                name=name,
+                share=share,
+            )
     return limits
 
 
@@ -177,7 +187,11 @@ def _report_unchecked(inspector: Inspector) -> None:
     for name in inspector.rules.rules.by_name():
         reason = inspector.unchecked(name)
         if reason and name in inspector.rules.max_share:
-            raise UserError(f"--max-share {name}: this rule cannot be checked: {reason}")
+            raise UserError(
+                "--max-share {name}: this rule cannot be checked: {reason}",
+                name=name,
+                reason=reason,
+            )
         if reason:
             _log.warning("rule %s is not checked: %s", name, reason)
 

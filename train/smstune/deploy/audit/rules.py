@@ -213,7 +213,7 @@ def load_rules(path: Path | None = None) -> RuleBook:
         user_book = read_yaml(path)
         changes = user_book.pop("rules", {})
         if not isinstance(changes, dict) or not all(isinstance(c, dict) for c in changes.values()):
-            raise UserError(f"{path}: expected `rules:` with a mapping for each rule")
+            raise UserError("{path}: expected `rules:` with a mapping for each rule", path=path)
         rules = {**book["rules"]}
         for name, change in changes.items():
             rules[name] = {**rules.get(name, {}), **change}

@@ -49,7 +49,8 @@ def ray_scorer(
         import ray.data
     except ImportError as error:
         raise UserError(
-            f"expected the package ray for --engine ray, found none: {how_to_install('ray')}"
+            "expected the package ray for --engine ray, found none: {how_to_install}",
+            how_to_install=how_to_install("ray"),
         ) from error
     if source == STANDARD:
         raise UserError(

@@ -69,7 +69,7 @@ def score_file(
     # A problem with the whole file must show before anything is written.
     first = list(itertools.islice(rows, 1))
     if not first and STANDARD not in (source, output.path):
-        raise UserError(f"expected messages in {source}, found no row")
+        raise UserError("expected messages in {source}, found no row", source=source)
     rows = itertools.chain(first, rows)
     scored_parts = None
     # Streams can be neither read again nor written from the middle.

@@ -56,7 +56,8 @@ class ScoredParts:
         self._folder = _folder(output)
         if self._folder.exists() and not self._folder.is_dir():
             raise UserError(
-                f"the scored rows are stored in {self._folder}, which is a file: remove it"
+                "the scored rows are stored in {folder}, which is a file: remove it",
+                folder=self._folder,
             )
         call_file = self._folder / "call.json"
         changed = _changes(call_file, call)

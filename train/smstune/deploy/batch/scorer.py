@@ -127,7 +127,8 @@ def local_scorer(classifier: SmsClassifier, workers: int) -> Iterator[Scorer]:
         except BrokenProcessPool as error:
             raise UserError(
                 "a worker process died, perhaps for lack of memory: run the same command again to "
-                f"resume, if need be with fewer than {workers} --workers"
+                "resume, if need be with fewer than {workers} --workers",
+                workers=workers,
             ) from error
 
     try:

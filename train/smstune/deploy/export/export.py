@@ -198,8 +198,9 @@ class _Exporter:
         unknown = [name for name in keep if not any(within(layer, [name]) for layer in self.layers)]
         if unknown:
             raise UserError(
-                f"export.keep_fp32: expected layers of the model ({', '.join(self.layers)}), "
-                f"found {', '.join(unknown)}"
+                "export.keep_fp32: expected layers of the model ({layers}), found {unknown}",
+                layers=", ".join(self.layers),
+                unknown=", ".join(unknown),
             )
         return keep
 

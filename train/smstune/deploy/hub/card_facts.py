@@ -129,7 +129,8 @@ def require_evaluation(
         raise UserError(
             "the only evaluation uses a random split, which leaks near-copies of test messages "
             "into training: smstune prepare ... --split group and train again, or "
-            f"evaluate other messages: {command} --data FILE"
+            "evaluate other messages: {command} --data FILE",
+            command=command,
         )
 
 
@@ -426,4 +427,9 @@ def exported_speed(export: Export | None) -> list[FormSpeed]:
 
 
 def _incomplete(expected: str, found: str, command: str) -> UserError:
-    return UserError(f"expected {expected} for the model card, found {found}: {command}")
+    return UserError(
+        "expected {expected} for the model card, found {found}: {command}",
+        expected=expected,
+        found=found,
+        command=command,
+    )

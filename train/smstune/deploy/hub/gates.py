@@ -65,9 +65,10 @@ def check_terms(manifest: Manifest, *, accepted: bool) -> None:
     doubts = unclear_terms(manifest.data)
     if doubts and not accepted:
         raise UserError(
-            f"the terms of the data may not allow publishing: {'; '.join(doubts)}. With "
+            "the terms of the data may not allow publishing: {doubts}. With "
             "--accept-terms you confirm that you have read the terms and take responsibility for "
-            "publishing; the model card lists them"
+            "publishing; the model card lists them",
+            doubts="; ".join(doubts),
         )
 
 
@@ -110,11 +111,15 @@ def check_file(path: Path, name: str, manifest: Manifest) -> None:
             if types:
                 advice = "export the run again" if path.suffix == ".onnx" else "remove it"
                 raise UserError(
-                    f"personal information ({', '.join(sorted(types))}) in {name}, text {number}, "
-                    f"which would be published: {advice}"
+                    "personal information ({types}) in {name}, text {number}, "
+                    "which would be published: {advice}",
+                    types=", ".join(sorted(types)),
+                    name=name,
+                    number=number,
+                    advice=advice,
                 )
     except (UnicodeDecodeError, json.JSONDecodeError, SafetensorError) as error:
-        raise UserError(f"{name} is damaged: {error}") from error
+        raise UserError("{name} is damaged: {error}", name=name, error=error) from error
 
 
 def _personal(text: str, terms_texts: Sequence[str]) -> set[str]:
@@ -148,8 +153,10 @@ def _texts_of_json(path: Path, name: str) -> Texts:
     code = sorted(_CODE_KEYS & set(content)) if isinstance(content, dict) else []
     if code:
         raise UserError(
-            f"{name} has {', '.join(code)}, which makes loaders run the model's own code: remove "
-            "it and train again"
+            "{name} has {code}, which makes loaders run the model's own code: remove "
+            "it and train again",
+            name=name,
+            code=", ".join(code),
         )
     return _texts_within(content, _VOCABULARY_TYPES if name == "tokenizer.json" else frozenset())
 
@@ -189,7 +196,7 @@ def _texts_of_graph(path: Path, name: str) -> Texts:
     except DecodeError as error:
         raise mismatch(path.parent, f"{name} is not an onnx file: {error}") from error
     if any(tensor.data_location == tensor.EXTERNAL for tensor in model.graph.initializer):
-        raise UserError(f"{name} keeps its weights in another file: export the run again")
+        raise UserError("{name} keeps its weights in another file: export the run again", name=name)
     return [(text, _VOCABULARY_TYPES) for text in _texts_of_message(model)]
 
 

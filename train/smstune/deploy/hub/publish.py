@@ -49,7 +49,7 @@ def staged(
             allowed, or the folder is not safe to publish.
     """
     if not is_repo_id(repo_id):
-        raise UserError(f"expected the repository as ORG/NAME, found {repo_id!r}")
+        raise UserError("expected the repository as ORG/NAME, found {repo_id!r}", repo_id=repo_id)
     with temporary_folder() as scratch:
         folder = write_published_folder(run, scratch / "published", repo_id)
         manifest = check_folder(folder)
@@ -141,8 +141,12 @@ def _existing_files(api: HfApi, repo_id: str, *, public: bool) -> list[str] | No
         actual, expected = ("private", "public") if repository.private else ("public", "private")
         fix = "publish without --public" if public else "publish with --public"
         raise UserError(
-            f"expected {repo_id} to be {expected}, found a {actual} repository: {fix}, change it "
-            "in the repository's settings, or choose another name"
+            "expected {repo_id} to be {expected}, found a {actual} repository: {fix}, change it "
+            "in the repository's settings, or choose another name",
+            repo_id=repo_id,
+            expected=expected,
+            actual=actual,
+            fix=fix,
         )
     return [file.rfilename for file in repository.siblings or ()]
 

@@ -43,8 +43,9 @@ def bind(host: str, port: int, key: str | None) -> socket.socket:
         family, kind, protocol, _, address = addresses[0]
         if not key and not ipaddress.ip_address(address[0]).is_loopback:
             raise UserError(
-                f"other machines can reach {host}, so the server needs an API key: set the "
-                "environment variable SMSTUNE_API_KEY, or omit --host"
+                "other machines can reach {host}, so the server needs an API key: set the "
+                "environment variable SMSTUNE_API_KEY, or omit --host",
+                host=host,
             )
         listener = socket.socket(family, kind, protocol)
         # On Windows the option would let two servers listen on one port.
@@ -56,7 +57,10 @@ def bind(host: str, port: int, key: str | None) -> socket.socket:
         listener.listen(_BACKLOG)
     except (OSError, OverflowError) as error:
         raise UserError(
-            f"cannot listen on {host} port {port}: {error}: choose another with --host and --port"
+            "cannot listen on {host} port {port}: {error}: choose another with --host and --port",
+            host=host,
+            port=port,
+            error=error,
         ) from error
     return listener
 

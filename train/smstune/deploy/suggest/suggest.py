@@ -46,8 +46,12 @@ def check_suggestions(output: Path) -> None:
     """
     if output.suffix not in (*SHEETS, DOCCANO, LABEL_STUDIO):
         raise UserError(
-            f"expected {', '.join(SHEETS)} (a sheet), {DOCCANO} (doccano) or {LABEL_STUDIO} "
-            f"(Label Studio) as output, found {output.name}"
+            "expected {sheets} (a sheet), {doccano} (doccano) or {label_studio} "
+            "(Label Studio) as output, found {name}",
+            sheets=", ".join(SHEETS),
+            doccano=DOCCANO,
+            label_studio=LABEL_STUDIO,
+            name=output.name,
         )
 
 
@@ -72,7 +76,11 @@ def suggest(
         else:
             unusable += 1
     if not copies:
-        raise UserError(f"expected messages in {pool}, found none in {unusable} rows")
+        raise UserError(
+            "expected messages in {pool}, found none in {unusable} rows",
+            pool=pool,
+            unusable=unusable,
+        )
     texts = list(copies)
     probabilities = classifier.predict_proba(texts)
     campaigns = campaign_groups(texts)

@@ -290,7 +290,7 @@ def _folders(run: str) -> list[Path]:
 
 def _load_sets(runs: Sequence[str], name: str) -> tuple[dict[str, list[EvaluatedSet]], LabelMap]:
     if len(runs) < 2:
-        raise UserError(f"expected two runs or more to compare, found {len(runs)}")
+        raise UserError("expected two runs or more to compare, found {n_runs}", n_runs=len(runs))
     folders_by_run = {run: _folders(run) for run in runs}
     if len(folders_by_run) < len(runs):
         raise UserError("expected different runs to compare, found one twice")
@@ -312,13 +312,18 @@ def _load(run: Path, name: str, labels: LabelMap, first: Path) -> EvaluatedSet:
     manifest = load_manifest(run)
     if manifest.labels != list(labels.names):
         raise UserError(
-            f"expected the labels of {first} in {run}, found {', '.join(manifest.labels)}: only "
-            "runs with the same labels can be compared"
+            "expected the labels of {first} in {run}, found {labels}: only "
+            "runs with the same labels can be compared",
+            first=first,
+            run=run,
+            labels=", ".join(manifest.labels),
         )
     path = run / "eval" / name / "predictions.parquet"
     if not path.is_file():
         raise UserError(
-            f"expected the answers of {run} at {path}, found none: run `smstune eval {run}` first"
+            "expected the answers of {run} at {path}, found none: run `smstune eval {run}` first",
+            run=run,
+            path=path,
         )
     return load_predictions(path, labels)
 
@@ -333,6 +338,9 @@ def _require_same_messages(
     )
     if not same:
         raise UserError(
-            f"expected the messages and labels that {first} was evaluated on, found others in "
-            f"{run}/eval/{evaluated.name}: evaluate both on the same data"
+            "expected the messages and labels that {first} was evaluated on, found others in "
+            "{run}/eval/{name}: evaluate both on the same data",
+            first=first,
+            run=run,
+            name=evaluated.name,
         )

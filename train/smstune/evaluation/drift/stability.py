@@ -76,9 +76,11 @@ def require_stability(rows: Sequence[Stability], max_index: float | None) -> Non
     if drifted:
         indices = ", ".join(f"{row.feature} {row.psi:.4g}" for row in drifted)
         raise GateError(
-            f"the messages drifted: expected a population stability index of at most {max_index:g} "
-            f"(evaluation.max_drift), found {indices}: read drift.html, and label some of the new "
-            "messages to see whether the model still scores well"
+            "the messages drifted: expected a population stability index of at most {max_index:g} "
+            "(evaluation.max_drift), found {indices}: read drift.html, and label some of the new "
+            "messages to see whether the model still scores well",
+            max_index=max_index,
+            indices=indices,
         )
 
 

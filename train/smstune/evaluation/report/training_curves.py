@@ -38,8 +38,10 @@ def training_section(run: Path) -> Section | None:
         validated = [row for row in state["log_history"] if "eval_macro_f1" in row]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{file}: expected the state that `smstune finetune` left, found {error!r}: "
-            "restore it, or remove it to go without the curves"
+            "{file}: expected the state that `smstune finetune` left, found {error!r}: "
+            "restore it, or remove it to go without the curves",
+            file=file,
+            error=error,
         ) from error
     best = state.get("best_global_step")
     return Section(

@@ -28,7 +28,9 @@ def cost_matrix(costs: Mapping[str, Mapping[str, float]], labels: LabelMap) -> N
     ]
     for _, _, truth, answer, cost in sorted(cells, key=lambda cell: cell[0] + cell[1]):
         if not 0 <= cost < np.inf:
-            raise UserError(f"evaluation.costs: expected a cost of 0 or more, found {cost}")
+            raise UserError(
+                "evaluation.costs: expected a cost of 0 or more, found {cost}", cost=cost
+            )
         where = np.ix_(
             labels.ids_of([truth], "evaluation.costs"), labels.ids_of([answer], "evaluation.costs")
         )

@@ -77,6 +77,9 @@ def _gated_value(gate: GateConfig, scores: Scores, slices: Sequence[SliceScores]
 def _named(values: Mapping[str, Value], name: str, kind: str) -> Value:
     if name not in values:
         raise UserError(
-            f"evaluation.gates: expected a {kind} of {', '.join(values)}, found {name!r}"
+            "evaluation.gates: expected a {kind} of {values}, found {name!r}",
+            kind=kind,
+            values=", ".join(values),
+            name=name,
         )
     return values[name]

@@ -116,7 +116,9 @@ def load_export(path: Path, manifest: Manifest) -> Export | None:
         export = Export.model_validate_json(file.read_text("utf-8"))
     except ValidationError as error:
         problems = explain(error, Export)
-        raise UserError(f"{file}: expected what `smstune export` wrote: {problems}") from error
+        raise UserError(
+            "{file}: expected what `smstune export` wrote: {problems}", file=file, problems=problems
+        ) from error
     if export.weights_sha256 != manifest.sha256[WEIGHTS]:
         raise mismatch(path, "onnx/export.json is of other weights than the manifest")
     return export

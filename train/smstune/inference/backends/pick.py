@@ -41,8 +41,9 @@ def pick_run_device(choice: DeviceChoice = "auto") -> DeviceName:
     """
     if choice not in get_args(DeviceChoice):
         raise UserError(
-            f"expected the device auto, cpu or cuda, found {choice}: use cpu (smstune does not "
-            "compute on mps, the GPUs of Apple)"
+            "expected the device auto, cpu or cuda, found {choice}: use cpu (smstune does not "
+            "compute on mps, the GPUs of Apple)",
+            choice=choice,
         )
     has_driver = any(path.exists() for path in _DRIVERS) or shutil.which("nvidia-smi") is not None
     if choice == "cpu" or (choice == "auto" and not has_driver):
@@ -144,7 +145,9 @@ def _automatic(
 def _require_torch(path: Path) -> None:
     if not find_spec("torch"):
         raise UserError(
-            f"expected torch, which computes with model.safetensors of {path}, found none: use an "
-            f"exported form (`smstune export {path} --format onnx-int8` where torch is installed), "
-            f"or {how_to_install('train')}"
+            "expected torch, which computes with model.safetensors of {path}, found none: use an "
+            "exported form (`smstune export {path} --format onnx-int8` where torch is installed), "
+            "or {how_to_install}",
+            path=path,
+            how_to_install=how_to_install("train"),
         )

@@ -117,7 +117,9 @@ def _read_config(path: Path) -> PreTrainedConfig:
         except Exception as error:
             reason = " ".join(str(error).split())[:200].replace(str(scratch), str(path))
             raise UserError(
-                f"expected a model's configuration in {path} that needs no code of its own, found "
-                f"what transformers cannot read ({reason}): train again"
+                "expected a model's configuration in {path} that needs no code of its own, found "
+                "what transformers cannot read ({reason}): train again",
+                path=path,
+                reason=reason,
             ) from error
     return config

@@ -49,7 +49,7 @@ def packing(path: Path) -> str:
         UserError: if the file is missing.
     """
     if not path.is_file():
-        raise UserError(f"no file at {path}: check the path")
+        raise UserError("no file at {path}: check the path", path=path)
     if path.suffix in PACKED:
         return path.suffix
     with path.open("rb") as stream:
@@ -95,8 +95,10 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
     except (EOFError, gzip.BadGzipFile, zlib.error, _zst_error()) as error:
         # gzip's own words show the first bytes.
         raise UserError(
-            f"{path} is not a complete {suffix} file: copy it again, or remove {suffix} from its "
-            "name if it is unpacked already"
+            "{path} is not a complete {suffix} file: copy it again, or remove {suffix} from its "
+            "name if it is unpacked already",
+            path=path,
+            suffix=suffix,
         ) from error
 
 
@@ -142,9 +144,11 @@ def _opened_zip(path: Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path) as archive:
             yield archive
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
-        raise UserError(f"{path} is a damaged zip: download or copy it again") from error
+        raise UserError("{path} is a damaged zip: download or copy it again", path=path) from error
     except NotImplementedError as error:
-        raise UserError(f"{path} is a zip that cannot be unpacked ({error}): unpack it") from error
+        raise UserError(
+            "{path} is a zip that cannot be unpacked ({error}): unpack it", path=path, error=error
+        ) from error
 
 
 def _is_document(path: Path) -> bool:
@@ -163,19 +167,26 @@ def _message_entry(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     names = ", ".join(map(_shown_name, (tables or entries)[:_MOST_NAMED])) or "nothing"
     if len(tables) > 1:
         raise UserError(
-            f"{path} is a zip with several files ({names}): unpack it and name one of them, or the "
-            "folder"
+            "{path} is a zip with several files ({names}): unpack it and name one of them, or the "
+            "folder",
+            path=path,
+            names=names,
         )
     if not tables:
-        raise UserError(f"{path} is a zip without a file of messages: it holds {names}")
+        raise UserError(
+            "{path} is a zip without a file of messages: it holds {names}", path=path, names=names
+        )
     (entry,) = tables
     if entry.flag_bits & _ENCRYPTED:
-        raise UserError(f"{path} is encrypted: unpack it with its password")
+        raise UserError("{path} is encrypted: unpack it with its password", path=path)
     packed_bytes = max(entry.compress_size, _LEAST_PACKED_BYTES)
     if entry.file_size > min(_MAX_UNPACKED_BYTES, _MAX_RATIO * packed_bytes):
         raise UserError(
-            f"{path} unpacks from {entry.compress_size:,} to {entry.file_size:,} bytes, as if made "
-            "to fill the disk: if you trust it, unpack it yourself"
+            "{path} unpacks from {compress_size:,} to {file_size:,} bytes, as if made "
+            "to fill the disk: if you trust it, unpack it yourself",
+            path=path,
+            compress_size=entry.compress_size,
+            file_size=entry.file_size,
         )
     return entry
 

@@ -34,7 +34,7 @@ def detect_encoding(path: Path) -> str:
     with open_bytes(path) as stream:
         head = stream.read(_HEAD)
     if not head:
-        raise UserError(f"expected messages, found an empty file at {path}")
+        raise UserError("expected messages, found an empty file at {path}", path=path)
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     if unmarked := _unmarked_utf16(head):

@@ -45,7 +45,11 @@ def file_kind(path: Path) -> FileKind:
         head = stream.read(_HEAD)
     for start, name in _OTHER_KINDS.items():
         if head.startswith(start):
-            raise UserError(f"{path} is {name}, not a table: save the messages as csv or xlsx")
+            raise UserError(
+                "{path} is {name}, not a table: save the messages as csv or xlsx",
+                path=path,
+                name=name,
+            )
     if head.startswith(b"PAR1"):
         return "parquet"
     if head.startswith(_OLE2):
@@ -57,7 +61,9 @@ def file_kind(path: Path) -> FileKind:
         return "html"
     if text.startswith((b"<?xml", b"<smses", b"<smsCorpus")):
         if _SPREADSHEET_XML in head:
-            raise UserError(f"{path} is an XML of Excel 2003: open it in Excel and save it as xlsx")
+            raise UserError(
+                "{path} is an XML of Excel 2003: open it in Excel and save it as xlsx", path=path
+            )
         return "html" if b"<html" in head.lower() else "xml"
     return "json" if _JSON.match(text) else "text"
 

@@ -47,8 +47,10 @@ def read_annotations(rows: Iterable[RawRow], path: Path, options: TableOptions) 
         controls.update(dict.fromkeys(answers))
         if len(controls) > 1 and options.labelled and options.label is None:
             raise UserError(
-                f"{path} has choices of {', '.join(controls)}: name the one that is the label with "
-                "--label-column"
+                "{path} has choices of {controls}: name the one that is the label with "
+                "--label-column",
+                path=path,
+                controls=", ".join(controls),
             )
         # With several controls and no need of a label, each has its own column only.
         if len(controls) < 2 and options.label in (None, "label"):

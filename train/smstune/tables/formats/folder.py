@@ -46,7 +46,9 @@ def folder_files(path: Path, options: TableOptions) -> tuple[Layout, list[Path]]
     files, ignored = _message_files(path)
     if not files:
         names = ", ".join(_names(path, ignored)) or "no file"
-        raise UserError(f"{path} is a folder without messages: it holds {names}")
+        raise UserError(
+            "{path} is a folder without messages: it holds {names}", path=path, names=names
+        )
     layout = options.layout or _recognised(path, files)
     if layout != "files":
         _require_labels(path, files, layout)
@@ -113,14 +115,19 @@ def _require_labels(path: Path, files: list[Path], layout: Layout) -> None:
     unlabelled = [file for file in files if layout == "folder-per-label" and file.parent == path]
     if unlabelled:
         raise UserError(
-            f"{path} has files outside of the folders of the labels "
-            f"({', '.join(_names(path, unlabelled))}): move them, or use --layout files"
+            "{path} has files outside of the folders of the labels "
+            "({unlabelled}): move them, or use --layout files",
+            path=path,
+            unlabelled=", ".join(_names(path, unlabelled)),
         )
     tables = [file for file in files if file.suffix.lower() not in (".txt", "")]
     if tables:
         raise UserError(
-            f"--layout {layout} expects .txt files only, but {path} also has "
-            f"{', '.join(_names(path, tables))}: move them, or use --layout files"
+            "--layout {layout} expects .txt files only, but {path} also has "
+            "{tables}: move them, or use --layout files",
+            layout=layout,
+            path=path,
+            tables=", ".join(_names(path, tables)),
         )
 
 

@@ -113,8 +113,9 @@ def find_header(path: Path, sample: Sequence[NumberedCells], options: TableOptio
         return Header(guessed, 0)
     if options.header is False:
         raise UserError(
-            f"without a header it is not clear which column of {path} is the text and which the "
-            "label: add a first row with text and label"
+            "without a header it is not clear which column of {path} is the text and which the "
+            "label: add a first row with text and label",
+            path=path,
         )
     number, cells = filled[0]
     return Header(_names(path, cells, filled[1:]), number)

@@ -148,11 +148,17 @@ def _read_document(path: Path, options: TableOptions) -> Iterator[RawRow]:
     except json.JSONDecodeError as error:
         # Its own words hold no part of the text.
         raise UserError(
-            f"{path} is damaged JSON: line {error.lineno}, column {error.colno}: {error.msg}: "
-            "correct it there, or export it again"
+            "{path} is damaged JSON: line {lineno}, column {colno}: {msg}: "
+            "correct it there, or export it again",
+            path=path,
+            lineno=error.lineno,
+            colno=error.colno,
+            msg=error.msg,
         ) from None
     except RecursionError:
-        raise UserError(f"{path} nests its JSON too deeply: expected a list of objects") from None
+        raise UserError(
+            "{path} nests its JSON too deeply: expected a list of objects", path=path
+        ) from None
     del text
     rows = _rows_of(document, path, options)
     first_number = 1
@@ -190,8 +196,10 @@ def _rows_of(document: object, path: Path, options: TableOptions) -> _JsonList:
         return document
     if not isinstance(document, dict):
         raise UserError(
-            f"{path} is JSON that holds a single {type(document).__name__}: expected a list of "
-            "objects, or an object per line"
+            "{path} is JSON that holds a single {name__}: expected a list of "
+            "objects, or an object per line",
+            path=path,
+            name__=type(document).__name__,
         )
     if isinstance(document.get("columns"), list) and isinstance(document.get("data"), list):
         # pandas' orient="split".
@@ -200,8 +208,10 @@ def _rows_of(document: object, path: Path, options: TableOptions) -> _JsonList:
     if len(members) > 1:
         names = ", ".join(list(members)[:_MOST_NAMED])
         raise UserError(
-            f"{path} has several lists of objects ({names}): keep the one with the messages, or "
-            "write each to its own file"
+            "{path} has several lists of objects ({names}): keep the one with the messages, or "
+            "write each to its own file",
+            path=path,
+            names=names,
         )
     if members:
         return next(iter(members.values()))
@@ -252,9 +262,15 @@ def _by_index(document: _JsonObject, options: TableOptions) -> _JsonList:
 def _named(names: object, rows: _JsonList, path: Path) -> _JsonList:
     """Return rows that are arrays as objects with ``names``."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"{path} is a list of lists: expected names of columns in the first")
+        raise UserError(
+            "{path} is a list of lists: expected names of columns in the first", path=path
+        )
     if not all(isinstance(row, list) and len(row) == len(names) for row in rows):
-        raise UserError(f"{path} is a list of lists: expected {len(names)} values in each")
+        raise UserError(
+            "{path} is a list of lists: expected {n_names} values in each",
+            path=path,
+            n_names=len(names),
+        )
     return [dict(zip(names, row, strict=True)) for row in rows if isinstance(row, list)]
 
 

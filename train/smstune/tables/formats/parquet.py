@@ -16,7 +16,10 @@ try:
     import pyarrow as pa
     import pyarrow.parquet as pq
 except ModuleNotFoundError as missing:
-    raise UserError(f"parquet needs the package pyarrow: {how_to_install('parquet')}") from missing
+    raise UserError(
+        "parquet needs the package pyarrow: {how_to_install}",
+        how_to_install=how_to_install("parquet"),
+    ) from missing
 
 _ROWS_AT_ONCE = 4096
 #: Rows per row group of a parquet file: small row groups make it slow to read.
@@ -34,7 +37,7 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
         UserError: if it is missing or damaged, even if that shows only while it is read.
     """
     if not path.is_file():
-        raise UserError(f"no parquet file at {path}: check the path")
+        raise UserError("no parquet file at {path}: check the path", path=path)
     try:
         # Not read ahead: a row group may be larger than memory.
         with (
@@ -43,7 +46,9 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
         ):
             yield table
     except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path} is not a readable parquet file: {error}") from error
+        raise UserError(
+            "{path} is not a readable parquet file: {error}", path=path, error=error
+        ) from error
 
 
 def read_cells(table: pq.ParquetFile) -> Iterator[tuple[Cells, str | None]]:
@@ -108,7 +113,7 @@ def parquet_writer(
             table = pa.Table.from_pylist([_as_text(row, text_columns) for row in rows], schema)
         except (pa.ArrowException, OverflowError) as error:
             raise UserError(
-                f"parquet needs one type per column: {error}: write jsonl instead"
+                "parquet needs one type per column: {error}: write jsonl instead", error=error
             ) from error
         writer = writer or pq.ParquetWriter(path, schema)
         waiting.append(table)

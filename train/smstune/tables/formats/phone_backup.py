@@ -38,8 +38,9 @@ def read_phone_backup(path: Path, options: TableOptions) -> Iterator[RawRow]:
     """
     if options.labelled:
         raise UserError(
-            f"{path} is a phone's backup (XML), which has no labels: label its messages in a csv "
-            "file with the columns text and label"
+            "{path} is a phone's backup (XML), which has no labels: label its messages in a csv "
+            "file with the columns text and label",
+            path=path,
         )
     number = 0
     try:
@@ -55,7 +56,10 @@ def read_phone_backup(path: Path, options: TableOptions) -> Iterator[RawRow]:
                     root.clear()
     except (ParseError, DefusedXmlException) as error:
         raise UserError(
-            f"{path} is damaged XML ({error}) after message {number}: export it again"
+            "{path} is damaged XML ({error}) after message {number}: export it again",
+            path=path,
+            error=error,
+            number=number,
         ) from None
 
 

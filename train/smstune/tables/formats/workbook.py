@@ -89,10 +89,15 @@ def _sheet_name(path: Path, workbook: CalamineWorkbook, name: str | None) -> str
     names = [sheet.name for sheet in sheets]
     visible = [sheet.name for sheet in sheets if sheet.visible == SheetVisibleEnum.Visible]
     if not names:
-        raise UserError(f"{path} has no sheet of cells: save the messages as csv or xlsx")
+        raise UserError("{path} has no sheet of cells: save the messages as csv or xlsx", path=path)
     if name is not None:
         if name not in names:
-            raise UserError(f"no sheet {name} in {path}: name one with --sheet: {', '.join(names)}")
+            raise UserError(
+                "no sheet {name} in {path}: name one with --sheet: {names}",
+                name=name,
+                path=path,
+                names=", ".join(names),
+            )
         return name
     chosen = (visible or names)[0]
     if others := [sheet for sheet in visible if sheet != chosen]:
@@ -139,6 +144,8 @@ def _check_in_child(path: Path, unpacked: Path) -> None:
 
 def _damaged(path: Path, reason: str) -> UserError:
     return UserError(
-        f"{path} is not a readable workbook ({reason}): it may be damaged, cut short or protected "
-        "by a password; save it again as xlsx or csv"
+        "{path} is not a readable workbook ({reason}): it may be damaged, cut short or protected "
+        "by a password; save it again as xlsx or csv",
+        path=path,
+        reason=reason,
     )

@@ -35,7 +35,9 @@ logger = logging.getLogger(__name__)
 
 def too_many_rows() -> UserError:
     """Return the error that more than ``MAX_ROWS`` rows are."""
-    return UserError(f"a workbook holds at most {MAX_ROWS:,} rows: write csv instead")
+    return UserError(
+        "a workbook holds at most {max_rows:,} rows: write csv instead", max_rows=MAX_ROWS
+    )
 
 
 @contextmanager
@@ -110,8 +112,10 @@ class _SheetRows:
     def _write_header(self, names: Sequence[str]) -> None:
         if len(names) > _MAX_COLUMNS:
             raise UserError(
-                f"a workbook holds at most {_MAX_COLUMNS:,} columns, found {len(names):,}: write "
-                "csv instead"
+                "a workbook holds at most {max_columns:,} columns, found {n_names:,}: write "
+                "csv instead",
+                max_columns=_MAX_COLUMNS,
+                n_names=len(names),
             )
         self._columns = {name: position for position, name in enumerate(names)}
         for name, position in self._columns.items():
