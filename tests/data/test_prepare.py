@@ -184,7 +184,7 @@ def test_preparing_twice_gives_the_same_bytes(tmp_path, messages, prepared, labe
     [
         (None, [], "nothing at"),
         ("", [], "empty file"),
-        ("a,b\n1,2\n", [], "expected column text and label"),
+        ("a,b\n1,2\n", [], "expected column text, label"),
         ("text,label\n你好,a\n再见,a\n", [], "at least two labels"),
         ("text,label\n,a\n,b\n", [], "expected usable messages, found none in 2 rows: 2 x no text"),
         ("text,label\n你好,a\n再见,b\n", [], "Too few have: a (1 campaign), b (1 campaign)"),

@@ -23,6 +23,7 @@ from smstune.commands.parser import command_parser, parse
 from smstune.commands.run_arguments import add_backend_arguments
 from smstune.commands.table_arguments import add_table_arguments, table_options
 from smstune.errors import UserError, require_training_packages
+from smstune.language import Message
 from smstune.paths import user_path
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def main(argv: Sequence[str] | None) -> None:
         explain=args.explain,
     )
     metrics = Metrics.model_validate_json(path.read_bytes())
-    title = f"{metrics.split} ({metrics.n:,} messages)"
+    title = Message("{split} ({n:,} messages)", split=metrics.split, n=metrics.n)
     table = table_with_titles(headline_table(metrics), classifier.labels.shown_names())
     print(render_terminal(table, title), end="")
     print(path.with_name("report.html"))

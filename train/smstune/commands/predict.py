@@ -23,6 +23,7 @@ from smstune.command import command
 from smstune.commands.parser import command_parser, parse
 from smstune.commands.run_arguments import add_run_arguments, find_run, load_run
 from smstune.commands.table_arguments import add_table_arguments, table_options
+from smstune.language import Message, translated
 from smstune.paths import user_path
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def main(argv: Sequence[str] | None) -> None:
     )
     args = parse(parser, argv, intermixed=True)
     if args.workers < 1:
-        parser.error(f"--workers must be at least 1, found {args.workers}")
+        parser.error(Message("--workers must be at least 1, found {workers}", workers=args.workers))
     if args.text is None:
         if args.output is None or args.json:
             parser.error("expected INPUT and OUTPUT, or --text MESSAGE, which --json needs")
@@ -106,7 +107,7 @@ def _for_people(answer: Prediction) -> str:
     if answer.decision is not None:
         lines[0] += f"  {answer.decision}"
     if answer.note is not None:
-        lines.append(f"note: {answer.note}")
+        lines.append(translated(Message("note: {note}", note=answer.note)))
     likely = {
         name: score
         for name, score in sorted(answer.scores.items(), key=lambda named: -named[1])

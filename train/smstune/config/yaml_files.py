@@ -49,8 +49,9 @@ class StrictLoader(yaml.SafeLoader):
         except ValueError as error:
             # Python refuses more than 4,300 digits.
             raise UserError(
-                f"line {node.start_mark.line + 1}: expected a number, found one of "
-                f"{len(digits)} digits"
+                "line {line}: expected a number, found one of {n_digits} digits",
+                line=node.start_mark.line + 1,
+                n_digits=len(digits),
             ) from error
 
 
@@ -105,8 +106,8 @@ def read_yaml(path: Path) -> YamlMapping:
         raise UserError("{path}: {error}", path=path, error=error) from error
     if not isinstance(values, dict):
         raise UserError(
-            "{path}: expected a mapping of keys, found {name__}",
+            "{path}: expected a mapping of keys, found {type_name}",
             path=path,
-            name__=type(values).__name__,
+            type_name=type(values).__name__,
         )
     return values

@@ -116,8 +116,9 @@ def open_seekable(path: Path) -> Iterator[BinaryIO]:
         unpacked = stream.read(_MAX_UNPACKED_BYTES + 1)
         if len(unpacked) > _MAX_UNPACKED_BYTES:
             raise UserError(
-                f"{path} unpacks to more than {_MAX_UNPACKED_BYTES >> 30} GB, which is read whole: "
-                "unpack it"
+                "{path} unpacks to more than {limit} GB, which is read whole: unpack it",
+                path=path,
+                limit=_MAX_UNPACKED_BYTES >> 30,
             )
         yield io.BytesIO(unpacked)
 
