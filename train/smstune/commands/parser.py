@@ -3,10 +3,60 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import inspect
-from collections.abc import Sequence
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 from smstune.command import set_verbosity
+
+#: How argparse reports a value that is none of an argument's choices.
+_INVALID_CHOICE = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)")
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors name the flag or value that was probably meant.
+
+    ``words`` are those of the command line.
+    """
+
+    words: Sequence[str] = ()
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2.
+
+        A misspelt flag is named also where argparse only misses the argument that it stands for.
+        """
+        hints = list(dict.fromkeys([*self._near_flags(), *_near_choice(message)]))
+        super().error(f"{message}; {', '.join(hints)}" if hints else message)
+
+    def _near_flags(self) -> Iterator[str]:
+        flags = {flag for parser in _parsers(self) for flag in parser._option_string_actions}
+        for word in self.words:
+            flag = word.partition("=")[0]
+            if flag.startswith("--") and flag not in flags:
+                for near in difflib.get_close_matches(flag, flags, n=1, cutoff=0.7):
+                    yield f"did you mean {near} instead of {flag}?"
+
+
+def _parsers(parser: argparse.ArgumentParser) -> Iterator[_Parser]:
+    """Yield a command's parser and those of its subcommands."""
+    if isinstance(parser, _Parser):
+        yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from _parsers(inner)
+
+
+def _near_choice(message: str) -> Iterator[str]:
+    match = _INVALID_CHOICE.search(message)
+    if match:
+        choices = [choice.strip(" '") for choice in match[2].split(",")]
+        for near in difflib.get_close_matches(match[1], choices, n=1, cutoff=0.5):
+            yield f"did you mean {near}?"
 
 
 def command_parser(name: str, documentation: str | None) -> argparse.ArgumentParser:
@@ -16,7 +66,7 @@ def command_parser(name: str, documentation: str | None) -> argparse.ArgumentPar
     cannot be abbreviated, so that adding one never makes an old script ambiguous.
     """
     description, _, examples = inspect.cleandoc(documentation or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"smstune {name}",
         description=description,
         epilog=examples,
@@ -40,6 +90,9 @@ def parse(
 
     ``intermixed`` allows flags between arguments that may be left out.
     """
-    args = (parser.parse_intermixed_args if intermixed else parser.parse_args)(argv)
+    words = sys.argv[1:] if argv is None else argv
+    for command in _parsers(parser):
+        command.words = words
+    args = (parser.parse_intermixed_args if intermixed else parser.parse_args)(words)
     set_verbosity(quiet=args.quiet, verbose=args.verbose)
     return args
