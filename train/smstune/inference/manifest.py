@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import logging
@@ -129,6 +130,13 @@ def _checksum(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
+def _near_run(path: Path) -> str:
+    """Return the question for the run of the most similar name beside ``path``, or nothing."""
+    runs = [file.parent.name for file in path.parent.glob(f"*/{MANIFEST}")]
+    near = difflib.get_close_matches(path.name, runs, n=1, cutoff=0.5)
+    return f"did you mean {path.with_name(near[0])}? If not, " if near else ""
+
+
 def load_manifest(path: Path) -> Manifest:
     """Read ``manifest.json`` of a run folder.
 
@@ -137,6 +145,8 @@ def load_manifest(path: Path) -> Manifest:
             files than a run has.
     """
     file = path / MANIFEST
+    if not path.exists():
+        raise UserError(f"no folder at {path}: {_near_run(path)}check the path")
     if not file.is_file():
         unfinished = (path / "checkpoints").is_dir()
         raise UserError(
