@@ -74,13 +74,15 @@ def assign_roles(names: Sequence[str], options: TableOptions, table: str) -> Col
     for role, name in named_optional:
         if name is not None and columns[role] is None:
             say_once(f"warning: no column {name} in {table}: its rows have no {role}")
-    guessed = [
-        f"{name} as {role}"
+    guessed = {
+        role: f"{name} as {role}"
         for role, name in columns.items()
         if name is not None and getattr(options, role) is None and _plain(name) != role
-    ]
+    }
     if guessed:
-        say_once(f"{table}: reading column {', '.join(guessed)} (to choose: --text-column, ...)")
+        flags = " or ".join(f"--{role}-column" for role in guessed)
+        columns_read = ", ".join(guessed.values())
+        say_once(f"{table}: reading column {columns_read}. If that is wrong, name it by {flags}")
     return ColumnRoles(
         columns["text"] or "",
         columns["label"],
