@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from doors import TINY_OVERRIDES, run, write_csv
@@ -265,6 +266,11 @@ def test_check_pii_finds_or_not(tmp_path, prepared, capsys):
     assert "found 1 PHONE; first lines 3" in error
     assert "13000001234" not in error
     assert run("prepare", "--check-pii", prepared / "train.parquet") == 0
+    # As text, the compressed bytes would hide it.
+    table = pa.table({"text": ["请致电13000001234"] * 2})
+    pq.write_table(table, tmp_path / "LEAK.PARQUET", compression="zstd")
+    assert run("prepare", "--check-pii", tmp_path / "LEAK.PARQUET") == 2
+    assert "found 2 PHONE" in capsys.readouterr().err
 
 
 def test_report_measures_tokens_when_asked(tmp_path, messages, checkpoint):
