@@ -38,6 +38,8 @@ def main(argv: Sequence[str] | None) -> None:
     # numpy's BLAS would start its threads at import, a tenth of the first answer's processor time;
     # nothing here multiplies large matrices with it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # pydantic would read the entry points of all installed packages in search of its plugins.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     parser = command_parser("predict", __doc__)
     add_run_arguments(parser)
     parser.add_argument(
