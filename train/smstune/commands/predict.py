@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 import json
 import os
 from collections.abc import Sequence
@@ -95,8 +96,14 @@ def main(argv: Sequence[str] | None) -> None:
 
 
 def _label_message(args: argparse.Namespace) -> None:
-    folder, manifest = find_run(args)
-    (answer,) = load_run(args, folder, manifest).predict([args.text])
+    # Nothing that an answer imports and loads is garbage: collections would only search it.
+    gc.disable()
+    try:
+        folder, manifest = find_run(args)
+        (answer,) = load_run(args, folder, manifest).predict([args.text])
+    finally:
+        gc.freeze()
+        gc.enable()
     if args.json:
         print(json.dumps(dataclasses.asdict(answer), ensure_ascii=False))
     else:
