@@ -79,7 +79,7 @@ class Manifest(BaseModel):
     max_length: int = Field(ge=3, le=1_000_000)
     #: ``None`` in runs of earlier versions, where tokenizer_config.json says it.
     padding: Padding | None = None
-    calibration: Calibration = Calibration()
+    calibration: Calibration = Field(default_factory=Calibration)
     data: DataFacts
     base_model: dict[str, str | None]
     training: TrainingFacts
