@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -28,6 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"smstune {__version__}")
         return 0
     if name not in COMMANDS:
+        # Imported here: it takes a little of every command's start.
+        import difflib
+
         near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
         hint = Message(", did you mean {name}?", name=near[0]) if near else ""
         use_language(preferred_language(rest, os.environ))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 import json
 import os
 from collections.abc import Sequence
@@ -39,6 +40,8 @@ def main(argv: Sequence[str] | None) -> None:
     # numpy's BLAS would start its threads at import, a tenth of the first answer's processor time;
     # nothing here multiplies large matrices with it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # pydantic would read the entry points of all installed packages in search of its plugins.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     parser = command_parser("predict", __doc__)
     add_run_arguments(parser)
     parser.add_argument(
@@ -94,8 +97,14 @@ def main(argv: Sequence[str] | None) -> None:
 
 
 def _label_message(args: argparse.Namespace) -> None:
-    folder, manifest = find_run(args)
-    (answer,) = load_run(args, folder, manifest).predict([args.text])
+    # Nothing that an answer imports and loads is garbage: collections would only search it.
+    gc.disable()
+    try:
+        folder, manifest = find_run(args)
+        (answer,) = load_run(args, folder, manifest).predict([args.text])
+    finally:
+        gc.freeze()
+        gc.enable()
     if args.json:
         print(json.dumps(dataclasses.asdict(answer), ensure_ascii=False))
     else:

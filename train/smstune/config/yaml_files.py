@@ -76,6 +76,14 @@ StrictLoader.add_constructor("tag:yaml.org,2002:int", StrictLoader.construct_int
 StrictLoader.add_constructor("tag:yaml.org,2002:str", StrictLoader.construct_text)
 
 
+class TextLoader(StrictLoader):
+    """Reads every plain scalar as text: ``01``, ``yes`` and ``1.50`` stay as they are written."""
+
+
+# Of the resolvers only that of merge keys (``<<``) is left.
+TextLoader.yaml_implicit_resolvers = {"<": StrictLoader.yaml_implicit_resolvers["<"]}
+
+
 def parse_yaml(text: str, loader: type[StrictLoader] = StrictLoader) -> Any:  # noqa: ANN401
     """Return the value of a YAML text; ``loader`` decides what its plain scalars are.
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from smstune.config.yaml_files import StrictLoader, parse_yaml
 from smstune.errors import UserError
 from smstune.language import Message
 from smstune.tables.labels import label_name
@@ -37,14 +36,6 @@ class LabelEntry:
     sources: tuple[str, ...]
     parent: str | None = None
     title: LabelTitle | None = None
-
-
-class _TextLoader(StrictLoader):
-    """Reads every plain scalar as text: ``01``, ``yes`` and ``1.50`` stay as they are written."""
-
-
-# Of the resolvers only that of merge keys (``<<``) is left.
-_TextLoader.yaml_implicit_resolvers = {"<": StrictLoader.yaml_implicit_resolvers["<"]}
 
 
 def read_label_file(path: Path) -> list[LabelEntry]:
@@ -89,7 +80,10 @@ def _parse(path: Path) -> object:
             "cannot read the label file: {strerror}: check the path", strerror=error.strerror
         ) from error
     if path.suffix.lower() != ".json":
-        return parse_yaml(text, _TextLoader)
+        # A run's labels are JSON: predictions need no YAML, whose import takes 0.01 s.
+        from smstune.config.yaml_files import TextLoader, parse_yaml
+
+        return parse_yaml(text, TextLoader)
     # YAML is no superset of JSON: it knows neither tabs between values nor surrogate pairs.
     try:
         return json.loads(

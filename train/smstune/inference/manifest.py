@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import logging
@@ -79,7 +80,7 @@ class Manifest(BaseModel):
     max_length: int = Field(ge=3, le=1_000_000)
     #: ``None`` in runs of earlier versions, where tokenizer_config.json says it.
     padding: Padding | None = None
-    calibration: Calibration = Calibration()
+    calibration: Calibration = Field(default_factory=Calibration)
     data: DataFacts
     base_model: dict[str, str | None]
     training: TrainingFacts
@@ -136,6 +137,13 @@ def _checksum(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
+def _near_run(path: Path) -> str:
+    """Return the question for the run of the most similar name beside ``path``, or nothing."""
+    runs = [file.parent.name for file in path.parent.glob(f"*/{MANIFEST}")]
+    near = difflib.get_close_matches(path.name, runs, n=1, cutoff=0.5)
+    return f"did you mean {path.with_name(near[0])}? If not, " if near else ""
+
+
 def load_manifest(path: Path) -> Manifest:
     """Read ``manifest.json`` of a run folder.
 
@@ -144,6 +152,8 @@ def load_manifest(path: Path) -> Manifest:
             files than a run has.
     """
     file = path / MANIFEST
+    if not path.exists():
+        raise UserError(f"no folder at {path}: {_near_run(path)}check the path")
     if not file.is_file():
         unfinished = (path / "checkpoints").is_dir()
         if unfinished:

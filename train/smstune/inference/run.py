@@ -103,7 +103,7 @@ def _load_encoder(path: Path, manifest: Manifest) -> Encoder:
     file = path / TOKENIZER[0]
     padding = manifest.padding or _padding_of_earlier_run(path)
     try:
-        return Encoder(file.read_text("utf-8"), padding, manifest.max_length)
+        return Encoder(file.read_bytes().decode("utf-8"), padding, manifest.max_length)
     except ValueError as error:
         raise UserError(
             "expected a tokenizer in {file}, found what `tokenizers` cannot read ({error}): "

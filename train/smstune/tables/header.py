@@ -82,17 +82,18 @@ def assign_roles(names: Sequence[str], options: TableOptions, table: str) -> Col
                     role=role,
                 )
             )
-    guessed = [
-        Message("{name} as {role}", name=name, role=role)
+    guessed = {
+        role: Message("{name} as {role}", name=name, role=role)
         for role, name in columns.items()
         if name is not None and getattr(options, role) is None and _plain(name) != role
-    ]
+    }
     if guessed:
         say_once(
             Message(
-                "{table}: reading column {columns} (to choose: --text-column, ...)",
+                "{table}: reading column {columns}. If that is wrong, name it by {flags}",
                 table=table,
-                columns=joined(guessed, ", "),
+                columns=joined(guessed.values(), ", "),
+                flags=joined([f"--{role}-column" for role in guessed], ", "),
             )
         )
     return ColumnRoles(

@@ -8,7 +8,7 @@ from smstune.evaluation.metrics import CalibrationFacts
 from smstune.evaluation.scores.ranking import RECALLS
 from smstune.evaluation.scores.results import LabelScores
 from smstune.reporting.charts import BarChart, ConfusionGrid, Line, LineChart
-from smstune.reporting.document import Block, Figure, Table
+from smstune.reporting.document import Block, Figure, Table, Text
 from smstune.reporting.format import percent
 
 _MAX_CONFUSED = 20
@@ -34,10 +34,10 @@ def confusion_blocks(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> 
     )
     rows = [[truth, answer, -count] for count, truth, answer in confused[:_MAX_CONFUSED]]
     grid = ConfusionGrid(counts, labels)
-    return [
-        Figure([grid], "Confusion matrix with a count in each cell"),
-        Table(["label", "taken for", "messages"], rows, text_columns=["taken for"]),
-    ]
+    figure = Figure([grid], "Confusion matrix with a count in each cell")
+    if not rows:
+        return [figure, Text("There are no mistakes.")]
+    return [figure, Table(["label", "taken for", "messages"], rows, text_columns=["taken for"])]
 
 
 def precision_recall_blocks(curves: Mapping[str, Sequence[float]]) -> list[Block]:

@@ -58,7 +58,7 @@ def _has_an_object_per_line(path: Path) -> bool:
         lines = (line.strip() for line in stream if line.strip())
         first, second = next(lines, ""), next(lines, "")
     if not second:
-        return first.startswith("{") and not _JSONL.isdisjoint(path.suffixes)
+        return first.startswith("{") and not _JSONL.isdisjoint(map(str.lower, path.suffixes))
     # A damaged line, unlike the first of a document, seldom ends where one may be broken.
     is_cut = first.startswith("{") and not first.endswith(("{", "[", ",", ":"))
     return is_cut or _is_json(first)
