@@ -18,6 +18,8 @@ Element = TypeVar("Element")
 
 #: Seconds between two log lines of one stage.
 _PLAIN_INTERVAL = 30.0
+#: The usual unit.
+MESSAGES = Message("messages")
 #: Formats of tqdm.
 _BAR = Message("{desc}: {n_fmt}/{total_fmt}{unit}, {rate_noinv_fmt}, {remaining} left{postfix}")
 _BAR_WITHOUT_TOTAL = "{desc}: {n_fmt}{unit}, {rate_noinv_fmt}{postfix}"
@@ -38,7 +40,7 @@ class Progress:
         self,
         stage: str,
         total: int | None = None,
-        unit: str = Message("messages"),
+        unit: str = MESSAGES,
         *,
         already: int = 0,
     ) -> None:
@@ -116,10 +118,10 @@ class Progress:
 
 
 def progress(
-    elements: Iterable[Element], stage: str, total: int | None = None
+    elements: Iterable[Element], stage: str, total: int | None = None, unit: str = MESSAGES
 ) -> Iterator[Element]:
     """Yield ``elements`` and show how many have been consumed."""
-    with Progress(stage, total) as shown:
+    with Progress(stage, total, unit) as shown:
         for element in elements:
             yield element
             shown.update()

@@ -137,11 +137,17 @@ def _checksum(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def _near_run(path: Path) -> str:
-    """Return the question for the run of the most similar name beside ``path``, or nothing."""
+def _no_folder(path: Path) -> Message:
+    """Return that ``path`` is missing, and the run of the most similar name beside it, if any."""
     runs = [file.parent.name for file in path.parent.glob(f"*/{MANIFEST}")]
     near = difflib.get_close_matches(path.name, runs, n=1, cutoff=0.5)
-    return f"did you mean {path.with_name(near[0])}? If not, " if near else ""
+    if not near:
+        return Message("no folder at {path}: check the path", path=path)
+    return Message(
+        "no folder at {path}: did you mean {near}? If not, check the path",
+        path=path,
+        near=path.with_name(near[0]),
+    )
 
 
 def load_manifest(path: Path) -> Manifest:
@@ -153,7 +159,7 @@ def load_manifest(path: Path) -> Manifest:
     """
     file = path / MANIFEST
     if not path.exists():
-        raise UserError(f"no folder at {path}: {_near_run(path)}check the path")
+        raise UserError(_no_folder(path))
     if not file.is_file():
         unfinished = (path / "checkpoints").is_dir()
         if unfinished:
