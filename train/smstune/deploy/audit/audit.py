@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smstune.deploy.audit.findings import FindingsTable
-from smstune.deploy.audit.inspector import OPTIONAL, InputColumns, Inspector, listed
+from smstune.deploy.audit.inspector import (
+    MAX_SENDERS_SHOWN,
+    OPTIONAL,
+    InputColumns,
+    Inspector,
+    listed,
+)
 from smstune.deploy.audit.recipients import read_moment
 from smstune.deploy.audit.report import audit_report
 from smstune.deploy.audit.result import AuditResult, MarketingScores, RuleResult, SenderCounts
@@ -32,7 +38,6 @@ from smstune.text.pii.mask import mask_pii
 
 _log = logging.getLogger(__name__)
 _ROWS_AT_ONCE = 8192
-_SENDERS_SHOWN = 20
 _FINDINGS, _NUMBERS, _PAGE = "findings.csv", "audit.json", "audit.html"
 
 
@@ -266,7 +271,7 @@ def _counts(inspector: Inspector, run: Path, source: Path, findings: FindingsTab
         distinct_senders=len(senders),
         senders=[
             SenderCounts(sender=name, **dataclasses.asdict(counts))
-            for name, counts in senders[:_SENDERS_SHOWN]
+            for name, counts in senders[:MAX_SENDERS_SHOWN]
         ],
         run=run.name,
         input=source.name,

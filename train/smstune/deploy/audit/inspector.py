@@ -32,6 +32,8 @@ _NEEDS: dict[str, tuple[Role, ...]] = {
 }
 #: Examples that are kept of each rule.
 MAX_EXAMPLES = 5
+#: Senders that the counts list.
+MAX_SENDERS_SHOWN = 20
 #: The sender under which those beyond the first thousands are counted.
 OTHER_SENDERS = Message("other senders")
 _REMEMBERED = 200_000

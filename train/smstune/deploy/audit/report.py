@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from smstune.deploy.audit.inspector import MAX_EXAMPLES, OTHER_SENDERS, Inspector, listed
+from smstune.deploy.audit.inspector import (
+    MAX_EXAMPLES,
+    MAX_SENDERS_SHOWN,
+    OTHER_SENDERS,
+    Inspector,
+    listed,
+)
 from smstune.deploy.audit.result import AuditResult, RecipientCounts
 from smstune.deploy.audit.rules import Rule
 from smstune.language import Message, reader_language
@@ -146,7 +152,7 @@ def _overview(audit: AuditResult, titles: Mapping[str, str]) -> Section:
     )
     note = Message(
         "Rules that apply to marketing messages are checked only on messages that the model "
-        "labels as marketing. The share is that of the hits in the messages checked."
+        "labels as marketing. The share is the number of hits divided by that of messages checked."
     )
     return Section(Message("Rule hits"), note, [caution, Table(head, rows)])
 
@@ -161,13 +167,13 @@ def _limit(max_share: float | None, *, over: bool) -> str:
 
 def _recipients(counts: RecipientCounts, limit: int) -> Section:
     note = Message(
-        "Marketing messages only, to {recipients:,} recipients on {recipient_days:,} "
-        "recipient-days (one recipient on one calendar day, China time). More than {limit} "
-        "messages came on {share_of_days} of the recipient-days, at most {most:,} on one. "
-        "{recipients_over:,} recipients ({share_over}) have at least one such day. In three "
-        "consecutive days {share_of_recipients} of the recipients got more than {limit} messages, "
-        "at most {most_in_three_days:,}. The table counts the three days with the most messages "
-        "of each recipient.",
+        "Marketing messages only. Recipients: {recipients:,}; recipient-days (one recipient on one "
+        "calendar day, China time): {recipient_days:,}. On {share_of_days} of the recipient-days "
+        "there are more than {limit} messages; the most on one is {most:,}. Recipients with at "
+        "least one such day: {recipients_over:,} ({share_over}). Within three consecutive days, "
+        "{share_of_recipients} of the recipients got more than {limit} messages; the most is "
+        "{most_in_three_days:,}. In the table, the three days are those in which the recipient "
+        "got the most.",
         recipients=counts.recipients,
         recipient_days=counts.recipient_days,
         limit=limit,
@@ -192,7 +198,7 @@ def _recipients(counts: RecipientCounts, limit: int) -> Section:
         Message("Marketing messages per recipient and day; the numbers are in the table"),
     )
     head = [
-        Message("messages"),
+        Message("messages received"),
         Message("one day (recipient-days)"),
         Message("share"),
         Message("three days (recipients)"),
@@ -221,8 +227,8 @@ def _examples(
     note = Message(
         "The first messages that hit each rule, at most {count} different ones. Recipients, phone "
         "numbers, links, accounts and the like are replaced by placeholders. Names and postal "
-        "addresses cannot be detected and may remain, so protect this report as personal data. "
-        "findings.csv lists all hits.",
+        "addresses cannot be detected and may remain. findings.csv lists all hits with the other "
+        "columns of your file, where names may remain, too. Protect both as personal data.",
         count=MAX_EXAMPLES,
     )
     return [Section(Message("Examples"), note, blocks)] if blocks else []
@@ -240,7 +246,7 @@ def _labels(audit: AuditResult) -> Section:
     ]
     head = [
         Message("label"),
-        Message("messages"),
+        Message("number of messages"),
         Message("share"),
         Message("counted as marketing"),
     ]
@@ -262,14 +268,14 @@ def _senders(audit: AuditResult) -> Section:
         for counts in audit.senders
     ]
     note = Message(
-        "The {shown:,} senders, of {count:,}, with the most messages that hit a rule. Personal "
-        "numbers are masked.",
-        shown=len(audit.senders),
+        "Senders: {count:,}. The table has those with the most messages that hit a rule, at most "
+        "{limit}. Personal numbers are masked.",
         count=audit.distinct_senders,
+        limit=MAX_SENDERS_SHOWN,
     )
     head = [
         Message("sender"),
-        Message("messages"),
+        Message("number of messages"),
         Message("marketing"),
         Message("with hits"),
         Message("share with hits"),
@@ -278,7 +284,7 @@ def _senders(audit: AuditResult) -> Section:
 
 
 def _model(audit: AuditResult) -> Section:
-    title = Message("Errors of the model")
+    title = Message("Mistakes of the model")
     scores = audit.model
     if scores is None or scores.precision is None or scores.recall is None:
         caution = Caution(
@@ -292,10 +298,10 @@ def _model(audit: AuditResult) -> Section:
         return Section(title, blocks=[caution])
     note = Message(
         "On the model's own test set ({messages:,} messages, {marketing:,} of them marketing), "
-        "{precision:.1f} of 100 messages that it labels as marketing are marketing; of 100 "
-        "marketing messages it recognises {recall:.1f}. Those that it misses are not checked for "
-        "signature, opt-out and the like. Your messages are others than those of the test set, so "
-        "the shares will differ: check a sample by hand, of messages with hits and without.",
+        "about {precision:.1f} of 100 messages that it labels as marketing are marketing, and it "
+        "recognises about {recall:.1f} of 100 marketing messages. Those that it misses are not "
+        "checked for signature, opt-out and the like. Your messages differ from the test set, so "
+        "these numbers will, too: check a sample by hand, of messages with hits and without.",
         messages=scores.messages,
         marketing=scores.marketing,
         precision=100 * scores.precision,
@@ -333,7 +339,7 @@ def _unchecked(audit: AuditResult, inspector: Inspector, titles: Mapping[str, st
         "Word rules look for words, whatever they mean, so they give false alarms and miss hits. "
         "A consent column shows that there is a record, not that it is true or covers the "
         "message. Recipients are hashed with a random key when they are read; the key is not "
-        "stored, and no output file contains a recipient."
+        "stored, and the recipient column is in no output file."
     )
     head = [Message("not checked"), Message("reason or number")]
     tables = [Table(head, rows, text_columns=[head[1]])] if rows else []
