@@ -405,6 +405,7 @@ def test_input_without_a_message(learned_run, tmp_path, capsys, content):
         ("rules: {absolute_claim: {words: ['a*']}}", "matches every text"),
         ("rules: {night: {how: '{until}'}}", "no such value of the rule"),
         ("rules: {night: {how: {en: At night, zh: '{until}'}}}", "no such value of the rule"),
+        ("rules: {night: {title: 5}}", "rules.night.title: expected a text, or one in zh"),
         ("rules: {night: {title: {}}}", "rules.night.title: expected a text in zh or en"),
         ("rules: {night: {title: {de: Nachts}}}", "rules.night.title.de: unknown key"),
         ("rules: [night]", "a mapping for each rule"),

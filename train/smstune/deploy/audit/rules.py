@@ -62,7 +62,11 @@ class Rule(Section):
     @classmethod
     def _of_one_language(cls, text: object) -> object:
         """Take a text without a language for both."""
-        return {"zh": text, "en": text} if isinstance(text, str) else text
+        if isinstance(text, str):
+            return {"zh": text, "en": text}
+        if not isinstance(text, Mapping):
+            raise ValueError(Message("expected a text, or one in zh and one in en"))
+        return text
 
     @model_validator(mode="after")
     def _explainable(self) -> Self:
