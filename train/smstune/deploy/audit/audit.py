@@ -151,11 +151,11 @@ def require_shares(counts: AuditResult) -> None:
     """Raise a GateError that names every rule hit more often than its limit allows."""
     over = [
         Message(
-            "{name} {share:.2f} % of {count:,}, above {limit:g} %",
+            "{name} {share} of {count:,}, above {limit}",
             name=name,
-            share=100 * (rule.share or 0),
+            share=Message("{percentage:.2f} %", percentage=100 * (rule.share or 0)),
             count=rule.of,
-            limit=100 * rule.max_share,
+            limit=Message("{percentage:g} %", percentage=100 * rule.max_share),
         )
         for name, rule in counts.rules.items()
         if rule.over and rule.max_share is not None
