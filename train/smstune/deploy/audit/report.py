@@ -246,7 +246,7 @@ def _labels(audit: AuditResult) -> Section:
     ]
     head = [
         Message("label"),
-        Message("number of messages"),
+        Message("count"),
         Message("share"),
         Message("counted as marketing"),
     ]
@@ -275,7 +275,7 @@ def _senders(audit: AuditResult) -> Section:
     )
     head = [
         Message("sender"),
-        Message("number of messages"),
+        Message("count"),
         Message("marketing"),
         Message("with hits"),
         Message("share with hits"),
