@@ -299,7 +299,7 @@ def test_page_and_findings_in_chinese(learned_run, tmp_path, capsys):
     # The reason of a row is that of tables/.
     shown = shown.replace(next(iter(result["set_aside"])), "")
     assert re.findall(r"[A-Za-z]+(?: [A-Za-z]+){2,}", shown) == []
-    assert "（收件人）" in capsys.readouterr().err
+    assert "作收件人" in capsys.readouterr().err
 
 
 def test_a_recipient_s_column_is_left_out_in_every_file_of_a_folder(learned_run, tmp_path, texts):

@@ -38,6 +38,13 @@ USUAL_NAMES: dict[Role, tuple[str, ...]] = {
 #: A name of a column, as opposed to a message or a number.
 _NAME = re.compile(r"[^\W\d][\w .()（）/:#-]{0,29}")
 
+_ROLE_NAMES = {
+    "text": Message("text"),
+    "label": Message("label"),
+    "group": Message("group"),
+    "time": Message("time"),
+}
+
 logger = logging.getLogger(__name__)
 
 
@@ -83,7 +90,7 @@ def assign_roles(names: Sequence[str], options: TableOptions, table: str) -> Col
                 )
             )
     guessed = {
-        role: Message("{name} as {role}", name=name, role=role)
+        role: Message("{name} as {role}", name=name, role=_ROLE_NAMES[role])
         for role, name in columns.items()
         if name is not None and getattr(options, role) is None and _plain(name) != role
     }
