@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from smstune.language import Message, translated
+
 #: Colours that the page's style has; further series repeat them.
 SERIES_COLOURS = 6
 
@@ -218,7 +220,7 @@ def _draw_grid(chart: ConfusionGrid, description: str) -> Markup:
     size = len(chart.labels)
     label_width = min(_LONGEST_LABEL, max(map(text_width, chart.labels), default=0))
     left = label_width + 26
-    marks = [_upright("true", size * _CELL / 2)]
+    marks = [_upright(translated(Message("true label")), size * _CELL / 2)]
     for row, (name, line) in enumerate(zip(chart.labels, chart.counts, strict=True)):
         middle = (row + 0.5) * _CELL
         marks.append(_label(name, left - 6, middle, _LONGEST_LABEL, anchor="end"))
@@ -251,7 +253,14 @@ def _draw_grid(chart: ConfusionGrid, description: str) -> Markup:
             ).format(left + (column + 0.5) * _CELL + 4, bottom + 12, short, whole)
         )
     slanted = label_width * math.sqrt(0.5) + 16
-    marks.append(_text("predicted", left + bottom / 2, bottom + slanted + 14, "middle"))
+    marks.append(
+        _text(
+            translated(Message("predicted label")),
+            left + bottom / 2,
+            bottom + slanted + 14,
+            "middle",
+        )
+    )
     return _svg(left + bottom + 4, bottom + slanted + 22, marks, description)
 
 
