@@ -19,6 +19,24 @@ _SCORES: dict[Message, Callable[[SuiteScores], float | None]] = {
 #: The number of each score's series colour.
 _COLOURS = {"macro-F1": 2, "recall": 0, "false positives": 5}
 
+#: The transforms by their names in the configuration, which a translation keeps in brackets.
+_TRANSFORMS = (
+    Message("full_width"),
+    Message("zero_width"),
+    Message("traditional"),
+    Message("homophones"),
+    Message("pinyin"),
+    Message("initials"),
+    Message("look_alike"),
+    Message("split_characters"),
+    Message("symbols"),
+    Message("digit_words"),
+    Message("shuffle"),
+    Message("contacts"),
+    Message("signature"),
+    Message("benign_text"),
+)
+
 
 def robustness_section(suite: Robustness) -> Section:
     """Return the section of the report that shows the evasion suite."""
@@ -45,7 +63,7 @@ def robustness_section(suite: Robustness) -> Section:
 def _losses(suite: Robustness) -> list[Block]:
     """Return which transforms the cascade makes more effective, if any."""
     losses = [
-        Message("{transform} ({points:.1f} points)", transform=name, points=100 * loss)
+        Message("{transform} ({points:.1f} points)", transform=Message(name), points=100 * loss)
         for name, loss in suite.lost_to_cascade().items()
     ]
     if not losses:
@@ -68,9 +86,9 @@ def _numbers(suite: Robustness) -> Table:
     rows: list[list[object]] = [[Message("none"), "", "", *clean]]
     for row in suite.rows:
         name = (
-            Message("{transform} (trained on)", transform=row.transform)
+            Message("{transform} (trained on)", transform=Message(row.transform))
             if row.trained_on
-            else row.transform
+            else Message(row.transform)
         )
         scores = [score(side) for score in _SCORES.values() for side in (row.normalised, row.raw)]
         rows.append([name, f"{row.strength:g}", percent(row.changed), *scores])
@@ -91,7 +109,7 @@ def _curves(suite: Robustness) -> Figure:
             [line for name in _SCORES for line in _lines(name, rows, suite.clean)],
             Message("strength"),
             Message("score"),
-            title=transform,
+            title=Message(transform),
             y_range=(0, 1),
         )
         for transform, rows in rows_by_transform.items()
