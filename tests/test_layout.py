@@ -181,11 +181,20 @@ LIGHT = sorted(
 )
 
 
-def heavy_after(code: str) -> list[str]:
-    """Return the heavy packages that a fresh interpreter has loaded after ``code``."""
-    check = f"{code}\nimport sys\nprint(*[name for name in {HEAVY} if name in sys.modules])"
+def loaded_after(code: str, packages: tuple[str, ...]) -> list[str]:
+    """Return those of ``packages`` that a fresh interpreter has loaded after ``code``."""
+    check = f"{code}\nimport sys\nprint(*[name for name in {packages} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     return done.stdout.splitlines()[-1].split()
+
+
+def heavy_after(code: str) -> list[str]:
+    """Return the heavy packages that a fresh interpreter has loaded after ``code``."""
+    return loaded_after(code, HEAVY)
+
+
+def test_scoring_imports_no_yaml():
+    assert loaded_after("import smstune.inference.classifier", ("yaml",)) == []
 
 
 def test_rooms_up_to_inference_and_jobs_import_nothing_heavy():

@@ -66,6 +66,25 @@ def test_flags_cannot_be_abbreviated(capsys):
     assert "--text-col" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("predict run in.csv out.csv --text-colum=sms", "did you mean --text-column instead of"),
+        # argparse alone says only that --output is required.
+        ("suggest run pool.csv --ouput sheet.csv", "did you mean --output instead of --ouput?"),
+        ("prepare in.csv --outptu prepared/x", "did you mean --output instead of --outptu?"),
+        ("benchmark inference --messags 3", "did you mean --messages instead of --messags?"),
+        ("export run --format onnx-int", "did you mean onnx-int8?"),
+        ("benchmark inferense", "did you mean inference?"),
+    ],
+)
+def test_a_misspelt_flag_or_choice_ends_with_status_2_and_a_suggestion(words, meant, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(words.split())
+    assert end.value.code == 2
+    assert meant in capsys.readouterr().err
+
+
 def test_configs_prints_one(capsys):
     assert main(["configs", "fbs14"]) == 0
     assert "labels: labels/fbs14.yaml" in capsys.readouterr().out

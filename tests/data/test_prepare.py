@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from doors import TINY_OVERRIDES, run, write_csv
@@ -184,7 +186,7 @@ def test_preparing_twice_gives_the_same_bytes(tmp_path, messages, prepared, labe
     [
         (None, [], "nothing at"),
         ("", [], "empty file"),
-        ("a,b\n1,2\n", [], "expected column text and label"),
+        ("a,b\n1,2\n", [], "expected column text, label"),
         ("text,label\n你好,a\n再见,a\n", [], "at least two labels"),
         ("text,label\n,a\n,b\n", [], "expected usable messages, found none in 2 rows: 2 x no text"),
         ("text,label\n你好,a\n再见,b\n", [], "Too few have: a (1 campaign), b (1 campaign)"),
@@ -209,8 +211,40 @@ def test_useless_call_ends_with_status_2_and_no_output(
 def test_output_with_content_is_refused_and_left(tmp_path, messages, capsys):
     (tmp_path / "mine.txt").write_text("mine")
     assert run("prepare", messages, "--output", tmp_path) == 2
-    assert "expected a new or empty folder" in capsys.readouterr().err
+    assert "mine.txt was not written by smstune prepare" in capsys.readouterr().err
+    assert run("prepare", messages, "--output", tmp_path, "--overwrite") == 2
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("split", ["group", "folds"])
+def test_a_prepared_folder_is_replaced_only_when_asked(tmp_path, messages, capsys, split):
+    out = tmp_path / "out"
+    words = ("--output", out, "--split", split)
+    assert run("prepare", messages, *words, "--seed", "7") == 0
+    folder = out / "fold-0" if split == "folds" else out
+    assert manifest(folder)["split"]["seed"] == 7
+    assert run("prepare", messages, *words) == 2
+    assert f"{out} exists: name another output, or replace it with --overwrite" in (
+        capsys.readouterr().err
+    )
+    # A failure leaves the earlier folder.
+    empty = write_csv(tmp_path / "empty.csv", [], ("text", "label"))
+    assert run("prepare", empty, *words, "--overwrite") == 2
+    assert manifest(folder)["split"]["seed"] == 7
+    assert run("prepare", messages, *words, "--overwrite") == 0
+    assert manifest(folder)["split"]["seed"] == 42
+    assert run("prepare", folder / "test.parquet", *words, "--overwrite") == 2
+    assert "holds an input" in capsys.readouterr().err
+    (folder / "notes.txt").touch()
+    assert run("prepare", messages, *words, "--overwrite") == 2
+    assert "notes.txt was not written by smstune prepare" in capsys.readouterr().err
+
+
+def test_a_run_is_no_prepared_folder(tmp_path, messages, finished_run, capsys):
+    (tmp_path / "run").mkdir()
+    shutil.copy(finished_run / "manifest.json", tmp_path / "run")
+    assert run("prepare", messages, "--output", tmp_path / "run", "--overwrite") == 2
+    assert "manifest.json was not written by smstune prepare" in capsys.readouterr().err
 
 
 def test_split_by_time_is_in_order(tmp_path):
@@ -265,6 +299,11 @@ def test_check_pii_finds_or_not(tmp_path, prepared, capsys):
     assert "found 1 PHONE; first lines 3" in error
     assert "13000001234" not in error
     assert run("prepare", "--check-pii", prepared / "train.parquet") == 0
+    # As text, the compressed bytes would hide it.
+    table = pa.table({"text": ["请致电13000001234"] * 2})
+    pq.write_table(table, tmp_path / "LEAK.PARQUET", compression="zstd")
+    assert run("prepare", "--check-pii", tmp_path / "LEAK.PARQUET") == 2
+    assert "found 2 PHONE" in capsys.readouterr().err
 
 
 def test_report_measures_tokens_when_asked(tmp_path, messages, checkpoint):

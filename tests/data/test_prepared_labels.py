@@ -132,7 +132,7 @@ def test_labels_that_meet_no_message_or_no_label_file_are_listed_with_counts(tmp
     status, said = prepare(path, "--labels", tmp_path / "l.yaml")
     assert status == 0
     assert "so their rows are rejected: 优惠券 (8 rows). Add each to the `from`" in said
-    assert "no usable message and are dropped: never (0 rows)" in said
+    assert "rejected (see rejected.jsonl): never (0 rows)" in said
     assert names(tmp_path / "out") == ["a", "b"]
 
 
@@ -168,7 +168,7 @@ def test_a_label_whose_messages_are_all_unusable_is_dropped_with_a_warning(tmp_p
     rows += [(" ", "gambling")] * 7 + [("同一句话", "a"), ("同一句话", "twice")]
     status, said = prepare(write_csv(tmp_path / "m.csv", rows, ("text", "label")))
     assert status == 0
-    assert "are dropped: twice (1 row), gambling (7 rows)" in said
+    assert "rejected (see rejected.jsonl): twice (1 row), gambling (7 rows)" in said
     assert "  7 x no text: rows 22, 23, 24, 25, 26, ...\n" in said
     assert "  2 x the same text under two labels: rows 29, 30\n" in said
     assert names(tmp_path / "out") == ["a", "b"]

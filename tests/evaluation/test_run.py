@@ -96,6 +96,21 @@ def test_reports_and_table_are_chinese(finished_run, tmp_path, capsys):
     assert metrics(copy)["operating_points"][0]["reason"].startswith("the validation split is too")
 
 
+def test_a_report_without_mistakes_says_so_and_has_no_empty_table(learned_run, tmp_path):
+    copy = shutil.copytree(learned_run, tmp_path / "run")
+    assert run("eval", copy, "evaluation.bootstrap_samples=0") == 0
+    table = pq.read_table(copy / "eval/test/predictions.parquet").to_pydict()
+    report = (copy / "eval/test/report.md").read_text("utf-8")
+    mistakes = table["label"] != table["predicted"]
+    assert ("taken for" in report, "There are no mistakes." in report) == (mistakes, not mistakes)
+    rows = list(zip(table["text"], table["predicted"], strict=True))
+    data = write_csv(tmp_path / "right.csv", rows, ("text", "label"))
+    assert run("eval", copy, "--data", data, "evaluation.bootstrap_samples=0") == 0
+    report = (copy / "eval/right/report.md").read_text("utf-8")
+    assert "There are no mistakes." in report
+    assert "taken for" not in report
+
+
 def test_predict_gives_what_eval_gave(evaluated, tmp_path):
     table = pq.read_table(evaluated / "eval/test/predictions.parquet").to_pydict()
     rows = [(text,) for text in table["text"]]

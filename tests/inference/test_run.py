@@ -83,3 +83,18 @@ def test_unfinished_run_says_how_to_go_on(tmp_path, capsys):
     (tmp_path / "checkpoints").mkdir()
     assert run("predict", tmp_path, "-", "-") == 2
     assert "resume_from_checkpoint=true" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["eval", "predict", "export", "publish"])
+def test_a_missing_folder_is_named_with_the_run_of_a_similar_name(
+    command, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "runs/mine").mkdir(parents=True)
+    (tmp_path / "runs/mine/manifest.json").touch()
+    (tmp_path / "runs/mien-notes").mkdir()
+    monkeypatch.chdir(tmp_path)
+    words = {"predict": ["--text", "短信"], "export": ["--format", "onnx"], "publish": ["me/sms"]}
+    for name, hint in (("runs/mien", "did you mean runs/mine? If not, "), ("runs/fbs14", "")):
+        assert run(command, name, *words.get(command, [])) == 2
+        expected = f"error: no folder at {name}: {hint}check the path\n"
+        assert capsys.readouterr().err.endswith(expected)

@@ -12,6 +12,7 @@ import pytest
 import xlsxwriter
 
 from smstune.errors import UserError
+from smstune.tables.decoding.compression import unpacked_name
 from smstune.tables.options import TableOptions
 from smstune.tables.read import count_rows, read_rows
 
@@ -52,6 +53,15 @@ def test_a_name_that_promises_gzip_is_refused_without_bytes_of_the_file(tmp_path
     with pytest.raises(UserError, match="is unpacked already") as error:
         read(tmp_path / "b.csv.gz")
     assert "b'te" not in str(error.value)
+
+
+def test_suffixes_count_in_any_case(tmp_path):
+    line = '{"text": "周末八折", "label": "retail"}\n'
+    (tmp_path / "a.JSONL.GZ").write_bytes(gzip.compress(line.encode()))
+    (tmp_path / "a.TSV.GZ").write_bytes(gzip.compress(CSV.replace(b",", b"\t")))
+    for name in ("a.JSONL.GZ", "a.TSV.GZ"):
+        assert unpacked_name(tmp_path / name) == name.removesuffix(".GZ")
+        assert read(tmp_path / name) == [("周末八折", "retail")]
 
 
 @pytest.mark.parametrize("packed_as", ["gz", "zip"])

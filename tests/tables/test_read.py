@@ -139,7 +139,7 @@ def test_unnamed_index_columns_are_dropped_and_counted(written, caplog):
     table = "Unnamed: 0,,text,label,\n" + "".join(f"{n},{n}.0,消息{n},x,\n" for n in range(5))
     rows = read(written(table))
     assert rows[0].fields == {"text": "消息0", "label": "x"}
-    assert "dropped 2 unnamed index columns" in caplog.text
+    assert "dropped unnamed index columns: 2" in caplog.text
 
 
 def test_an_unnamed_column_with_content_is_kept(written):
@@ -159,7 +159,9 @@ def test_usual_names_are_recognised_and_said(written, caplog, header, guessed):
     caplog.set_level(logging.INFO)
     (row,) = read(written(f"{header}\n1,甲,乙,2024-01-02\n"))
     assert (row.text, row.label, row.time) == ("甲", "乙", "2024-01-02")
-    assert f"reading column {', '.join(guessed)} (" in caplog.text
+    flags = " or ".join(f"--{guess.split()[-1]}-column" for guess in guessed)
+    said = f"reading column {', '.join(guessed)}. If that is wrong, name it by {flags}\n"
+    assert said in caplog.text
 
 
 def test_named_columns_go_before_usual_ones(written):
@@ -211,7 +213,7 @@ def test_fasttext(written, labelled):
     table = written("".join([*lines, "__label__a __label__b 甲\n"]), "a.txt")
     rows = read(table, labelled=labelled)
     assert pairs(rows[:-1]) == LABELLED
-    assert rows[-1].problem == "several labels: found 2"
+    assert rows[-1].problem == "several labels: expected one, found 2"
 
 
 def test_a_text_file_of_messages_has_a_row_for_each_line(written):
@@ -276,7 +278,7 @@ def test_a_workbook_is_read_as_its_sheet_shows_it(workbook, caplog):
     assert pairs(rows) == [("消费券来了", "1"), ("计算", "true"), ("", "1")]
     assert [row.line for row in rows] == [4, 6, 7]
     assert rows[0].time == "2024-01-02 09:30:00"
-    assert "skipped 1 row above the header in row 3" in caplog.text
+    assert "the header is row 3; the rows above it are skipped" in caplog.text
     assert "reading sheet 标注; --sheet reads another (备份)" in caplog.text
     assert count_rows(workbook, TableOptions()) >= 7
 

@@ -84,9 +84,10 @@ def require_training_packages(command: str) -> None:
         )
 
 
-def how_to_install(extra: str) -> str:
+def how_to_install(extra: str) -> Message:
     """Return how to install an extra of smstune, which is not on a package index yet."""
-    return (
-        f"in a checkout run pip install -c constraints.txt -e '.[{extra}]', with a wheel "
-        f"pip install 'smstune-VERSION-py3-none-any.whl[{extra}]'"
+    return Message(
+        "in a checkout run pip install -c constraints.txt -e '.[{extra}]', with a wheel "
+        "pip install 'smstune-VERSION-py3-none-any.whl[{extra}]'",
+        extra=extra,
     )

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from smstune.language import Message, joined, translated
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
@@ -16,7 +18,10 @@ Element = TypeVar("Element")
 
 #: Seconds between two log lines of one stage.
 _PLAIN_INTERVAL = 30.0
-_BAR = "{desc}: {n_fmt}/{total_fmt}{unit}, {rate_noinv_fmt}, {remaining} left{postfix}"
+#: The usual unit.
+MESSAGES = Message("messages")
+#: Formats of tqdm.
+_BAR = Message("{desc}: {n_fmt}/{total_fmt}{unit}, {rate_noinv_fmt}, {remaining} left{postfix}")
 _BAR_WITHOUT_TOTAL = "{desc}: {n_fmt}{unit}, {rate_noinv_fmt}{postfix}"
 
 logger = logging.getLogger(__name__)
@@ -32,7 +37,12 @@ class Progress:
     """
 
     def __init__(
-        self, stage: str, total: int | None = None, unit: str = "messages", *, already: int = 0
+        self,
+        stage: str,
+        total: int | None = None,
+        unit: str = MESSAGES,
+        *,
+        already: int = 0,
     ) -> None:
         self.stage, self.total, self.unit = stage, total, unit
         self.done = self._already = already
@@ -47,11 +57,11 @@ class Progress:
             from tqdm import tqdm
 
             self._bar = tqdm(
-                desc=self.stage,
+                desc=translated(self.stage),
                 total=self.total,
                 initial=self._already,
-                unit=f" {self.unit}",
-                bar_format=_BAR if self.total else _BAR_WITHOUT_TOTAL,
+                unit=f" {translated(self.unit)}",
+                bar_format=translated(_BAR) if self.total else _BAR_WITHOUT_TOTAL,
                 leave=False,
                 dynamic_ncols=True,
                 file=sys.stderr,
@@ -67,7 +77,13 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
         if kind is None:
-            self._log(f"{self.done:,} {self.unit} in {_duration(self._seconds())}")
+            logger.info(
+                "%s: %s %s in %s",
+                self.stage,
+                f"{self.done:,}",
+                self.unit,
+                _duration(self._seconds()),
+            )
 
     def update(self, done: int = 1) -> None:
         """Count ``done`` more units."""
@@ -76,32 +92,33 @@ class Progress:
             self._bar.update(done)
         elif time.monotonic() - self._last >= _PLAIN_INTERVAL:
             self._last = time.monotonic()
-            self._log(self._plain())
+            logger.info("%s: %s", self.stage, joined(self._phrases(), ", "))
 
     def say(self, note: str) -> None:
         """Show ``note``, such as the current loss, after the numbers."""
         self.note = note
         if self._bar is not None:
-            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.set_postfix_str(translated(note), refresh=False)
 
     def _seconds(self) -> float:
         return max(time.monotonic() - self._started, 1e-9)
 
-    def _plain(self) -> str:
+    def _phrases(self) -> list[str]:
         rate = (self.done - self._already) / self._seconds()
-        phrases = [f"{self.done:,} {self.unit}", f"{rate:,.1f} {self.unit}/s"]
-        if self.total:
-            phrases[0] = f"{self.done:,} of {self.total:,} {self.unit}"
-            left = max(self.total - self.done, 0) / rate if rate else 0.0
-            phrases.append(f"{_duration(left)} left")
-        return ", ".join([*phrases, self.note] if self.note else phrases)
-
-    def _log(self, text: str) -> None:
-        logger.info("%s: %s", self.stage, text)
+        done = Message("{done:,} {unit}", done=self.done, unit=self.unit)
+        speed = Message("{rate:,.1f} {unit}/s", rate=rate, unit=self.unit)
+        note = [self.note] if self.note else []
+        if not self.total:
+            return [done, speed, *note]
+        done = Message(
+            "{done:,} of {total:,} {unit}", done=self.done, total=self.total, unit=self.unit
+        )
+        left = max(self.total - self.done, 0) / rate if rate else 0.0
+        return [done, speed, Message("{duration} left", duration=_duration(left)), *note]
 
 
 def progress(
-    elements: Iterable[Element], stage: str, total: int | None = None, unit: str = "messages"
+    elements: Iterable[Element], stage: str, total: int | None = None, unit: str = MESSAGES
 ) -> Iterator[Element]:
     """Yield ``elements`` and show how many have been consumed."""
     with Progress(stage, total, unit) as shown:
@@ -110,11 +127,13 @@ def progress(
             shown.update()
 
 
-def _duration(seconds: float) -> str:
+def _duration(seconds: float) -> Message:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
-        return f"{hours} h {minutes} min"
+        return Message("{hours} h {minutes} min", hours=hours, minutes=minutes)
     if minutes:
-        return f"{minutes} min {rest} s"
-    return f"{seconds:.1f} s" if seconds < 10 else f"{rest} s"
+        return Message("{minutes} min {seconds} s", minutes=minutes, seconds=rest)
+    if seconds < 10:
+        return Message("{seconds:.1f} s", seconds=seconds)
+    return Message("{seconds} s", seconds=rest)

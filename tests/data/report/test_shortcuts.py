@@ -46,7 +46,10 @@ def test_the_opening_that_gives_fraud_away_is_named(greeted):
     assert found.elsewhere == pytest.approx(0.06, abs=0.01)
     assert found.lift == pytest.approx(0.98 / found.elsewhere, rel=0.1)
     (sentence,) = [text for text in shortcut_warnings(greeted) if "您好" in text]
-    assert "98 % of its messages and 6 % of the others" in sentence
+    assert "fraud (begins with 您好: 98 % of its messages, 6 % of the others)" in sentence
+    # The bracket gives another label away: one sentence for both, and the advice once.
+    assert "normal (contains 【 or 】: " in sentence
+    assert sentence.count("98 % score") == 1
     assert "means nothing" in sentence
 
 
@@ -108,7 +111,8 @@ def test_sources_that_differ_in_punctuation_are_named(mixed):
 def test_the_source_alone_finds_the_label_of_one_source(mixed):
     assert mixed.source.per_label["normal"] > 0.95
     assert any(
-        text.startswith("normal is found by source alone") for text in shortcut_warnings(mixed)
+        text.startswith("Labels that are found by source alone: normal (F1 ")
+        for text in shortcut_warnings(mixed)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import json
 import os
@@ -296,6 +297,7 @@ def test_useless_call_ends_with_status_2_and_no_output(
 def test_one_message_from_the_shell(finished_run, capsys):
     call = ("predict", finished_run, "--text", "恭喜中奖，点击 http://t.example/a 领取")
     assert run(*call) == 0
+    assert gc.isenabled()
     first, *others = capsys.readouterr().out.splitlines()
     assert run(*call, "--json") == 0
     answer = parse(capsys.readouterr().out)

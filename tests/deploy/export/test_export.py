@@ -100,6 +100,21 @@ def test_folder_says_what_it_holds(exported):
     assert "do not show how fast this file is on a GPU" in report
 
 
+def test_each_long_phase_shows_its_progress(plain, capsys):
+    assert run("export", plain, "--format", "onnx-int8") == 0
+    said = capsys.readouterr().err
+    for phase in (
+        "writing the graph",
+        "comparing the graph with the run",
+        "writing the int8 form",
+        "scoring the run on validation",
+        "scoring the int8 form on validation",
+        "timing single messages: 200 calls",
+        "timing batches of 32: 8 calls",
+    ):
+        assert phase in said
+
+
 def test_graph_is_in_the_operators_that_are_fast(exported):
     fp32 = operators(exported / "onnx/model.onnx")
     assert fp32.count("Attention") == 2  # of the two layers; the third is the mean

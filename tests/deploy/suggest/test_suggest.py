@@ -50,6 +50,14 @@ def test_a_sheet_has_masked_messages_of_different_campaigns_and_an_empty_label(
     assert capsys.readouterr().out.strip() == str(sheet)
 
 
+def test_the_suffix_of_the_output_counts_in_any_case(learned_run, pool, tmp_path):
+    for name in ("a.CSV", "a.Json", "a.JSONL"):
+        output, usual = tmp_path / name, tmp_path / name.lower().replace("a.", "b.")
+        for file in (output, usual):
+            assert run("suggest", learned_run, pool, "--number", 5, "--output", file) == 0
+        assert output.read_bytes() == usual.read_bytes()
+
+
 def test_tasks_of_label_studio_and_doccano_carry_the_answer(learned_run, pool, tmp_path):
     tasks_file, lines_file = tmp_path / "tasks.json", tmp_path / "tasks.jsonl"
     for output in (tasks_file, lines_file):

@@ -15,6 +15,7 @@ from scipy.stats import binom
 from statsmodels.stats.proportion import proportion_confint
 
 from smstune.config.schema import EvaluationConfig, OperatingPointConfig
+from smstune.evaluation.calibration import fit
 from smstune.evaluation.calibration.fit import fit_calibration, fit_label_bias
 from smstune.evaluation.calibration.operating_points import (
     choose_operating_point,
@@ -300,6 +301,17 @@ def test_a_fresh_run_is_calibrated(finished_run):
     assert calibration.operating_points == []
     # An epoch each.
     assert calibration.checkpoints_compared == 2
+
+
+@pytest.mark.parametrize("enough", [False, True])
+def test_a_calibration_on_few_campaigns_is_warned_of(copy, monkeypatch, capsys, enough):
+    campaigns = load_manifest(copy).calibration.fitted_on.campaigns
+    assert campaigns < fit._FEW_CAMPAIGNS
+    if enough:
+        monkeypatch.setattr(fit, "_FEW_CAMPAIGNS", campaigns)
+    assert run("eval", copy, "--calibrate", "evaluation.bootstrap_samples=0") == 0
+    warned = f"calibrated on only {campaigns} campaigns (" in capsys.readouterr().err
+    assert warned is not enough
 
 
 def test_calibrate_again_with_operating_points(learned_run, tmp_path, capsys):

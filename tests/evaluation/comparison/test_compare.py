@@ -189,7 +189,7 @@ def test_what_cannot_be_compared_is_told(make, finished_run, tmp_path, capsys):
         ((one, one), "found one twice"),
         ((one,), "found 1"),
         ((one, finished_run), "run `smstune eval"),
-        ((one, tmp_path / "nowhere"), "no manifest.json"),
+        ((one, tmp_path / "nowhere"), "no folder at"),
     ):
         assert run("compare", *runs) == 2
         assert expected in capsys.readouterr().err.splitlines()[-1]

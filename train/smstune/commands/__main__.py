@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from smstune import __version__
+from smstune.language import Message, preferred_language, translated, use_language
 
 #: In the order in which a new user meets them.
 COMMANDS = (
@@ -26,11 +27,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"smstune {__version__}")
         return 0
     if name not in COMMANDS:
+        # Imported here: it takes a little of every command's start.
+        import difflib
+
         near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
-        hint = f", did you mean {near[0]}?" if near else ""
-        sys.stderr.write(
-            f"error: unknown command {name!r}{hint}: the commands are {', '.join(COMMANDS)}\n"
+        hint = Message(", did you mean {name}?", name=near[0]) if near else ""
+        use_language(preferred_language(rest, os.environ))
+        error = Message(
+            "error: unknown command {name!r}{hint}: the commands are {commands}",
+            name=name,
+            hint=hint,
+            commands=", ".join(COMMANDS),
         )
+        sys.stderr.write(f"{translated(error)}\n")
         return 2
     status: int = import_module(f"smstune.commands.{name}").main(rest)
     return status

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
 from smstune.errors import require_training_packages
+from smstune.language import Message
 from smstune.paths import user_path
 
 if TYPE_CHECKING:
@@ -117,7 +118,9 @@ def main(argv: Sequence[str] | None) -> None:
     args = parse(parser, argv)
     require_training_packages("benchmark")
     if args.subject in ("train", "inference") and args.messages < 1:
-        parser.error(f"--messages must be at least 1, found {args.messages}")
+        parser.error(
+            Message("--messages must be at least 1, found {messages}", messages=args.messages)
+        )
     from smstune.benchmark.processes import sigterm_raises
 
     with sigterm_raises():

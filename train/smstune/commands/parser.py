@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import inspect
-from collections.abc import Sequence
+import re
+import sys
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from smstune.command import set_verbosity
-from smstune.language import LANGUAGES, Message, translated
+from smstune.language import LANGUAGES, Message, joined, translated
 
 #: argparse's own errors, which it has translated by gettext.
 ARGPARSE_ERRORS = (
@@ -26,10 +29,54 @@ ARGPARSE_ERRORS = (
 )
 
 
+#: How argparse reports a value that is none of an argument's choices, in English and in Chinese.
+_INVALID_CHOICE = re.compile(
+    r"invalid choice: '(.*)' \(choose from (.*)\)|'(.*)' 不在可选范围内（可选：(.*)）"
+)
+
+
 class _Parser(argparse.ArgumentParser):
+    """A parser whose errors name the flag or value that was probably meant.
+
+    ``words`` are those of the command line.
+    """
+
+    words: Sequence[str] = ()
+
     def error(self, message: str) -> NoReturn:
-        """End the command with a message, translated if it is one of ours."""
-        super().error(translated(message))
+        """End with status 2.
+
+        A misspelt flag is named also where argparse only misses the argument that it stands for.
+        """
+        hints = list(dict.fromkeys([*self._near_flags(), *_near_choice(message)]))
+        super().error(translated(joined([message, *hints], "; ")))
+
+    def _near_flags(self) -> Iterator[Message]:
+        flags = {flag for parser in _parsers(self) for flag in parser._option_string_actions}
+        for word in self.words:
+            flag = word.partition("=")[0]
+            if flag.startswith("--") and flag not in flags:
+                for near in difflib.get_close_matches(flag, flags, n=1, cutoff=0.7):
+                    yield Message("did you mean {near} instead of {flag}?", near=near, flag=flag)
+
+
+def _parsers(parser: argparse.ArgumentParser) -> Iterator[_Parser]:
+    """Yield a command's parser and those of its subcommands."""
+    if isinstance(parser, _Parser):
+        yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from _parsers(inner)
+
+
+def _near_choice(message: str) -> Iterator[Message]:
+    match = _INVALID_CHOICE.search(message)
+    if match:
+        value, choices = filter(None, match.groups())
+        names = [choice.strip(" '") for choice in choices.split(",")]
+        for near in difflib.get_close_matches(value, names, n=1, cutoff=0.5):
+            yield Message("did you mean {near}?", near=near)
 
 
 def command_parser(name: str, documentation: str | None) -> argparse.ArgumentParser:
@@ -68,6 +115,9 @@ def parse(
 
     ``intermixed`` allows flags between arguments that may be left out.
     """
-    args = (parser.parse_intermixed_args if intermixed else parser.parse_args)(argv)
+    words = sys.argv[1:] if argv is None else argv
+    for command in _parsers(parser):
+        command.words = words
+    args = (parser.parse_intermixed_args if intermixed else parser.parse_args)(words)
     set_verbosity(quiet=args.quiet, verbose=args.verbose)
     return args

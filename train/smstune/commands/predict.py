@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 import json
 import os
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from smstune.command import command
 from smstune.commands.parser import command_parser, parse
 from smstune.commands.run_arguments import add_run_arguments, find_run, load_run
 from smstune.commands.table_arguments import add_table_arguments, table_options
+from smstune.language import Message, translated
 from smstune.paths import user_path
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ def main(argv: Sequence[str] | None) -> None:
     # numpy's BLAS would start its threads at import, a tenth of the first answer's processor time;
     # nothing here multiplies large matrices with it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # pydantic would read the entry points of all installed packages in search of its plugins.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     parser = command_parser("predict", __doc__)
     add_run_arguments(parser)
     parser.add_argument(
@@ -81,7 +85,7 @@ def main(argv: Sequence[str] | None) -> None:
     )
     args = parse(parser, argv, intermixed=True)
     if args.workers < 1:
-        parser.error(f"--workers must be at least 1, found {args.workers}")
+        parser.error(Message("--workers must be at least 1, found {workers}", workers=args.workers))
     if args.text is None:
         if args.output is None or args.json:
             parser.error("expected INPUT and OUTPUT, or --text MESSAGE, which --json needs")
@@ -93,8 +97,14 @@ def main(argv: Sequence[str] | None) -> None:
 
 
 def _label_message(args: argparse.Namespace) -> None:
-    folder, manifest = find_run(args)
-    (answer,) = load_run(args, folder, manifest).predict([args.text])
+    # Nothing that an answer imports and loads is garbage: collections would only search it.
+    gc.disable()
+    try:
+        folder, manifest = find_run(args)
+        (answer,) = load_run(args, folder, manifest).predict([args.text])
+    finally:
+        gc.freeze()
+        gc.enable()
     if args.json:
         print(json.dumps(dataclasses.asdict(answer), ensure_ascii=False))
     else:
@@ -106,7 +116,7 @@ def _for_people(answer: Prediction) -> str:
     if answer.decision is not None:
         lines[0] += f"  {answer.decision}"
     if answer.note is not None:
-        lines.append(f"note: {answer.note}")
+        lines.append(translated(Message("note: {note}", note=answer.note)))
     likely = {
         name: score
         for name, score in sorted(answer.scores.items(), key=lambda named: -named[1])

@@ -60,7 +60,13 @@ def main(argv: Sequence[str] | None) -> None:
     from smstune.data.prepare import prepare
 
     tokenizer = args.tokenizer and str(args.tokenizer)
-    folder = prepare(section, output, tokenizer=tokenizer, max_length=args.max_length)
+    folder = prepare(
+        section,
+        output,
+        tokenizer=tokenizer,
+        max_length=args.max_length,
+        overwrite=args.overwrite,
+    )
     if args.find_label_errors:
         from smstune.data.report.label_errors import search_prepared
 
@@ -88,6 +94,11 @@ def _parser() -> argparse.ArgumentParser:
         "--labels", metavar="FILE", help="YAML that maps source labels to target labels"
     )
     parser.add_argument("--output", type=user_path, help="folder to write; default: data.path")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace an earlier prepared folder (default: refuse)",
+    )
     add_table_arguments(parser, ["text", "label", "time", "group"])
     parser.add_argument(
         "--test",

@@ -18,6 +18,7 @@ from smstune.commands.parser import command_parser, parse
 from smstune.commands.run_arguments import add_run_arguments, find_run, load_run
 from smstune.commands.table_arguments import add_table_arguments, table_options
 from smstune.errors import require_training_packages
+from smstune.language import Message
 from smstune.paths import user_path
 
 
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None) -> None:
     add_table_arguments(parser, ["text"])
     args = parse(parser, argv)
     if args.number < 1:
-        parser.error(f"--number must be at least 1, found {args.number}")
+        parser.error(Message("--number must be at least 1, found {number}", number=args.number))
     require_training_packages("suggest")
     from smstune.deploy.suggest.suggest import check_suggestions, suggest, write_suggestions
     from smstune.files import refuse_to_overwrite

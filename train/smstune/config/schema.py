@@ -17,12 +17,13 @@ from pydantic import (
 )
 
 from smstune.config.choices import Layout, SplitMethod
+from smstune.language import Message, joined
 from smstune.paths import user_path
 
 
 def _no_boolean(number: object) -> object:
     if isinstance(number, bool):
-        raise ValueError("expected a number")
+        raise ValueError(Message("expected a number"))
     return number
 
 
@@ -30,7 +31,7 @@ def _auto_or_above_0(rate: object) -> object:
     """Check both kinds of value at once; a union would report an error for each of them."""
     if rate == "auto":
         return rate
-    message = "expected auto or a number above 0"
+    message = Message("expected auto or a number above 0")
     if isinstance(rate, bool) or not isinstance(rate, int | float | str):
         raise ValueError(message)
     try:
@@ -44,7 +45,7 @@ def _auto_or_above_0(rate: object) -> object:
 
 def _no_empty_path(path: object) -> object:
     if path == "":
-        raise ValueError("expected a path")
+        raise ValueError(Message("expected a path"))
     return path
 
 
@@ -105,7 +106,7 @@ class AugmentConfig(Section):
     @classmethod
     def _rising(cls, strength: tuple[float, float]) -> tuple[float, float]:
         if strength[0] > strength[1]:
-            raise ValueError("expected a range from a smaller to a larger strength")
+            raise ValueError(Message("expected a range from a smaller to a larger strength"))
         return strength
 
 
@@ -140,17 +141,17 @@ class LossConfig(Section):
     @model_validator(mode="after")
     def _no_idle_key(self) -> Self:
         idle = set().union(*LOSS_KEYS.values()) - LOSS_KEYS[self.name]
-        conditions = dict.fromkeys(sorted(idle), f"with name {self.name}")
+        reasons = dict.fromkeys(sorted(idle), Message("with name {name}", name=self.name))
         if self.class_weights is None:
-            conditions["reweight_after"] = "without class_weights"
+            reasons["reweight_after"] = Message("without class_weights")
         fields = type(self).model_fields
         problems = [
-            f"{key} has no effect {condition}: remove it"
-            for key, condition in conditions.items()
+            Message("{key} has no effect {reason}: remove it", key=key, reason=reason)
+            for key, reason in reasons.items()
             if getattr(self, key) != fields[key].default
         ]
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError(joined(problems, "; "))
         return self
 
 
@@ -178,7 +179,9 @@ class OperatingPointConfig(Section):
     def _one_budget(self) -> Self:
         if len(self.budget) != 1:
             raise ValueError(
-                "expected exactly one of max_false_positive_rate, min_precision, cost_ratio"
+                Message(
+                    "expected exactly one of max_false_positive_rate, min_precision, cost_ratio"
+                )
             )
         return self
 
@@ -214,9 +217,9 @@ class GateConfig(Section):
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if self.label is not None and self.slice is not None:
-            raise ValueError("expected a label or a slice, not both")
+            raise ValueError(Message("expected a label or a slice, not both"))
         if self.min is None and self.max is None:
-            raise ValueError("expected min or max")
+            raise ValueError(Message("expected min or max"))
         return self
 
 
@@ -330,7 +333,7 @@ class ServeConfig(Section):
     @model_validator(mode="after")
     def _room_for_a_request(self) -> Self:
         if self.queue_messages < self.max_messages:
-            raise ValueError("queue_messages must be at least max_messages")
+            raise ValueError(Message("queue_messages must be at least max_messages"))
         return self
 
 
@@ -384,7 +387,10 @@ class PrepareConfig(Section):
     def _three_roles(cls, folds: int) -> int:
         if folds < 3:
             raise ValueError(
-                "expected at least 3 folds: one for test, one for validation, the others for train"
+                Message(
+                    "expected at least 3 folds: one for test, one for validation, the others for "
+                    "train"
+                )
             )
         return folds
 
@@ -414,8 +420,12 @@ class FromScratchConfig(Section):
     def _whole_heads(self) -> Self:
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
-                "hidden_size must be a multiple of num_attention_heads, found "
-                f"{self.hidden_size} and {self.num_attention_heads}"
+                Message(
+                    "hidden_size must be a multiple of num_attention_heads, found {hidden_size} "
+                    "and {num_attention_heads}",
+                    hidden_size=self.hidden_size,
+                    num_attention_heads=self.num_attention_heads,
+                )
             )
         return self
 
@@ -541,7 +551,7 @@ class TrainingConfig(Section):
     @classmethod
     def _some_steps(cls, steps: int) -> int:
         if steps == 0:
-            raise ValueError("expected steps, or -1 to train by epochs")
+            raise ValueError(Message("expected steps, or -1 to train by epochs"))
         return steps
 
 
@@ -561,7 +571,9 @@ class Config(Section):
     def _cascade_has_a_linear_model(self) -> Self:
         if self.evaluation.cascade is not None and not self.model.linear:
             raise ValueError(
-                "evaluation.cascade needs a linear model: train with model.linear=true, or set "
-                "evaluation.cascade=null"
+                Message(
+                    "evaluation.cascade needs a linear model: train with model.linear=true, or set "
+                    "evaluation.cascade=null"
+                )
             )
         return self

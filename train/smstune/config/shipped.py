@@ -6,6 +6,7 @@ import difflib
 from pathlib import Path
 
 from smstune.errors import UserError
+from smstune.language import Message
 from smstune.paths import user_path
 
 _PACKAGE = Path(__file__).parents[1]
@@ -43,7 +44,7 @@ def find_config(name: str | Path, beside: Path = Path()) -> Path:
     if shipped.is_file():
         return shipped
     near = difflib.get_close_matches(str(name), config_names(), n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}? " if near else ""
+    hint = Message("did you mean {name}? ", name=near[0]) if near else ""
     raise UserError(
         "expected a YAML file or a shipped configuration, found nothing at {path}: {hint}"
         "`smstune configs` lists the shipped ones",

@@ -49,8 +49,9 @@ class StrictLoader(yaml.SafeLoader):
         except ValueError as error:
             # Python refuses more than 4,300 digits.
             raise UserError(
-                f"line {node.start_mark.line + 1}: expected a number, found one of "
-                f"{len(digits)} digits"
+                "line {line}: expected a number, found one of {n_digits} digits",
+                line=node.start_mark.line + 1,
+                n_digits=len(digits),
             ) from error
 
 
@@ -73,6 +74,14 @@ for tag, pattern, first_characters in (
     StrictLoader.add_implicit_resolver(tag, re.compile(rf"^(?:{pattern})$"), list(first_characters))
 StrictLoader.add_constructor("tag:yaml.org,2002:int", StrictLoader.construct_integer)
 StrictLoader.add_constructor("tag:yaml.org,2002:str", StrictLoader.construct_text)
+
+
+class TextLoader(StrictLoader):
+    """Reads every plain scalar as text: ``01``, ``yes`` and ``1.50`` stay as they are written."""
+
+
+# Of the resolvers only that of merge keys (``<<``) is left.
+TextLoader.yaml_implicit_resolvers = {"<": StrictLoader.yaml_implicit_resolvers["<"]}
 
 
 def parse_yaml(text: str, loader: type[StrictLoader] = StrictLoader) -> Any:  # noqa: ANN401
@@ -105,8 +114,8 @@ def read_yaml(path: Path) -> YamlMapping:
         raise UserError("{path}: {error}", path=path, error=error) from error
     if not isinstance(values, dict):
         raise UserError(
-            "{path}: expected a mapping of keys, found {name__}",
+            "{path}: expected a mapping of keys, found {type_name}",
             path=path,
-            name__=type(values).__name__,
+            type_name=type(values).__name__,
         )
     return values

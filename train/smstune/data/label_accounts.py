@@ -67,7 +67,8 @@ class UnusableLabels:
             )
         if dropped:
             logger.warning(
-                "warning: these labels have no usable message and are dropped: %s",
+                "warning: these labels are dropped, because they have no rows or all their rows "
+                "were rejected (see rejected.jsonl): %s",
                 list_counts(dropped),
             )
 

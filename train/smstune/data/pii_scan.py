@@ -31,7 +31,7 @@ def scan_pii(path: Path) -> list[Finding]:
     Raises:
         UserError: if the file is missing, empty or a broken parquet.
     """
-    lines = _parquet_lines(path) if path.suffix == ".parquet" else _text_lines(path)
+    lines = _parquet_lines(path) if path.suffix.lower() == ".parquet" else _text_lines(path)
     return [
         Finding(number, span.type)
         for number, text in enumerate(lines, 1)

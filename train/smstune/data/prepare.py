@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,7 +38,7 @@ from smstune.data.splits.contamination import measure_contamination
 from smstune.data.splits.files import read_split, write_set_aside, write_splits
 from smstune.data.splits.methods import FRACTIONS, SET_ASIDE, SPLITS
 from smstune.errors import UserError
-from smstune.files import file_hash, folder_written_whole, write_json
+from smstune.files import file_hash, folder_written_whole, refuse_to_overwrite, write_json
 from smstune.inference.label_names import list_counts, list_names
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import TextOptions
@@ -50,13 +51,25 @@ from smstune.tables.options import TableOptions
 from smstune.text.normalize import NORMALIZER_VERSION
 
 _UNCUT = 1 << 30
+#: What a prepared folder can hold, and the folders of folds.
+_WRITTEN = {
+    *(f"{split}.parquet" for split in SPLITS),
+    "rejected.jsonl", "set_aside.jsonl", "labels.json", "label_errors.jsonl", "report.html",
+    MANIFEST,
+}  # fmt: skip
+_FOLD = re.compile(r"fold-\d+")
 _RARE = "label of too few campaigns (--drop-rare)"
 
 logger = logging.getLogger(__name__)
 
 
 def prepare(
-    section: PrepareConfig, output: Path, *, tokenizer: str | None = None, max_length: int = 128
+    section: PrepareConfig,
+    output: Path,
+    *,
+    tokenizer: str | None = None,
+    max_length: int = 128,
+    overwrite: bool = False,
 ) -> Path:
     """Write the prepared folder that ``section`` describes and return its path.
 
@@ -66,15 +79,17 @@ def prepare(
     Messages of ``section.test`` are the test set, unchanged. Rows that share a campaign with such a
     test set, or with a held-out source, are set aside into ``set_aside.jsonl``. With the split
     ``folds`` the output holds one such folder for each fold. With a ``tokenizer`` (folder or hub
-    id) the report says what ``max_length`` would cut.
+    id) the report says what ``max_length`` would cut. With ``overwrite`` an earlier prepared folder
+    is replaced once the new one is complete.
 
     Memory holds some 130 bytes for each message; texts are read in batches.
 
     Raises:
         UserError: if an input cannot be read at all, no usable message remains, a label has too few
-            campaigns, or a split is empty.
+            campaigns, a split is empty, or ``output`` exists and must not be replaced.
     """
     inputs, tests = parse_inputs(section)
+    _check_output(output, [input_.path for input_ in (*inputs, *tests)], overwrite=overwrite)
     labels = LabelMap.from_yaml(find_config(section.labels)) if section.labels else None
     options = table_options(section)
     for input_ in (*inputs, *tests):
@@ -85,7 +100,7 @@ def prepare(
         mask_pii=section.mask_pii,
         drop_punctuation=section.drop_punctuation,
     )
-    with folder_written_whole(output) as folder:
+    with folder_written_whole(output, overwrite=overwrite) as folder:
         collected = collect(inputs, labels, options, text=text, folder=folder, tests=tests)
         written_splits = _write_splits(folder, collected, choice, drop_rare=section.drop_rare)
         collected.path.unlink()
@@ -111,6 +126,46 @@ def prepare(
             _write_report(written.folder, preparation, tokens_of)
             write_json(written.folder / MANIFEST, preparation.to_json())
     return output
+
+
+def _check_output(output: Path, inputs: Sequence[Path], *, overwrite: bool) -> None:
+    """Check that a preparation can be written to ``output``.
+
+    Raises:
+        UserError: if it has files that no preparation wrote, holds an input, or exists and is not
+            to be overwritten.
+    """
+    foreign_name = _foreign_name(output)
+    if foreign_name is not None:
+        raise UserError(
+            "{output} cannot be overwritten, because {foreign_name} was not written by smstune "
+            "prepare: name another output",
+            output=output,
+            foreign_name=foreign_name,
+        )
+    if any(path.resolve().is_relative_to(output.resolve()) for path in inputs if path.exists()):
+        raise UserError("the output {output} holds an input: name another output", output=output)
+    refuse_to_overwrite(output, inputs, overwrite=overwrite)
+
+
+def _foreign_name(output: Path) -> str | None:
+    """Return the name of a file that no preparation wrote, ``None`` if there is none."""
+    if output.exists() and not output.is_dir():
+        return output.name
+    if not output.is_dir() or not any(output.iterdir()):
+        return None
+    folds = [path for path in output.iterdir() if _FOLD.fullmatch(path.name) and path.is_dir()]
+    for folder in folds or [output]:
+        foreign = sorted({path.name for path in folder.iterdir()} - _WRITTEN)
+        if foreign:
+            return foreign[0]
+        try:
+            Preparation.model_validate_json((folder / MANIFEST).read_bytes())
+        except (OSError, ValueError):
+            # Another command's manifest, or none.
+            return min(path.name for path in folder.iterdir())
+    foreign = sorted({path.name for path in output.iterdir()} - {path.name for path in folds})
+    return foreign[0] if folds and foreign else None
 
 
 def table_options(section: PrepareConfig) -> TableOptions:

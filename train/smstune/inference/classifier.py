@@ -21,6 +21,7 @@ from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import WEIGHTS, Manifest, load_manifest
 from smstune.inference.run import Run, load_run
 from smstune.inference.tokenization import Batch, pad
+from smstune.language import Message
 from smstune.text.normalize import MAX_CHARACTERS
 
 if TYPE_CHECKING:
@@ -275,7 +276,11 @@ class SmsClassifier:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            size = "one message at a time" if budget == 1 else f"batches of {budget} tokens"
+            size = (
+                Message("one message at a time")
+                if budget == 1
+                else Message("batches of {budget} tokens", budget=budget)
+            )
             raise UserError(
                 "out of memory, scoring {size} on {device}: use fewer --workers, a smaller "
                 "form (`smstune export RUN --format onnx-int8`), or another --device; a model "
@@ -301,7 +306,7 @@ def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
 
 def _note(text: str) -> str | None:
     if not text.strip():
-        return "empty message"
+        return Message("empty message")
     if len(text) > MAX_CHARACTERS:
-        return f"cut to {MAX_CHARACTERS} characters"
+        return Message("cut to {max_characters} characters", max_characters=MAX_CHARACTERS)
     return None

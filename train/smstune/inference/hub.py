@@ -33,6 +33,7 @@ from smstune.inference.manifest import (
     Manifest,
     load_manifest,
 )
+from smstune.language import Message
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,11 @@ def use_hub(
     # The client of huggingface_hub before 1.0 raises OSError.
     except (_CLIENT_ERROR, OSError) as error:
         cached = try_to_load_from_cache(repo_id, file_name, revision=revision, repo_type=repo_type)
-        no_answer = f"the hub at {constants.ENDPOINT} does not answer ({_cause(error)})"
+        no_answer = Message(
+            "the hub at {endpoint} does not answer ({cause})",
+            endpoint=constants.ENDPOINT,
+            cause=_cause(error),
+        )
         if not isinstance(cached, str):
             raise UserError(
                 "found no folder at {repo_id}, and {no_answer}: check the name, set HF_ENDPOINT "
@@ -102,8 +107,11 @@ def fetch_run(repo_id: str, revision: str | None, heavy_files: HeavyFiles) -> Pa
         return _snapshot(repo_id, commit.name, heavy_files(folder, manifest))
     except HUB_ERRORS as error:
         raise UserError(
-            f"expected a run folder or a repository of the hub at {repo_id!r}, found no such "
-            f"folder, and at {constants.ENDPOINT}: {explain_hub_error(error)}"
+            "expected a run folder or a repository of the hub at {repo_id!r}, found no such "
+            "folder, and at {endpoint}: {problem}",
+            repo_id=repo_id,
+            endpoint=constants.ENDPOINT,
+            problem=explain_hub_error(error),
         ) from error
 
 
@@ -111,44 +119,57 @@ def _snapshot(repo_id: str, commit: str, names: Collection[str]) -> Path:
     return Path(snapshot_download(repo_id, revision=commit, allow_patterns=sorted(names)))
 
 
-def explain_hub_error(error: Exception) -> str:
+def explain_hub_error(error: Exception) -> Message:
     """Say in one line what went wrong with the hub and what a user can do about it."""
     if isinstance(error, LocalTokenNotFoundError):
-        return "no token: run `hf auth login` or set HF_TOKEN"
+        return Message("no token: run `hf auth login` or set HF_TOKEN")
     if isinstance(error, OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE is set, so it was not asked: unset it"
+        return Message("HF_HUB_OFFLINE is set, so it was not asked: unset it")
     if isinstance(error, LocalEntryNotFoundError):
         if constants.HF_HUB_OFFLINE:
-            return "HF_HUB_OFFLINE is set, and the files are not in the cache: fetch them first"
-        return f"no answer ({_cause(error)}), and nothing in the cache: check HF_ENDPOINT"
+            return Message(
+                "HF_HUB_OFFLINE is set, and the files are not in the cache: fetch them first"
+            )
+        return Message(
+            "no answer ({cause}), and nothing in the cache: check HF_ENDPOINT", cause=_cause(error)
+        )
     if isinstance(error, RevisionNotFoundError):
-        return "no such revision: check its name"
+        return Message("no such revision: check its name")
     if isinstance(error, RepositoryNotFoundError):
-        return "no such repository, or a private one: check the name, HF_ENDPOINT and HF_TOKEN"
+        return Message(
+            "no such repository, or a private one: check the name, HF_ENDPOINT and HF_TOKEN"
+        )
     if isinstance(error, EntryNotFoundError):
-        return "a repository without manifest.json, so none that `smstune publish` wrote"
+        return Message("a repository without manifest.json, so none that `smstune publish` wrote")
     if isinstance(error, HfHubHTTPError):
         return _explain_status(error)
     if isinstance(error, _CLIENT_ERROR):
         if "Timeout" in type(error).__name__:
-            return "no answer in time: try again later, or check HF_ENDPOINT"
-        return f"the connection failed ({_cause(error)}): check HF_ENDPOINT and try again"
-    return _cause(error)
+            return Message("no answer in time: try again later, or check HF_ENDPOINT")
+        return Message(
+            "the connection failed ({cause}): check HF_ENDPOINT and try again",
+            cause=_cause(error),
+        )
+    return Message(_cause(error))
 
 
-def _explain_status(error: HfHubHTTPError) -> str:
+def _explain_status(error: HfHubHTTPError) -> Message:
     status, said = error.response.status_code, error.server_message
-    reason = f"status {status}" + (f", {' '.join(said.split())[:200]}" if said else "")
+    reason = ", ".join(filter(None, [str(status), " ".join((said or "").split())[:200]]))
     if status == 401:
-        return f"the token was refused ({reason}): run `hf auth login` or correct HF_TOKEN"
+        return Message(
+            "the token was refused (status {reason}): run `hf auth login` or correct HF_TOKEN",
+            reason=reason,
+        )
     if status == 403:
-        return (
-            f"the token has no right to this ({reason}): it needs the role write, and the "
-            "repository must be yours or your organisation's"
+        return Message(
+            "the token has no right to this (status {reason}): it needs the role write, and the "
+            "repository must be yours or your organisation's",
+            reason=reason,
         )
     if status == 429 or status >= 500:
-        return f"it fails ({reason}): try again later"
-    return f"it refused ({reason})"
+        return Message("it fails (status {reason}): try again later", reason=reason)
+    return Message("it refused (status {reason})", reason=reason)
 
 
 def _cause(error: BaseException) -> str:

@@ -8,14 +8,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from smstune.config.yaml_files import StrictLoader, parse_yaml
 from smstune.errors import UserError
+from smstune.language import Message
 from smstune.tables.labels import label_name
 
 _KEYS = ("name", "parent", "from", "title")
 _LANGUAGES = ("zh", "en")
 _ENCODINGS = ("utf-8-sig", "gb18030")
-_FORMS = "a list of names, a list of {name, parent, from, title}, or a mapping of source to name"
+_FORMS = Message(
+    "a list of names, a list of {name, parent, from, title}, or a mapping of source to name"
+)
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,6 @@ class LabelEntry:
     sources: tuple[str, ...]
     parent: str | None = None
     title: LabelTitle | None = None
-
-
-class _TextLoader(StrictLoader):
-    """Reads every plain scalar as text: ``01``, ``yes`` and ``1.50`` stay as they are written."""
-
-
-# Of the resolvers only that of merge keys (``<<``) is left.
-_TextLoader.yaml_implicit_resolvers = {"<": StrictLoader.yaml_implicit_resolvers["<"]}
 
 
 def read_label_file(path: Path) -> list[LabelEntry]:
@@ -86,7 +80,10 @@ def _parse(path: Path) -> object:
             "cannot read the label file: {strerror}: check the path", strerror=error.strerror
         ) from error
     if path.suffix.lower() != ".json":
-        return parse_yaml(text, _TextLoader)
+        # A run's labels are JSON: predictions need no YAML, whose import takes 0.01 s.
+        from smstune.config.yaml_files import TextLoader, parse_yaml
+
+        return parse_yaml(text, TextLoader)
     # YAML is no superset of JSON: it knows neither tabs between values nor surrogate pairs.
     try:
         return json.loads(
@@ -133,14 +130,16 @@ def _entries(content: object) -> list[LabelEntry]:
 def _mapped_entries(names_by_source: Mapping[object, object]) -> list[LabelEntry]:
     sources_by_name: dict[str, list[str]] = {}
     for source, name in names_by_source.items():
-        label = _label(name, f"of source label {source!r}")
-        sources_by_name.setdefault(label, []).append(_label(source, "of every source label"))
+        label = _label(name, Message("of source label {source!r}", source=source))
+        sources_by_name.setdefault(label, []).append(
+            _label(source, Message("of every source label"))
+        )
     return [LabelEntry(name, tuple(sources)) for name, sources in sources_by_name.items()]
 
 
 def _entry(row: object) -> LabelEntry:
     if not isinstance(row, Mapping):
-        name = _label(row, "for every label")
+        name = _label(row, Message("for every label"))
         return LabelEntry(name, (name,))
     unknown = sorted(str(key) for key in row if key not in _KEYS)
     if unknown:
@@ -149,14 +148,14 @@ def _entry(row: object) -> LabelEntry:
             unknown=", ".join(unknown),
             keys=", ".join(_KEYS),
         )
-    name = _label(row.get("name"), "for every label")
+    name = _label(row.get("name"), Message("for every label"))
     sources = row.get("from", [name])
     if isinstance(sources, Mapping) or not sources:
         raise UserError("label {name}: expected a list of source labels in `from`", name=name)
     return LabelEntry(
         name,
         tuple(
-            _label(source, f"in `from` of {name}")
+            _label(source, Message("in `from` of {name}", name=name))
             for source in (sources if isinstance(sources, list) else [sources])
         ),
         _optional_text(row.get("parent"), f"label {name}: parent"),
@@ -175,7 +174,7 @@ def _title(title: object, name: str) -> LabelTitle | None:
     return LabelTitle(zh, en) if zh or en else None
 
 
-def _label(scalar: object, whose: str) -> str:
+def _label(scalar: object, whose: Message) -> str:
     text = None if isinstance(scalar, list | Mapping) else label_name(scalar)
     if text is None:
         raise UserError("expected a name {whose}, found {scalar!r}", whose=whose, scalar=scalar)
@@ -200,5 +199,8 @@ def _check_sources(entries: Iterable[LabelEntry]) -> None:
             name = name_of_source.setdefault(source, entry.name)
             if name != entry.name:
                 raise UserError(
-                    f"source label {source!r} goes to both {name!r} and {entry.name!r}: keep one"
+                    "source label {source!r} goes to both {first!r} and {second!r}: keep one",
+                    source=source,
+                    first=name,
+                    second=entry.name,
                 )

@@ -33,7 +33,8 @@ class LabelMap:
             raise UserError("expected each label once, found {twice} twice", twice=", ".join(twice))
         if len(self.names) < 2:
             raise UserError(
-                f"expected at least two labels, found {len(self.names)}: a classifier needs two"
+                "expected at least two labels, found {n_labels}: a classifier needs two",
+                n_labels=len(self.names),
             )
 
     @property

@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 from smstune.arrays import Floats, Ints
 from smstune.errors import UserError
 from smstune.inference.ngrams import NGramTable, Occurrences, build_table, origins
+from smstune.language import Message
 
 #: Its file in a run folder.
 LINEAR = "linear.safetensors"
@@ -140,14 +141,16 @@ class LinearModel:
             vocabulary = tuple(json.loads(tensors["vocabulary"].tobytes()))
             # Any other tensor could hold a message.
             if set(tensors) != _TENSORS:
-                raise ValueError(f"it has the tensors {', '.join(sorted(tensors))}")
+                raise ValueError(
+                    Message("it has the tensors {names}", names=", ".join(sorted(tensors)))
+                )
             idf = tensors["idf"].astype(np.float64)
             weights = tensors["weights"].astype(np.float32)
             intercepts = tensors["intercepts"].astype(np.float64)
             if weights.shape != (len(vocabulary), len(intercepts)):
-                raise ValueError(f"its weights have the shape {weights.shape}")
+                raise ValueError(Message("its weights have the shape {shape}", shape=weights.shape))
             if idf.shape != (len(vocabulary),):
-                raise ValueError(f"its idf has the shape {idf.shape}")
+                raise ValueError(Message("its idf has the shape {shape}", shape=idf.shape))
             model = cls(vocabulary, idf, weights, intercepts, campaigns and int(campaigns))
             # Built now, so that an unusable vocabulary is noticed here.
             _ = model._table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import logging
@@ -18,6 +19,7 @@ from smstune.inference.decision import Calibration
 from smstune.inference.linear import LINEAR
 from smstune.inference.origin import DataFacts, TrainingFacts
 from smstune.inference.tokenization import Padding
+from smstune.language import Message, joined
 from smstune.text.normalize import NORMALIZER_VERSION, preprocess
 from smstune.text.probes import text_versions
 
@@ -78,7 +80,7 @@ class Manifest(BaseModel):
     max_length: int = Field(ge=3, le=1_000_000)
     #: ``None`` in runs of earlier versions, where tokenizer_config.json says it.
     padding: Padding | None = None
-    calibration: Calibration = Calibration()
+    calibration: Calibration = Field(default_factory=Calibration)
     data: DataFacts
     base_model: dict[str, str | None]
     training: TrainingFacts
@@ -95,7 +97,13 @@ class Manifest(BaseModel):
             for threshold in (point.threshold, point.review_from):
                 # Rounding may take a sum of probabilities past 1.
                 if threshold is not None and not 0 <= threshold <= 1 + 1e-6:
-                    raise ValueError(f"{point.name}: no threshold of a probability: {threshold:g}")
+                    raise ValueError(
+                        Message(
+                            "{name}: no threshold of a probability: {threshold:g}",
+                            name=point.name,
+                            threshold=threshold,
+                        )
+                    )
         return calibration
 
 
@@ -129,6 +137,19 @@ def _checksum(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
+def _no_folder(path: Path) -> Message:
+    """Return that ``path`` is missing, and the run of the most similar name beside it, if any."""
+    runs = [file.parent.name for file in path.parent.glob(f"*/{MANIFEST}")]
+    near = difflib.get_close_matches(path.name, runs, n=1, cutoff=0.5)
+    if not near:
+        return Message("no folder at {path}: check the path", path=path)
+    return Message(
+        "no folder at {path}: did you mean {near}? If not, check the path",
+        path=path,
+        near=path.with_name(near[0]),
+    )
+
+
 def load_manifest(path: Path) -> Manifest:
     """Read ``manifest.json`` of a run folder.
 
@@ -137,23 +158,29 @@ def load_manifest(path: Path) -> Manifest:
             files than a run has.
     """
     file = path / MANIFEST
+    if not path.exists():
+        raise UserError(_no_folder(path))
     if not file.is_file():
         unfinished = (path / "checkpoints").is_dir()
-        raise UserError(
-            f"expected a finished run folder, found no manifest.json in {path}"
-            + (
-                ": the training was stopped, continue it with training.resume_from_checkpoint=true"
-                if unfinished
-                else ": check the path"
+        if unfinished:
+            raise UserError(
+                "expected a finished run folder, found no manifest.json in {path}: the training "
+                "was stopped, continue it with training.resume_from_checkpoint=true",
+                path=path,
             )
+        raise UserError(
+            "expected a finished run folder, found no manifest.json in {path}: check the path",
+            path=path,
         )
     try:
         text = file.read_text("utf-8")
         values = json.loads(text)
     except ValueError as error:
-        raise mismatch(path, f"manifest.json is not JSON ({error})") from error
+        raise mismatch(path, Message("manifest.json is not JSON ({error})", error=error)) from error
     if isinstance(values, dict) and values.get("checksum") not in (None, _checksum(values)):
-        raise mismatch(path, "manifest.json was changed: its checksum is not that of its values")
+        raise mismatch(
+            path, Message("manifest.json was changed: its checksum is not that of its values")
+        )
     try:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
@@ -166,10 +193,14 @@ def load_manifest(path: Path) -> Manifest:
         ) from error
     unnamed = [name for name in HASHED if name not in manifest.sha256]
     if unnamed:
-        raise mismatch(path, f"manifest.json has no SHA-256 of {', '.join(unnamed)}")
+        raise mismatch(
+            path, Message("manifest.json has no SHA-256 of {names}", names=", ".join(unnamed))
+        )
     strange = [name for name in manifest.sha256 if name not in NAMED]
     if strange:
-        raise mismatch(path, f"manifest.json names {', '.join(strange)}, which no run has")
+        raise mismatch(
+            path, Message("manifest.json names {names}, which no run has", names=", ".join(strange))
+        )
     return manifest
 
 
@@ -190,14 +221,25 @@ def run_file(run: Path, manifest: Manifest, name: str) -> Path | None:
     # An export that was stopped after it wrote the manifest left the new files where it made them.
     candidates = [path for path in (run / name, run / STAGED / name) if path.is_file()]
     if not candidates:
+        if name in EXPORTED_FILES:
+            raise UserError(
+                "expected {name} in the run folder {run}, found none: restore the folder as it "
+                "was, or export the run again",
+                name=name,
+                run=run,
+            )
         raise UserError(
-            f"expected {name} in the run folder {run}, found none: restore the folder as it was"
-            + (", or export the run again" if name in EXPORTED_FILES else " or train again")
+            "expected {name} in the run folder {run}, found none: restore the folder as it was or "
+            "train again",
+            name=name,
+            run=run,
         )
     for path in candidates:
         if file_hash(path) == expected:
             return path
-    raise mismatch(run, f"{name} is not the file that the manifest names")
+    raise mismatch(
+        run, Message("{file} is not the file that {manifest} names", file=name, manifest=MANIFEST)
+    )
 
 
 @cache
@@ -208,7 +250,7 @@ def warn_unchecked(run: Path) -> None:
         "warning: %s was made by an earlier version: changes of %s go unnoticed, until "
         "`smstune eval RUN --calibrate` or an export completes its manifest",
         run,
-        ", ".join(["the manifest's own values", *files]),
+        joined([Message("the manifest's own values"), *files], ", "),
     )
 
 
@@ -224,7 +266,7 @@ def warn_of_other_tables(path: Path, versions: str) -> None:
     )
 
 
-def mismatch(path: Path, reason: str) -> UserError:
+def mismatch(path: Path, reason: Message) -> UserError:
     """Return the error of a run folder whose parts are not of one run."""
     return UserError(
         "the parts of {path} do not belong together: {reason}: "

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smstune.arrays import Floats, Ints, Rows, Words
+from smstune.language import Message
 
 #: Characters of the longest n-gram: as many numbers of 16 bits fit into a key of 64 bits.
 LONGEST = 4
@@ -112,7 +113,9 @@ def build_table(vocabulary: Sequence[str], rarity: Floats) -> NGramTable:
     """
     sizes = np.fromiter(map(len, vocabulary), np.int64, len(vocabulary))
     if len(sizes) and not 1 <= sizes.min() <= sizes.max() <= LONGEST:
-        raise ValueError(f"it has n-grams of no or more than {LONGEST} characters")
+        raise ValueError(
+            Message("it has n-grams of no or more than {longest} characters", longest=LONGEST)
+        )
     singles = np.flatnonzero(sizes == 1)
     singles = singles[np.argsort(rarity[singles], kind="stable")][:_MAX_ALPHABET]
     alphabet = np.zeros(sys.maxunicode + 1, np.uint16)
@@ -126,7 +129,7 @@ def build_table(vocabulary: Sequence[str], rarity: Floats) -> NGramTable:
     usable = np.ones(len(keys), bool)
     usable[np.repeat(np.arange(len(sizes)), sizes)[characters == 0]] = False
     if len(singles) < _MAX_ALPHABET and not usable.all():
-        raise ValueError("it has an n-gram with a character that is no n-gram itself")
+        raise ValueError(Message("it has an n-gram with a character that is no n-gram itself"))
     columns = np.flatnonzero(usable).astype(np.int32)
     # At most a quarter of the slots are full, so most searches end at the first.
     n_slots = 1 << (4 * len(columns) + 1).bit_length()
@@ -170,11 +173,11 @@ def _insert(table: NGramTable, keys: Words, columns: Rows) -> None:
 
 def _check(table: NGramTable, keys: Words, columns: Rows, sizes: Ints) -> None:
     if not np.array_equal(table.find(keys)[1], columns):
-        raise ValueError("it has an n-gram twice")
+        raise ValueError(Message("it has an n-gram twice"))
     longer = sizes > 1
     beginnings = keys[longer] & np.array(_MASKS)[sizes[longer] - 1]
     if len(table.find(beginnings)[0]) < len(beginnings):
-        raise ValueError("it has an n-gram without the n-gram that it begins with")
+        raise ValueError(Message("it has an n-gram without the n-gram that it begins with"))
 
 
 def _code_points(text: str) -> NDArray[np.uint32]:

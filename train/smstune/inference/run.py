@@ -26,6 +26,7 @@ from smstune.inference.manifest import (
     warn_unchecked,
 )
 from smstune.inference.tokenization import Encoder, Padding
+from smstune.language import Message
 from smstune.text.normalize import NORMALIZER_VERSION
 from smstune.text.probes import probe_digest, text_versions
 
@@ -67,12 +68,24 @@ def load_run(path: str | Path, *, manifest: Manifest | None = None, weights: boo
     encoder = _load_encoder(path, manifest)
     n_embeddings = config.get("vocab_size")
     if n_embeddings is not None and len(encoder) > n_embeddings:
-        raise mismatch(path, f"the tokenizer has {len(encoder)} tokens, the model {n_embeddings}")
+        raise mismatch(
+            path,
+            Message(
+                "the tokenizer has {n_tokens} tokens, the model {n_embeddings}",
+                n_tokens=len(encoder),
+                n_embeddings=n_embeddings,
+            ),
+        )
     linear = _linear(path, manifest) if files[LINEAR] else None
     if manifest.calibration.linear_weight and linear is None:
-        raise mismatch(path, f"its calibration weighs {LINEAR}, which the manifest does not name")
+        raise mismatch(
+            path,
+            Message("its calibration weighs {file}, which the manifest does not name", file=LINEAR),
+        )
     if manifest.calibration.cascade is not None and linear is None:
-        raise mismatch(path, f"its cascade needs {LINEAR}, which the manifest does not name")
+        raise mismatch(
+            path, Message("its cascade needs {file}, which the manifest does not name", file=LINEAR)
+        )
     return Run(path, manifest, labels, encoder, linear)
 
 
@@ -90,7 +103,7 @@ def _load_encoder(path: Path, manifest: Manifest) -> Encoder:
     file = path / TOKENIZER[0]
     padding = manifest.padding or _padding_of_earlier_run(path)
     try:
-        return Encoder(file.read_text("utf-8"), padding, manifest.max_length)
+        return Encoder(file.read_bytes().decode("utf-8"), padding, manifest.max_length)
     except ValueError as error:
         raise UserError(
             "expected a tokenizer in {file}, found what `tokenizers` cannot read ({error}): "
@@ -107,14 +120,22 @@ def _padding_of_earlier_run(path: Path) -> Padding:
     for added in tokenizer.get("added_tokens", []):
         if added["content"] == content:
             return Padding(token_id=added["id"], side=config.get("padding_side", "right"))
-    raise UserError(f"expected a padding token in {path / TOKENIZER[1]}, found none: train again")
+    raise UserError(
+        "expected a padding token in {file}, found none: train again", file=path / TOKENIZER[1]
+    )
 
 
 def _linear(path: Path, manifest: Manifest) -> LinearModel:
     linear = LinearModel.load(path / LINEAR)
     if linear.weights.shape[1] != len(manifest.labels):
         raise mismatch(
-            path, f"{LINEAR} has {linear.weights.shape[1]} labels, not {len(manifest.labels)}"
+            path,
+            Message(
+                "{source} has {n_found} labels, not {n_expected}",
+                source=LINEAR,
+                n_found=linear.weights.shape[1],
+                n_expected=len(manifest.labels),
+            ),
         )
     return linear
 
@@ -122,13 +143,21 @@ def _linear(path: Path, manifest: Manifest) -> LinearModel:
 def _check_versions(path: Path, manifest: Manifest) -> None:
     if manifest.format_version != FORMAT_VERSION:
         raise mismatch(
-            path, f"format version {manifest.format_version}, this library reads {FORMAT_VERSION}"
+            path,
+            Message(
+                "format version {version}, this library reads {format_version}",
+                version=manifest.format_version,
+                format_version=FORMAT_VERSION,
+            ),
         )
     if manifest.text.normalizer_version != NORMALIZER_VERSION:
         raise mismatch(
             path,
-            f"trained under normaliser version {manifest.text.normalizer_version}, this library "
-            f"has {NORMALIZER_VERSION}",
+            Message(
+                "trained under normaliser version {version}, this library has {normalizer_version}",
+                version=manifest.text.normalizer_version,
+                normalizer_version=NORMALIZER_VERSION,
+            ),
         )
 
 
@@ -151,12 +180,28 @@ def _check_labels(path: Path, manifest: Manifest, labels: LabelMap, config: dict
     )
     for name, order in orders:
         if order != manifest.labels:
-            raise mismatch(path, f"{name} has the labels {order}, the manifest {manifest.labels}")
+            raise mismatch(
+                path,
+                Message(
+                    "{name} has the labels {order}, the manifest {labels}",
+                    name=name,
+                    order=order,
+                    labels=manifest.labels,
+                ),
+            )
     if list(labels.parents) != manifest.parents:
-        raise mismatch(path, f"{LABELS} has other parents than the manifest")
+        raise mismatch(path, Message("{file} has other parents than the manifest", file=LABELS))
     bias = manifest.calibration.label_bias
     if bias and len(bias) != len(labels.names):
-        raise mismatch(path, f"the calibration has {len(bias)} labels, not {len(labels.names)}")
+        raise mismatch(
+            path,
+            Message(
+                "{source} has {n_found} labels, not {n_expected}",
+                source=Message("the calibration"),
+                n_found=len(bias),
+                n_expected=len(labels.names),
+            ),
+        )
     for point in manifest.calibration.operating_points:
         labels.ids_of(point.labels, f"operating point {point.name} of {path}")
 

@@ -24,6 +24,7 @@ from smstune.config.choices import Attention
 from smstune.errors import UserError
 from smstune.inference.labels import LabelMap
 from smstune.inference.tokenization import Encoder, pad
+from smstune.language import Message
 from smstune.modeling.tokenization import first_words, load_error
 
 logger = logging.getLogger(__name__)
@@ -56,12 +57,12 @@ def load_encoder_config(name_or_path: str, *, revision: str | None = None) -> Pr
     except UserError:
         raise
     except Exception as error:
-        raise load_error("configuration of an encoder", name_or_path, error) from error
+        raise load_error(Message("configuration of an encoder"), name_or_path, error) from error
     if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING or config.is_encoder_decoder:
         reason = (
-            "it is an encoder with a decoder"
+            Message("it is an encoder with a decoder")
             if config.is_encoder_decoder
-            else "transformers has no classifier for it"
+            else Message("transformers has no classifier for it")
         )
         raise UserError(
             "model.name_or_path: expected an encoder such as BERT, found {model_type} in "
@@ -77,16 +78,20 @@ def _check_stock(values: dict[str, Any], name_or_path: str) -> None:
     """Refuse a configuration that needs the checkpoint's own code or that transformers lacks."""
     model_type = values.get("model_type")
     if "auto_map" in values:
-        reason = "it needs its own code (auto_map in config.json), which is never run"
+        reason = Message("it needs its own code (auto_map in config.json), which is never run")
     elif model_type is None:
-        reason = "config.json has no model_type: add the architecture, such as bert"
+        reason = Message("config.json has no model_type: add the architecture, such as bert")
     elif model_type not in CONFIG_MAPPING:
-        reason = f"it does not know the model_type {model_type} of config.json"
+        reason = Message(
+            "it does not know the model_type {model_type} of config.json", model_type=model_type
+        )
     else:
         return
     raise UserError(
-        f"model.name_or_path: transformers {version('transformers')} cannot load {name_or_path}: "
-        f"{reason}"
+        "model.name_or_path: transformers {version} cannot load {name_or_path}: {reason}",
+        version=version("transformers"),
+        name_or_path=name_or_path,
+        reason=reason,
     )
 
 
@@ -122,7 +127,7 @@ def load_pretrained_model(
             output_loading_info=True,
         )
     except Exception as error:
-        raise load_error("encoder", name_or_path, error) from error
+        raise load_error(Message("encoder"), name_or_path, error) from error
     _check_weights(model, keys, name_or_path)
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer))
@@ -138,9 +143,14 @@ def _check_weights(
     missing = [name for name in expected if name in absent]
     if missing:
         raise UserError(
-            f"model.name_or_path: expected every weight of the encoder {model.config.model_type} "
-            f"in {name_or_path}, found {len(missing)} of {len(expected)} missing or of another "
-            f"shape, such as {missing[0]}: its config.json does not belong to its weights"
+            "model.name_or_path: expected every weight of the encoder {model_type} in "
+            "{name_or_path}, found {n_missing} of {n_expected} missing or of another shape, such "
+            "as {example}: its config.json does not belong to its weights",
+            model_type=model.config.model_type,
+            name_or_path=name_or_path,
+            n_missing=len(missing),
+            n_expected=len(expected),
+            example=missing[0],
         )
     if keys["unexpected_keys"]:
         logger.debug("%d weights of the checkpoint are not used", len(keys["unexpected_keys"]))
@@ -175,13 +185,20 @@ def check_answers(model: PreTrainedModel, encoder: Encoder) -> None:
         inputs = {name: torch.from_numpy(values) for name, values in batch.items()}
         logits = model.eval()(**inputs).logits
         if logits.shape != (2, model.config.num_labels) or not logits.isfinite().all():
-            raise ValueError(f"logits of shape {tuple(logits.shape)}, or NaN or infinity in them")
+            raise ValueError(
+                Message(
+                    "logits of shape {shape}, or NaN or infinity in them",
+                    shape=tuple(logits.shape),
+                )
+            )
     # Architectures fail with any type of error.
     except Exception as error:
         raise UserError(
-            f"model.name_or_path: {model.config.model_type} fails on a message of "
-            f"{encoder.max_length} tokens ({first_words(error)}): choose another checkpoint or "
-            "lower data.max_length"
+            "model.name_or_path: {model_type} fails on a message of {max_length} tokens ({cause}): "
+            "choose another checkpoint or lower data.max_length",
+            model_type=model.config.model_type,
+            max_length=encoder.max_length,
+            cause=first_words(error),
         ) from error
     model.train(training)
 

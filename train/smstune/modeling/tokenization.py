@@ -24,6 +24,7 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from smstune.errors import UserError
 from smstune.inference.labels import LabelMap
 from smstune.inference.tokenization import Encoder, Padding, pad
+from smstune.language import Message
 from smstune.text.pii.placeholders import PLACEHOLDERS
 
 
@@ -49,7 +50,7 @@ def load_tokenizer(name_or_path: str, *, revision: str | None = None) -> PreTrai
         raise
     # tokenizers has no error class of its own and raises any type.
     except Exception as error:
-        raise load_error("tokenizer", name_or_path, error) from error
+        raise load_error(Message("tokenizer"), name_or_path, error) from error
     if tokenizer.vocab_size <= len(tokenizer.all_special_tokens):
         # transformers returns an empty tokenizer if the architecture's vocabulary file is missing,
         # for example an ALBERT with BERT's vocab.txt.
@@ -72,13 +73,16 @@ def build_encoder(tokenizer: PreTrainedTokenizerBase, max_length: int) -> Encode
     """
     try:
         if not isinstance(tokenizer, PreTrainedTokenizerFast):
-            raise ValueError(f"{type(tokenizer).__name__} is written in Python")
+            raise ValueError(
+                Message("{type_name} is written in Python", type_name=type(tokenizer).__name__)
+            )
         content = tokenizer.backend_tokenizer.to_str()
     # tokenizers raises Exception where a step is written in Python.
     except Exception as error:
         raise UserError(
             "model.name_or_path: expected a tokenizer that tokenizer.json can hold, found one that "
-            f"it cannot ({first_words(error)}): choose another checkpoint"
+            "it cannot ({cause}): choose another checkpoint",
+            cause=first_words(error),
         ) from error
     if tokenizer.pad_token_id is None:
         raise UserError(
@@ -206,18 +210,24 @@ class PaddingCollator:
 def load_error(component: str, name_or_path: str, error: Exception) -> UserError:
     """Return the error for a component of a checkpoint that did not load, with advice."""
     if isinstance(error, OSError | HFValidationError):
-        advice = (
+        advice = Message(
             "check the path, set HF_ENDPOINT to a reachable mirror, or download it and pass the "
             "local folder"
         )
     else:
-        advice = "it is damaged or not supported by transformers: choose another"
+        advice = Message("it is damaged or not supported by transformers: choose another")
     return UserError(
-        f"could not load the {component} from {name_or_path!r} as a local folder or hub id: "
-        f"{advice} ({first_words(error)})"
+        "could not load the {component} from {name_or_path!r} as a local folder or hub id: "
+        "{advice} ({cause})",
+        component=component,
+        name_or_path=name_or_path,
+        advice=advice,
+        cause=first_words(error),
     )
 
 
 def first_words(error: Exception) -> str:
-    """Return the beginning of a library's error message on one line."""
+    """Return the beginning of a library's error message on one line; one of ours whole."""
+    if error.args and isinstance(error.args[0], Message):
+        return error.args[0]
     return " ".join(str(error).split())[:200] or type(error).__name__

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from smstune.errors import UserError
+from smstune.language import Message, joined
 from smstune.tables.options import TableOptions
 
 Role = Literal["text", "label", "group", "time", "sender", "recipient", "consent"]
@@ -73,14 +74,28 @@ def assign_roles(names: Sequence[str], options: TableOptions, table: str) -> Col
     named_optional = (("group", options.group), ("time", options.time))
     for role, name in named_optional:
         if name is not None and columns[role] is None:
-            say_once(f"warning: no column {name} in {table}: its rows have no {role}")
-    guessed = [
-        f"{name} as {role}"
+            say_once(
+                Message(
+                    "warning: no column {name} in {table}: its rows have no {role}",
+                    name=name,
+                    table=table,
+                    role=role,
+                )
+            )
+    guessed = {
+        role: Message("{name} as {role}", name=name, role=role)
         for role, name in columns.items()
         if name is not None and getattr(options, role) is None and _plain(name) != role
-    ]
+    }
     if guessed:
-        say_once(f"{table}: reading column {', '.join(guessed)} (to choose: --text-column, ...)")
+        say_once(
+            Message(
+                "{table}: reading column {columns}. If that is wrong, name it by {flags}",
+                table=table,
+                columns=joined(guessed.values(), ", "),
+                flags=joined([f"--{role}-column" for role in guessed], ", "),
+            )
+        )
     return ColumnRoles(
         columns["text"] or "",
         columns["label"],
@@ -111,12 +126,13 @@ def has_role(names: Sequence[str], options: TableOptions) -> bool:
     return (text or find_column(names, "label", options.label)) is not None
 
 
-def shown_names(names: Sequence[str]) -> str:
+def shown_names(names: Sequence[str]) -> Message:
     """Return the names of columns as an error may show them: none that could be a message."""
-    shown = [name for name in names if _NAME.fullmatch(name)][:30]
+    shown: list[str] = [name for name in names if _NAME.fullmatch(name)][:30]
     if len(shown) < len(names):
-        shown.append(f"{len(names) - len(shown)} that look like no name")
-    return ", ".join(shown)
+        n_others = len(names) - len(shown)
+        shown.append(Message("{n_others} that look like no name", n_others=n_others))
+    return joined(shown, ", ")
 
 
 @functools.lru_cache(maxsize=1000)
@@ -127,10 +143,12 @@ def say_once(sentence: str) -> None:
 
 
 def _missing_columns(missing: Sequence[str], names: Sequence[str], table: str) -> UserError:
-    flags = " and ".join(f"--{role}-column" for role in ("text", "label"))
     return UserError(
-        f"expected column {' and '.join(missing)} in {table}, found {shown_names(names)}: "
-        f"name yours with {flags}, or give --no-header if the first row is no header"
+        "expected column {missing} in {table}, found {names}: name yours with --text-column and "
+        "--label-column, or give --no-header if the first row is no header",
+        missing=joined(missing, ", "),
+        table=table,
+        names=shown_names(names),
     )
 
 

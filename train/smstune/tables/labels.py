@@ -6,7 +6,8 @@ import json
 import re
 from collections.abc import Mapping
 
-from smstune.tables.row import cell_text
+from smstune.language import Message
+from smstune.tables.row import cell_text, row_problem
 
 #: Characters without width, which ``str.strip`` leaves: spaces, joiners and the byte order mark.
 _ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"
@@ -29,6 +30,13 @@ def label_name(cell: object) -> str | None:
     return text or None
 
 
+def several_labels(n_labels: int) -> Message:
+    """Return the problem of a row with so many labels."""
+    return row_problem(
+        Message("several labels"), Message("expected one, found {n_labels}", n_labels=n_labels)
+    )
+
+
 def label_in_cell(cell: object) -> str | None:
     """Return the label in a cell, ``None`` if it has none.
 
@@ -44,10 +52,15 @@ def label_in_cell(cell: object) -> str | None:
         return label_name(cell)
     labels = _label_list(cell)
     if any(isinstance(label, (list, dict)) for label in labels):
-        raise ValueError("labels of parts of the message: expected one label for all of it")
+        raise ValueError(
+            row_problem(
+                Message("labels of parts of the message"),
+                Message("expected one label for all of it"),
+            )
+        )
     distinct = list(dict.fromkeys(filter(None, map(label_name, labels))))
     if len(distinct) > 1:
-        raise ValueError(f"several labels: expected one, found {len(distinct)}")
+        raise ValueError(several_labels(len(distinct)))
     return distinct[0] if distinct else None
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from smstune.errors import UserError
+from smstune.language import Message
 from smstune.tables.decoding.compression import open_bytes, unpacked_name
 from smstune.tables.decoding.encodings import (
     UNDECODABLE,
@@ -35,7 +36,7 @@ from smstune.tables.row import Cells, RawRow, TableRow, cell_text
 #: Standard input or output.
 STANDARD = Path("-")
 #: A lone surrogate, which JSON can contain where an emoji was cut in half.
-HALF_CHARACTER = "half a character"
+HALF_CHARACTER = Message("half a character")
 _BUFFER = 1 << 20
 #: The columns of so many rows are looked at: objects of JSON need not have the same.
 _SAMPLE = 100
@@ -89,7 +90,7 @@ def choose_reader(path: Path, options: TableOptions) -> RawReader:
     if kind == "text":
         return _text_reader(path, options)
     if kind in REFUSED:
-        raise UserError(f"{path} is {REFUSED[kind]}")
+        raise UserError(REFUSED[kind], path=path)
     return READERS[kind]
 
 
@@ -139,7 +140,9 @@ def make_row(table: str, row: RawRow, roles: ColumnRoles) -> TableRow:
     message = fields.get(roles.text)
     odd_text = None
     if not isinstance(message, str) and cell_text(message) is not None:
-        odd_text = f"the message is not text but {type(message).__name__}"
+        odd_text = Message(
+            "the message is not text but {type_name}", type_name=type(message).__name__
+        )
     writable = _is_writable(fields)
     if not writable:
         without_message = {
@@ -157,7 +160,7 @@ def make_row(table: str, row: RawRow, roles: ColumnRoles) -> TableRow:
     try:
         label = label_in_cell(fields.get(roles.label)) if roles.label else None
     except ValueError as error:
-        problem = problem or (str(error) if roles.labelled else None)
+        problem = problem or (error.args[0] if roles.labelled else None)
     return TableRow(
         table,
         row.number,
@@ -196,9 +199,13 @@ def _warn_of_shortened_numbers(sample: list[RawRow], roles: ColumnRoles, table: 
         cells = [row.cells.get(name) for row in sample] if name != roles.text else []
         if any(isinstance(cell, str) and _E_NOTATION.fullmatch(cell.strip()) for cell in cells):
             say_once(
-                f"warning: {table}: column {printable_text(name)} has numbers such as 1.38E+10, "
-                "which a spreadsheet has shortened: different phone numbers look the same; export "
-                "the column as text"
+                Message(
+                    "warning: {table}: column {name} has numbers such as 1.38E+10, which a "
+                    "spreadsheet has shortened: different phone numbers look the same; export the "
+                    "column as text",
+                    table=table,
+                    name=printable_text(name),
+                )
             )
 
 
@@ -287,6 +294,8 @@ READERS: dict[FileKind, RawReader] = {
 }
 #: What cannot be read, and what to do.
 REFUSED: dict[FileKind, str] = {
-    "html": "an HTML page, not a workbook: open it in Excel or a browser and save it as xlsx",
-    "zip": "a document, not a table: save the messages as csv or xlsx",
+    "html": Message(
+        "{path} is an HTML page, not a workbook: open it in Excel or a browser and save it as xlsx"
+    ),
+    "zip": Message("{path} is a document, not a table: save the messages as csv or xlsx"),
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from smstune.language import Message
+
 #: The cells of a row by their columns.
 Cells = Mapping[str, object]
 
@@ -42,6 +44,17 @@ class TableRow:
     problem: str | None = None
     odd_text: str | None = None
     fields: Cells = field(default_factory=dict)
+
+
+def row_problem(kind: Message, detail: Message) -> Message:
+    """Return the problem of a row: its kind, and what is special about this row."""
+    return Message("{kind}: {detail}", kind=kind, detail=detail)
+
+
+def problem_kind(problem: str) -> str:
+    """Return what rows with the same kind of problem share."""
+    kind = problem.values.get("kind") if isinstance(problem, Message) else None
+    return kind if isinstance(kind, str) else problem
 
 
 def cell_text(cell: object) -> str | None:

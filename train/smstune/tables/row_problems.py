@@ -6,7 +6,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from smstune.tables.row import TableRow
+from smstune.tables.row import TableRow, problem_kind
 
 _ROWS_NAMED = 5
 
@@ -25,8 +25,7 @@ class RowProblems:
         for row in rows:
             if row.problem is None:
                 continue
-            # What follows the colon, such as a number of fields, differs from row to row.
-            kind = row.problem.partition(":")[0]
+            kind = problem_kind(row.problem)
             self._n_rows[kind] += 1
             if len(self._first_rows[kind]) < _ROWS_NAMED:
                 self._first_rows[kind].append(row.line)

@@ -62,8 +62,11 @@ class OutputTable:
         if suffix in _TEXT_FORMATS or (suffix in _BINARY_FORMATS and not packed):
             return suffix
         raise UserError(
-            f"no table can be written as {str(self.path)!r}: use "
-            f"{', '.join(_TEXT_FORMATS)} (also with .gz or .zst), {', '.join(_BINARY_FORMATS)} or -"
+            "no table can be written as {path!r}: use {text_formats} (also with .gz or .zst), "
+            "{binary_formats} or -",
+            path=str(self.path),
+            text_formats=", ".join(_TEXT_FORMATS),
+            binary_formats=", ".join(_BINARY_FORMATS),
         )
 
     @property

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from functools import cache
-from importlib.metadata import version
+
+import opencc
 
 from smstune.text.normalize import normalize
 
@@ -58,4 +59,4 @@ def probe_digest() -> str:
 
 def text_versions() -> dict[str, str]:
     """Return the versions of what ``normalize`` takes its tables from."""
-    return {"opencc": version("opencc"), "unicode": unicodedata.unidata_version}
+    return {"opencc": opencc.__version__, "unicode": unicodedata.unidata_version}

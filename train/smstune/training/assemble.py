@@ -39,6 +39,7 @@ from smstune.inference.backends.torch_devices import (
 )
 from smstune.inference.labels import LabelMap
 from smstune.inference.tokenization import Encoder
+from smstune.language import Message
 from smstune.modeling.build import (
     build_new_model,
     check_answers,
@@ -334,5 +335,5 @@ def _compute_metrics(
     losses = loss(torch.tensor(logits, device=device).float(), torch.tensor(truth, device=device))
     # Before the checkpoint of these weights is written.
     if not torch.isfinite(losses).all():
-        raise diverged("during validation")
+        raise diverged(Message("during validation"))
     return {**headline(truth, logits.argmax(axis=-1)), "loss": float(losses.mean())}

@@ -32,6 +32,7 @@ from smstune.inference.linear import LinearModel
 from smstune.inference.manifest import Manifest
 from smstune.inference.origin import DataFacts, TrainingFacts
 from smstune.inference.run import Run
+from smstune.language import Message
 from smstune.modeling.fit_linear import fit_linear
 from smstune.modeling.lora import merge_lora
 from smstune.text.probes import probe_digest, text_versions
@@ -88,7 +89,7 @@ def finetune(config: Config) -> Path:
     except BaseException as error:
         if is_out_of_memory(error):
             raise _out_of_memory(config) from error
-        logger.error(how_to_resume(run_folder))
+        logger.error("%s", how_to_resume(run_folder))
         raise
     weights = _gathered_weights(assembled.trainer)
     if assembled.trainer.is_world_process_zero():
@@ -150,7 +151,9 @@ def _with_absolute_data(config: Config) -> Config:
 def _log_start(config: Config, assembled: Assembled) -> None:
     setup = assembled.setup
     splits = assembled.data.splits
-    model = config.model.name_or_path if config.model.from_scratch is None else "a new BERT"
+    model = (
+        config.model.name_or_path if config.model.from_scratch is None else Message("a new BERT")
+    )
     logger.info("fine-tuning %s on %s, %s", model, setup.device.type, setup.precision)
     logger.info(
         "%s messages to train on, %s of validation, %d labels",

@@ -15,6 +15,7 @@ from transformers.trainer_utils import rotate_checkpoints
 from smstune.errors import UserError
 from smstune.files import file_hash, remove_leftovers, write_json
 from smstune.inference.manifest import MANIFEST
+from smstune.language import Message
 from smstune.training.interrupt import epoch_ends
 
 #: Written into a checkpoint: the SHA-256 of every other file, which a resumed run compares.
@@ -183,11 +184,14 @@ def checkpoint_to_resume(run: Path, *, resume: bool) -> str | None:
     return str(max(whole, key=lambda folder: int(folder.name.rpartition("-")[2])))
 
 
-def how_to_resume(run: Path) -> str:
+def how_to_resume(run: Path) -> Message:
     """Say how to resume the unfinished ``run``."""
     if not _whole_checkpoints(run):
-        return f"the run in {run} ended before its first checkpoint: start it again"
-    return (
-        f"the run in {run} is unfinished: the same command with "
-        "training.resume_from_checkpoint=true resumes from its last checkpoint"
+        return Message(
+            "the run in {run} ended before its first checkpoint: start it again", run=run
+        )
+    return Message(
+        "the run in {run} is unfinished: the same command with "
+        "training.resume_from_checkpoint=true resumes from its last checkpoint",
+        run=run,
     )

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from smstune.language import Message, joined
 from smstune.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -84,27 +85,36 @@ class TerminalReport(TrainerCallback):
     ) -> None:
         """Report the scores on validation, in one line."""
         if metrics:
-            epochs = f"epoch {state.epoch:g} of {args.num_train_epochs:g}"
-            logger.info("%s: %s", epochs, _scores(metrics))
+            logger.info("epoch %g of %g: %s", state.epoch, args.num_train_epochs, _scores(metrics))
 
 
-def describe_kept(state: TrainerState) -> str:
+def describe_kept(state: TrainerState) -> Message:
     """Return which checkpoint became the run's model, with its scores on validation."""
     best = state.best_model_checkpoint
     if best is None:
-        return f"kept the weights of step {state.global_step}"
+        return Message("kept the weights of step {step}", step=state.global_step)
     step = int(Path(best).name.rpartition("-")[2])
     rows: list[dict[str, Any]] = state.log_history
     evaluated = (row for row in rows if row["step"] == step and "eval_macro_f1" in row)
     row = next(evaluated, None)
-    scores = f": {_scores(row)}" if row else ""
-    return f"kept the checkpoint of step {step}, the best macro-F1{scores}"
+    if row is None:
+        return Message("kept the checkpoint of step {step}, the best macro-F1", step=step)
+    return Message(
+        "kept the checkpoint of step {step}, the best macro-F1: {scores}",
+        step=step,
+        scores=_scores(row),
+    )
 
 
-def _scores(metrics: dict[str, Any]) -> str:
+def _scores(metrics: dict[str, Any]) -> Message:
     names = {
-        "eval_loss": "validation loss",
-        "eval_macro_f1": "macro-F1",
-        "eval_accuracy": "accuracy",
+        "eval_loss": Message("validation loss"),
+        "eval_macro_f1": Message("macro-F1"),
+        "eval_accuracy": Message("accuracy"),
     }
-    return ", ".join(f"{name} {metrics[key]:.3f}" for key, name in names.items() if key in metrics)
+    scores = [
+        Message("{name} {score:.3f}", name=name, score=metrics[key])
+        for key, name in names.items()
+        if key in metrics
+    ]
+    return joined(scores, ", ")

@@ -29,8 +29,10 @@ def tracking_callbacks(report_to: Sequence[str] | None, run: Path) -> list[Train
     missing = [name for name in names if not _installed(name)]
     if missing:
         raise UserError(
-            f"training.report_to: expected trackers that are installed, found "
-            f"{', '.join(missing)}: pip install {' '.join(missing)}"
+            "training.report_to: expected trackers that are installed, found {missing}: pip "
+            "install {packages}",
+            missing=", ".join(missing),
+            packages=" ".join(missing),
         )
     callbacks: list[TrainerCallback] = [INTEGRATION_TO_CALLBACK[name]() for name in names]
     for callback in callbacks:

@@ -12,6 +12,7 @@ from transformers import Trainer
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from smstune.errors import UserError
+from smstune.language import Message
 from smstune.modeling.losses import Loss
 from smstune.training.regularisers import (
     gradient_kept,
@@ -118,7 +119,7 @@ class SmsTrainer(Trainer):
         # In fp16 the gradient scaler skips steps whose gradient overflows.
         numbers = [self._tr_loss] if self.args.fp16 else [self._tr_loss, norm]
         if not all(math.isfinite(number) for number in numbers):
-            raise diverged(f"in step {self.state.global_step + 1}")
+            raise diverged(Message("in step {step}", step=self.state.global_step + 1))
         return norm
 
     def _averaged_loss(
@@ -148,7 +149,7 @@ class SmsTrainer(Trainer):
         return bool(self.objective.r_drop) and cast(nn.Module, self.model).training
 
 
-def diverged(moment: str) -> UserError:
+def diverged(moment: Message) -> UserError:
     """Return the error of a training whose numbers are no longer finite; ``moment`` says when."""
     return UserError(
         "expected a finite loss and gradient, found NaN or infinity {moment}: the training "

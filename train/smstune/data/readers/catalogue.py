@@ -88,7 +88,7 @@ def _source_name(reader: str, path: Path) -> str:
 
 def _unpacked(path: Path) -> Path:
     """Return the path without the suffix of its compression."""
-    return path.with_suffix("") if path.suffix in (*PACKED, ".zip") else path
+    return path.with_suffix("") if path.suffix.lower() in (*PACKED, ".zip") else path
 
 
 def _guess_reader(text: str) -> str:

@@ -31,15 +31,24 @@ def shortcut_warnings(check: ShortcutCheck) -> list[str]:
     if check.rows >= MIN_ROWS * len(check.labels):
         sentences += _score_warnings(check, check.style, "style", f"style ({STYLE})")
         sentences += _score_warnings(check, check.source, "source", "a message's source")
-    sentences += [
-        f"{list_names([give_away.label])} can be recognised without its content: "
-        f"{percent(give_away.share)} of its messages and {percent(give_away.elsewhere)} of the "
-        f'others have the feature "{give_away.feature}". A 98 % score that rests on this means '
-        "nothing."
+    sentences += _give_away_warning(check)
+    return sentences + ([_source_warning(check)] if check.source_style else [])
+
+
+def _give_away_warning(check: ShortcutCheck) -> list[str]:
+    """Return one sentence for all labels that a feature gives away."""
+    clues = [
+        f"{list_names([give_away.label])} ({give_away.feature}: {percent(give_away.share)} of its "
+        f"messages, {percent(give_away.elsewhere)} of the others)"
         for give_away in check.give_aways
         if give_away.kind
     ]
-    return sentences + ([_source_warning(check)] if check.source_style else [])
+    if not clues:
+        return []
+    return [
+        f"Labels that can be recognised without the content: {'; '.join(clues)}. "
+        "A 98 % score that rests on this means nothing."
+    ]
 
 
 def _score_warnings(
@@ -54,11 +63,12 @@ def _score_warnings(
             f"A model that sees only {sees} and not one word of the content reaches macro-F1 "
             f"{score.macro_f1:.2f}, where guessing reaches {chance:.2f}. {advice}"
         ]
-    return [
-        f"{list_names([label])} is found by {name} alone with F1 {f1:.2f}. {advice}"
+    found = [
+        f"{list_names([label])} (F1 {f1:.2f})"
         for label, f1 in score.per_label.items()
         if f1 >= _WARN_FROM_LABEL_F1
     ]
+    return [f"Labels that are found by {name} alone: {', '.join(found)}. {advice}"] if found else []
 
 
 def _source_warning(check: ShortcutCheck) -> str:

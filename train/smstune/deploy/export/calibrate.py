@@ -53,7 +53,7 @@ def calibrate_run(
     run = dataclasses.replace(classifier.run, manifest=manifest)
     validation = load_prepared(manifest, run.labels, "validation")
     original = SmsClassifier(run, TorchBackend.load(path, torch.device("cpu"), "fp32"))
-    quality = evaluate_form(original, validation, own_thresholds=False)
+    quality = evaluate_form("the run", original, validation, own_thresholds=False)
     files = {}
     for precision, name in EXPORTED.items():
         if name in exported:
@@ -76,7 +76,7 @@ def _recalibrated(
     ``original`` are the scores of the run, ``form`` has the run's new calibration.
     """
     name = f"onnx/{EXPORTED[form.precision]}"
-    quality = evaluate_form(form, validation, own_thresholds=True)
+    quality = evaluate_form(f"the {form.precision} form", form, validation, own_thresholds=True)
     gate = file.gate
     if file.format != "onnx":
         rows = compare_quality(

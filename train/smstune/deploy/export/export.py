@@ -133,6 +133,7 @@ class _Exporter:
         # These layers stay in fp32 in every form.
         self.fixed = write_graph(original.model, self.graph)
         self.layers = blocks(self.graph)
+        logger.info("comparing the graph with the run")
         self.parity = check_parity(original, self._load(self.graph, "fp32"), self.texts)
 
     def export(self, format_: Format) -> ExportedFile:
@@ -191,7 +192,7 @@ class _Exporter:
     @cached_property
     def quality(self) -> EvaluatedForm:
         """The scores of the run itself."""
-        return evaluate_form(self.original, self.validation, own_thresholds=False)
+        return evaluate_form("the run", self.original, self.validation, own_thresholds=False)
 
     def _kept(self) -> list[str]:
         keep = sorted({*self.section.keep_fp32})
@@ -235,8 +236,10 @@ class _Exporter:
         )
 
     def _quality(self, file: Path, precision: Precision, keep: list[str]) -> EvaluatedForm:
+        logger.info("writing the %s form", precision)
         convert(self.graph, file, precision, [*keep, *self.fixed])
-        return evaluate_form(self._load(file, precision), self.validation, own_thresholds=True)
+        form = self._load(file, precision)
+        return evaluate_form(f"the {precision} form", form, self.validation, own_thresholds=True)
 
     def _own_calibration(self, file: Path) -> Calibration | None:
         """Return the calibration of the fp32 form, ``None`` if it is the run's."""
@@ -258,7 +261,7 @@ class _Exporter:
             )
             return calibration.model_copy(update={"cascade": untested})
         form = self._load(file, "fp32")
-        return evaluate_form(form, validation, own_thresholds=True).calibration
+        return evaluate_form("the fp32 form", form, validation, own_thresholds=True).calibration
 
     def _load(self, file: Path, precision: Precision) -> SmsClassifier:
         return SmsClassifier(self.original.run, OnnxBackend(file, "cpu", precision))

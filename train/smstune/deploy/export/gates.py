@@ -30,6 +30,7 @@ from smstune.inference.decision import (
 )
 from smstune.inference.labels import LabelMap
 from smstune.inference.tokenization import pad
+from smstune.progress import Progress
 
 #: Largest difference of a logit in fp32.
 TOLERANCE = 1e-4
@@ -110,16 +111,18 @@ class EvaluatedForm:
 
 
 def evaluate_form(
-    classifier: SmsClassifier, validation: LabelledSet, *, own_thresholds: bool
+    form: str, classifier: SmsClassifier, validation: LabelledSet, *, own_thresholds: bool
 ) -> EvaluatedForm:
     """Return ``macro_f1``, ``ece`` and, by each current operating point, ``recall of NAME``.
 
     With ``own_thresholds`` the cascade is tested against this form's own answers, and the points
     are fitted to its probabilities, each within its budget: with the run's thresholds, a form of
-    higher probabilities would block more messages than the budget allows.
+    higher probabilities would block more messages than the budget allows. ``form`` names it in the
+    progress.
     """
     calibration, labels = classifier.run.manifest.calibration, classifier.labels
-    logits, linear = classifier.parts(validation.texts)
+    with Progress(f"scoring {form} on validation", len(validation.texts)) as progress:
+        logits, linear = classifier.parts(validation.texts, progress)
     full = calibration.full_probabilities(logits, linear)
     if own_thresholds:
         evaluated = with_answers(validation, full, classifier.answers(full))

@@ -13,6 +13,7 @@ from smstune.inference.backends.exported import Export, ExportedFile, Latency
 from smstune.inference.cascade import Cascade
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.decision import Calibration
+from smstune.progress import progress
 from smstune.reporting.document import Report, Section, Table
 from smstune.reporting.format import share_text, show
 
@@ -32,8 +33,8 @@ def measure_latency(forms: Mapping[str, SmsClassifier], texts: Sequence[str]) ->
     batches = [batched[start : start + _BATCH] for start in range(0, len(batched), _BATCH)]
     for classifier in forms.values():
         classifier.predict_proba(batches[0])
-    single_seconds = _time_calls(forms, [[text] for text in single])
-    batch_seconds = _time_calls(forms, batches)
+    single_seconds = _time_calls("timing single messages", forms, [[text] for text in single])
+    batch_seconds = _time_calls(f"timing batches of {_BATCH}", forms, batches)
     latency = {}
     for name in forms:
         p50, p95, p99 = (1000 * np.quantile(single_seconds[name], [0.5, 0.95, 0.99])).tolist()
@@ -43,11 +44,11 @@ def measure_latency(forms: Mapping[str, SmsClassifier], texts: Sequence[str]) ->
 
 
 def _time_calls(
-    forms: Mapping[str, SmsClassifier], calls: Sequence[Sequence[str]]
+    stage: str, forms: Mapping[str, SmsClassifier], calls: Sequence[Sequence[str]]
 ) -> dict[str, list[float]]:
     """Return the seconds that each form takes for each call, by the form's name."""
     seconds: dict[str, list[float]] = {name: [] for name in forms}
-    for texts in calls:
+    for texts in progress(calls, stage, len(calls), "calls"):
         for name, classifier in forms.items():
             started = time.perf_counter()
             classifier.predict_proba(texts)

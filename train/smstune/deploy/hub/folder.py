@@ -20,6 +20,7 @@ from smstune.inference.manifest import (
     write_manifest,
 )
 from smstune.inference.run import load_run
+from smstune.language import Message
 from smstune.paths import is_repo_id
 
 
@@ -64,11 +65,21 @@ def _files(run: Path, manifest: Manifest) -> dict[str, Path]:
         if file is None or (name in FORMS and name not in forms):
             continue
         if name in forms and file_hash(file) != forms[name].sha256:
-            raise mismatch(run, f"{name} is not the file that {EXPORT} names")
+            raise mismatch(
+                run,
+                Message("{file} is not the file that {manifest} names", file=name, manifest=EXPORT),
+            )
         files[name] = file
     gone = [name for name in forms if name not in files]
     if gone:
-        raise mismatch(run, f"{EXPORT} names {', '.join(gone)}, and the manifest does not")
+        raise mismatch(
+            run,
+            Message(
+                "{file} names {names}, and the manifest does not",
+                file=EXPORT,
+                names=", ".join(gone),
+            ),
+        )
     return files
 
 

@@ -14,7 +14,7 @@ from smstune.deploy.hub.card import CHINESE, ENGLISH
 from smstune.deploy.hub.card_facts import unclear_terms
 from smstune.errors import UserError
 from smstune.inference.linear import LINEAR, LinearModel
-from smstune.inference.manifest import MANIFEST, Manifest, mismatch, run_file
+from smstune.inference.manifest import MANIFEST, Manifest, run_file
 from smstune.inference.run import load_run
 from smstune.text.pii.find import find_pii
 
@@ -194,7 +194,9 @@ def _texts_of_graph(path: Path, name: str) -> Texts:
     try:
         model = onnx.load(path, load_external_data=False)
     except DecodeError as error:
-        raise mismatch(path.parent, f"{name} is not an onnx file: {error}") from error
+        raise UserError(
+            "{name} is not an onnx file ({error}): export the run again", name=name, error=error
+        ) from error
     if any(tensor.data_location == tensor.EXTERNAL for tensor in model.graph.initializer):
         raise UserError("{name} keeps its weights in another file: export the run again", name=name)
     return [(text, _VOCABULARY_TYPES) for text in _texts_of_message(model)]

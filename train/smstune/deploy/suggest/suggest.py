@@ -44,7 +44,7 @@ def check_suggestions(output: Path) -> None:
     Raises:
         UserError: if its suffix names no form.
     """
-    if output.suffix not in (*SHEETS, DOCCANO, LABEL_STUDIO):
+    if output.suffix.lower() not in (*SHEETS, DOCCANO, LABEL_STUDIO):
         raise UserError(
             "expected {sheets} (a sheet), {doccano} (doccano) or {label_studio} "
             "(Label Studio) as output, found {name}",
@@ -113,11 +113,11 @@ def write_suggestions(suggestions: Sequence[Suggestion], output: Path) -> None:
     Studio's export, when they are filled in.
     """
     with file_written_whole(output) as scratch:
-        if output.suffix == LABEL_STUDIO:
+        if output.suffix.lower() == LABEL_STUDIO:
             tasks = list(map(_label_studio_task, suggestions))
             scratch.write_text(json.dumps(tasks, ensure_ascii=False, indent=1), "utf-8")
             return
-        empty: str | list[str] = [] if output.suffix == DOCCANO else ""
+        empty: str | list[str] = [] if output.suffix.lower() == DOCCANO else ""
         with open_writer(OutputTable(output), scratch) as write:
             write([_sheet_row(suggestion, empty) for suggestion in suggestions])
 

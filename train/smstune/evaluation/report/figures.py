@@ -9,7 +9,7 @@ from smstune.evaluation.scores.ranking import RECALLS
 from smstune.evaluation.scores.results import LabelScores
 from smstune.language import Message
 from smstune.reporting.charts import BarChart, ConfusionGrid, Line, LineChart
-from smstune.reporting.document import Block, Figure, Table
+from smstune.reporting.document import Block, Figure, Table, Text
 from smstune.reporting.format import percent
 
 _MAX_CONFUSED = 20
@@ -37,14 +37,11 @@ def confusion_blocks(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> 
     )
     rows = [[truth, answer, -count] for count, truth, answer in confused[:_MAX_CONFUSED]]
     grid = ConfusionGrid(counts, labels)
-    return [
-        Figure([grid], Message("Confusion matrix with a count in each cell")),
-        Table(
-            [Message("label"), Message("taken for"), Message("messages")],
-            rows,
-            text_columns=[Message("taken for")],
-        ),
-    ]
+    figure = Figure([grid], Message("Confusion matrix with a count in each cell"))
+    if not rows:
+        return [figure, Text(Message("There are no mistakes."))]
+    head = [Message("label"), Message("taken for"), Message("messages")]
+    return [figure, Table(head, rows, text_columns=[Message("taken for")])]
 
 
 def precision_recall_blocks(curves: Mapping[str, Sequence[float]]) -> list[Block]:

@@ -13,6 +13,7 @@ from smstune.errors import UserError
 from smstune.files import file_hash
 from smstune.inference.decision import Calibration
 from smstune.inference.manifest import EXPORT, WEIGHTS, Manifest, mismatch, run_file
+from smstune.language import Message
 from smstune.results import Result
 
 #: The number formats that a run is exported in, and the file of each.
@@ -120,7 +121,7 @@ def load_export(path: Path, manifest: Manifest) -> Export | None:
             "{file}: expected what `smstune export` wrote: {problems}", file=file, problems=problems
         ) from error
     if export.weights_sha256 != manifest.sha256[WEIGHTS]:
-        raise mismatch(path, "onnx/export.json is of other weights than the manifest")
+        raise mismatch(path, Message("onnx/export.json is of other weights than the manifest"))
     return export
 
 
@@ -153,15 +154,23 @@ def exported_form(path: Path, manifest: Manifest, precision: Precision) -> tuple
     file = run_file(path, manifest, f"onnx/{name}")
     if export is None or name not in export.files or file is None:
         raise UserError(
-            f"expected onnx/{name} in the run folder {path}, found none: {how_to_export(precision)}"
+            "expected onnx/{name} in the run folder {path}, found none: {how_to_export}",
+            name=name,
+            path=path,
+            how_to_export=how_to_export(precision),
         )
     checked = manifest.sha256.get(f"onnx/{name}") or file_hash(file)
     if checked != export.files[name].sha256:
-        raise mismatch(path, f"onnx/{name} is not the file that {EXPORT} names")
+        raise mismatch(
+            path,
+            Message(
+                "{file} is not the file that {manifest} names", file=f"onnx/{name}", manifest=EXPORT
+            ),
+        )
     return file, export.files[name].calibration or manifest.calibration
 
 
-def how_to_export(precision: Precision) -> str:
+def how_to_export(precision: Precision) -> Message:
     """Return the advice on how to export."""
     suffix = "" if precision == "fp32" else f"-{precision}"
-    return f"create it with `smstune export RUN --format onnx{suffix}`"
+    return Message("create it with `smstune export RUN --format onnx{suffix}`", suffix=suffix)

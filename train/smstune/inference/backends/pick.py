@@ -113,8 +113,11 @@ def pick_backend(
         chosen = precision
     if chosen not in usable:
         raise UserError(
-            f"expected onnx/{EXPORTED[chosen]} exported under the run's current calibration in "
-            f"{path}, found none: {how_to_export(chosen)}"
+            "expected onnx/{name} exported under the run's current calibration in {path}, found "
+            "none: {how_to_export}",
+            name=EXPORTED[chosen],
+            path=path,
+            how_to_export=how_to_export(chosen),
         )
     return "onnx", chosen
 

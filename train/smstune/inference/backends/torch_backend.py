@@ -24,6 +24,7 @@ from smstune.inference.backends.first_token import use_first_token_layer
 from smstune.inference.backends.torch_devices import hide_loading_bars, pick_attention
 from smstune.inference.manifest import CONFIG, WEIGHTS, mismatch
 from smstune.inference.tokenization import Batch
+from smstune.language import Message
 
 #: The number formats of torch's weights.
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -91,7 +92,10 @@ class TorchBackend:
         )
         absent = [*keys["missing_keys"], *(name for name, *_ in keys["mismatched_keys"])]
         if absent:
-            raise mismatch(path, f"{WEIGHTS} lacks what config.json asks: {absent[0]}")
+            raise mismatch(
+                path,
+                Message("{file} lacks what config.json asks: {name}", file=WEIGHTS, name=absent[0]),
+            )
         return cls(model, device, precision)
 
     def run(self, batches: Iterable[Batch]) -> Iterator[Floats]:

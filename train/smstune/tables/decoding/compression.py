@@ -50,8 +50,8 @@ def packing(path: Path) -> str:
     """
     if not path.is_file():
         raise UserError("no file at {path}: check the path", path=path)
-    if path.suffix in PACKED:
-        return path.suffix
+    if path.suffix.lower() in PACKED:
+        return path.suffix.lower()
     with path.open("rb") as stream:
         start = stream.read(4)
     for signature, suffix in _SIGNATURES.items():
@@ -69,7 +69,7 @@ def unpacked_name(path: Path) -> str:
     if packing(path) == ".zip":
         with _opened_zip(path) as archive:
             return _shown_name(_message_entry(path, archive))
-    return path.stem if path.suffix in PACKED else path.name
+    return path.stem if path.suffix.lower() in PACKED else path.name
 
 
 @contextmanager
@@ -116,8 +116,9 @@ def open_seekable(path: Path) -> Iterator[BinaryIO]:
         unpacked = stream.read(_MAX_UNPACKED_BYTES + 1)
         if len(unpacked) > _MAX_UNPACKED_BYTES:
             raise UserError(
-                f"{path} unpacks to more than {_MAX_UNPACKED_BYTES >> 30} GB, which is read whole: "
-                "unpack it"
+                "{path} unpacks to more than {limit} GB, which is read whole: unpack it",
+                path=path,
+                limit=_MAX_UNPACKED_BYTES >> 30,
             )
         yield io.BytesIO(unpacked)
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import BinaryIO, TextIO, cast
 
 from smstune.errors import UserError
+from smstune.language import Message
 from smstune.tables.decoding.compression import open_bytes
 
 #: The problem of a row with bytes in no known encoding.
-UNDECODABLE = "undecodable bytes"
+UNDECODABLE = Message("undecodable bytes")
 _CHUNK = 1 << 20
 _HEAD = 1 << 16
 #: DOS's end of a file, and the mark at the beginning of a file that was joined to another.

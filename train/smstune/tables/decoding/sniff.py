@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from smstune.errors import UserError
+from smstune.language import Message
 from smstune.tables.decoding.compression import open_bytes, open_seekable
 
 FileKind = Literal["workbook", "parquet", "zip", "html", "xml", "json", "text"]
@@ -16,17 +17,17 @@ _HEAD = 4096
 _OLE2 = b"\xd0\xcf\x11\xe0"
 #: Files that hold no table, by their first bytes.
 _OTHER_KINDS = {
-    b"%PDF": "a PDF",
-    b"{\\rtf": "an RTF document",
-    b"\x89PNG": "a picture",
-    b"\xff\xd8\xff": "a picture",
-    b"GIF8": "a picture",
-    b"Rar!": "a RAR archive",
-    b"7z\xbc\xaf": "a 7z archive",
-    b"SQLite format 3": "an SQLite database",
-    b"\x80\x04\x95": "a pickle",
-    b"\x93NUMPY": "a numpy array",
-    b"ARROW1": "an Arrow file",
+    b"%PDF": Message("a PDF"),
+    b"{\\rtf": Message("an RTF document"),
+    b"\x89PNG": Message("a picture"),
+    b"\xff\xd8\xff": Message("a picture"),
+    b"GIF8": Message("a picture"),
+    b"Rar!": Message("a RAR archive"),
+    b"7z\xbc\xaf": Message("a 7z archive"),
+    b"SQLite format 3": Message("an SQLite database"),
+    b"\x80\x04\x95": Message("a pickle"),
+    b"\x93NUMPY": Message("a numpy array"),
+    b"ARROW1": Message("an Arrow file"),
 }
 _HTML = re.compile(
     rb"\s*(?:<!--.*?-->\s*)?<(?:!doctype html|html|head|meta|table|body|style)\b", re.I

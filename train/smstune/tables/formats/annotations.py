@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from smstune.errors import UserError
+from smstune.language import Message
 from smstune.tables.options import TableOptions
 from smstune.tables.row import Cells, RawRow
 
-DISAGREEMENT = "the annotators disagree"
+DISAGREEMENT = Message("the annotators disagree")
 #: Objects without any of these are as they should be.
 _KEYS = {"data", "labels", "annotations"}
 #: What the annotators chose at each control of a task: their distinct answers, each a list.

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
+from smstune.language import Message
 from smstune.tables.decoding.encodings import clean_lines, open_text
 from smstune.tables.formats.grid import NumberedCells, name_rows
 from smstune.tables.header import has_role, say_once
@@ -141,8 +142,13 @@ def _records(path: Path, lines: _Lines, delimiter: str) -> Iterator[NumberedCell
         yield number, cells
     if n_stray:
         say_once(
-            f"warning: {path}: {n_stray} rows have a quotation mark without its pair, the first "
-            f"in row {first_stray}: it was read as part of the text"
+            Message(
+                "warning: {path}: {n_stray} rows have a quotation mark without its pair, the first "
+                "in row {first_stray}: it was read as part of the text",
+                path=path,
+                n_stray=n_stray,
+                first_stray=first_stray,
+            )
         )
 
 

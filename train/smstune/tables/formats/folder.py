@@ -8,6 +8,7 @@ from pathlib import Path
 
 from smstune.config.choices import Layout
 from smstune.errors import UserError
+from smstune.language import Message
 from smstune.tables.decoding.encodings import clean_lines, open_text
 from smstune.tables.header import say_once
 from smstune.tables.options import TableOptions
@@ -45,7 +46,7 @@ def folder_files(path: Path, options: TableOptions) -> tuple[Layout, list[Path]]
     """
     files, ignored = _message_files(path)
     if not files:
-        names = ", ".join(_names(path, ignored)) or "no file"
+        names = ", ".join(_names(path, ignored)) or Message("no file")
         raise UserError(
             "{path} is a folder without messages: it holds {names}", path=path, names=names
         )
@@ -53,10 +54,24 @@ def folder_files(path: Path, options: TableOptions) -> tuple[Layout, list[Path]]
     if layout != "files":
         _require_labels(path, files, layout)
     if ignored:
-        say_once(f"{path}: ignoring {len(ignored)} files: {', '.join(_names(path, ignored))}")
+        say_once(
+            Message(
+                "{path}: ignoring {n_ignored} files: {names}",
+                path=path,
+                n_ignored=len(ignored),
+                names=", ".join(_names(path, ignored)),
+            )
+        )
     if options.layout is None and layout != "files":
         labels = ", ".join(dict.fromkeys(_label(file, layout) for file in files))
-        say_once(f"{path}: read as --layout {layout}: {labels} (--layout files reads tables)")
+        say_once(
+            Message(
+                "{path}: read as --layout {layout}: {labels} (--layout files reads tables)",
+                path=path,
+                layout=layout,
+                labels=labels,
+            )
+        )
     return layout, files
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smstune.errors import UserError
+from smstune.language import Message
 from smstune.tables.header import has_role, say_once, shown_names
 from smstune.tables.options import TableOptions
-from smstune.tables.row import RawRow
+from smstune.tables.row import RawRow, row_problem
 
 #: The number of a row, as a spreadsheet shows it, and its cells.
 NumberedCells = tuple[int, Sequence[object]]
@@ -82,7 +83,9 @@ def name_rows(
             fields = dict(zip(column_names, cells, strict=True))
         yield RawRow(number, fields, problem)
     if repeated:
-        say_once(f"{path}: dropped {repeated} repeated header lines")
+        say_once(
+            Message("{path}: dropped {n_lines} repeated header lines", path=path, n_lines=repeated)
+        )
 
 
 def find_header(path: Path, sample: Sequence[NumberedCells], options: TableOptions) -> Header:
@@ -101,15 +104,26 @@ def find_header(path: Path, sample: Sequence[NumberedCells], options: TableOptio
             )
             if has_role(cells, options) and is_below_title:
                 if index:
-                    skipped = "1 row" if index == 1 else f"{index} rows"
-                    say_once(f"{path}: skipped {skipped} above the header in row {number}")
+                    say_once(
+                        Message(
+                            "{path}: the header is row {number}; the rows above it are skipped",
+                            path=path,
+                            number=number,
+                        )
+                    )
                 return Header(_names(path, cells, filled[index + 1 :]), number, index)
     guessed = None
     if options.header is False or (options.text is None and options.label is None):
         guessed = _guess_names([cells for _, cells in filled], options)
     if guessed is not None:
         if options.header is not False:
-            say_once(f"{path}: no header found; {_described(guessed)} (as with --no-header)")
+            say_once(
+                Message(
+                    "{path}: no header found; {columns} (as with --no-header)",
+                    path=path,
+                    columns=_described(guessed),
+                )
+            )
         return Header(guessed, 0)
     if options.header is False:
         raise UserError(
@@ -139,11 +153,21 @@ def _names(
         first = positions.setdefault(name or "", index)
         if first != index:
             raise UserError(
-                f"two columns of {path} have the same name ({shown_names([name or ''])}), columns "
-                f"{first + 1} and {index + 1}: rename or delete one of them"
+                "two columns of {path} have the same name ({name}), columns {first} and {second}: "
+                "rename or delete one of them",
+                path=path,
+                name=shown_names([name or ""]),
+                first=first + 1,
+                second=index + 1,
             )
     if n_dropped:
-        say_once(f"{path}: dropped {n_dropped} unnamed index column{'s' * (n_dropped > 1)}")
+        say_once(
+            Message(
+                "{path}: dropped unnamed index columns: {n_dropped}",
+                path=path,
+                n_dropped=n_dropped,
+            )
+        )
     while names and names[-1] is None:
         names.pop()
     return tuple(names)
@@ -185,9 +209,12 @@ def _is_label(column: Sequence[str]) -> bool:
     return len(distinct) <= len(column) / 2 and max(map(len, distinct)) <= _LONGEST_LABEL
 
 
-def _described(names: Sequence[str | None]) -> str:
-    positions = [f"column {names.index(name) + 1} is the {name}" for name in ("text", "label")]
-    return ", ".join(positions)
+def _described(names: Sequence[str | None]) -> Message:
+    return Message(
+        "column {text} is the text, column {label} is the label",
+        text=names.index("text") + 1,
+        label=names.index("label") + 1,
+    )
 
 
 def _fitted(cells: Sequence[object], width: int, joiner: str) -> tuple[list[object], str | None]:
@@ -197,7 +224,10 @@ def _fitted(cells: Sequence[object], width: int, joiner: str) -> tuple[list[obje
         fitted.pop()
     if len(fitted) == width:
         return fitted, None
-    problem = f"ragged row: expected {width} fields, found {len(fitted)}"
+    problem = row_problem(
+        Message("ragged row"),
+        Message("expected {width} fields, found {n_fields}", width=width, n_fields=len(fitted)),
+    )
     if len(fitted) > width:
         # Surplus fields are kept in the last column.
         fitted[width - 1 :] = [joiner.join(map(str, fitted[width - 1 :]))]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from smstune.errors import UserError
+from smstune.language import Message
 from smstune.tables.decoding.encodings import UNDECODABLE, has_bad_bytes, is_printable, open_text
 from smstune.tables.formats.annotations import read_annotations
 from smstune.tables.header import find_column
@@ -17,6 +18,7 @@ from smstune.tables.row import Cells, RawRow
 #: A document is read whole, and its rows take several times its size in memory.
 LARGEST_DOCUMENT = 1 << 30
 _CHUNK = 1 << 20
+_NOT_JSON = Message("not JSON")
 #: How deep the rows of a document may lie, as in Elasticsearch's ``{"hits": {"hits": [...]}}``.
 _DEEPEST_MEMBER = 3
 _MOST_NAMED = 5
@@ -56,7 +58,7 @@ def _has_an_object_per_line(path: Path) -> bool:
         lines = (line.strip() for line in stream if line.strip())
         first, second = next(lines, ""), next(lines, "")
     if not second:
-        return first.startswith("{") and not _JSONL.isdisjoint(path.suffixes)
+        return first.startswith("{") and not _JSONL.isdisjoint(map(str.lower, path.suffixes))
     # A damaged line, unlike the first of a document, seldom ends where one may be broken.
     is_cut = first.startswith("{") and not first.endswith(("{", "[", ",", ":"))
     return is_cut or _is_json(first)
@@ -94,18 +96,18 @@ def _parse_object(line: str) -> tuple[Cells | None, str | None]:
     try:
         cells = _parse_json(line)
     except (json.JSONDecodeError, RecursionError):
-        return None, problem or "not JSON"
+        return None, problem or _NOT_JSON
     if not isinstance(cells, dict):
         return None, _no_object(cells)
     if not _can_be_written(cells):
-        return None, problem or "not JSON"
+        return None, problem or _NOT_JSON
     if isinstance(cells, _LongNumbers):
-        problem = problem or "a number with too many digits"
+        problem = problem or Message("a number with too many digits")
     return cells, problem
 
 
 def _no_object(element: object) -> str:
-    return f"expected a JSON object, found {type(element).__name__}"
+    return Message("expected a JSON object, found {type_name}", type_name=type(element).__name__)
 
 
 def _can_be_written(cells: Cells) -> bool:
@@ -184,8 +186,10 @@ def _whole_text(path: Path) -> str:
             size += len(chunk.encode("utf-8", "surrogateescape"))
             if size > LARGEST_DOCUMENT:
                 raise UserError(
-                    f"{path} is a JSON document of more than {LARGEST_DOCUMENT >> 30} GB, which is "
-                    "read whole: write it as jsonl, one object per line, which is read in any size"
+                    "{path} is a JSON document of more than {limit} GB, which is read whole: "
+                    "write it as jsonl, one object per line, which is read in any size",
+                    path=path,
+                    limit=LARGEST_DOCUMENT >> 30,
                 )
     return "".join(chunks)
 
@@ -196,10 +200,10 @@ def _rows_of(document: object, path: Path, options: TableOptions) -> _JsonList:
         return document
     if not isinstance(document, dict):
         raise UserError(
-            "{path} is JSON that holds a single {name__}: expected a list of "
+            "{path} is JSON that holds a single {type_name}: expected a list of "
             "objects, or an object per line",
             path=path,
-            name__=type(document).__name__,
+            type_name=type(document).__name__,
         )
     if isinstance(document.get("columns"), list) and isinstance(document.get("data"), list):
         # pandas' orient="split".
@@ -241,8 +245,11 @@ def _by_column(document: _JsonObject, path: Path, options: TableOptions) -> _Jso
     lengths = {len(column) for column in columns.values()}
     if len(lengths) > 1:
         raise UserError(
-            f"{path} has columns of {min(lengths)} to {max(lengths)} values: expected the same "
-            "number of values in each"
+            "{path} has columns of {shortest} to {longest} values: expected the same number of "
+            "values in each",
+            path=path,
+            shortest=min(lengths),
+            longest=max(lengths),
         )
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 

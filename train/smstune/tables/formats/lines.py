@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from smstune.tables.decoding.encodings import clean_lines, open_text
+from smstune.tables.labels import several_labels
 from smstune.tables.options import TableOptions
 from smstune.tables.row import RawRow
 
@@ -39,7 +40,7 @@ def read_fasttext(path: Path, _options: TableOptions) -> Iterator[RawRow]:
                 yield RawRow(number, {"text": line.rstrip("\r\n"), "label": None})
                 continue
             labels = [word.removeprefix(_LABEL) for word in match[1].split()]
-            problem = f"several labels: found {len(labels)}" if len(labels) > 1 else None
+            problem = several_labels(len(labels)) if len(labels) > 1 else None
             yield RawRow(number, {"text": match[2], "label": labels[0]}, problem)
 
 

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from smstune.errors import UserError, how_to_install
+from smstune.language import Message
 from smstune.tables.decoding.compression import open_seekable
 from smstune.tables.json_text import to_json
-from smstune.tables.row import Cells
+from smstune.tables.row import Cells, row_problem
 
 try:
     import pyarrow as pa
@@ -71,8 +72,14 @@ def _batch_rows(batch: pa.RecordBatch) -> Iterator[tuple[Cells, str | None]]:
             for position, name in enumerate(batch.schema.names)
         }
         unreadable = [name for name, (_, readable) in cells.items() if not readable]
-        problem = f"unreadable value: column {', '.join(unreadable)}" if unreadable else None
+        problem = _unreadable(unreadable) if unreadable else None
         yield {name: cell for name, (cell, _) in cells.items()}, problem
+
+
+def _unreadable(names: Sequence[str]) -> Message:
+    return row_problem(
+        Message("unreadable value"), Message("column {names}", names=", ".join(names))
+    )
 
 
 def _cell(scalar: pa.Scalar) -> tuple[object, bool]:

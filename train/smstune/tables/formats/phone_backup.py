@@ -66,8 +66,11 @@ def read_phone_backup(path: Path, options: TableOptions) -> Iterator[RawRow]:
 def _require_backup(path: Path, tag: str) -> None:
     if tag != _ROOT:
         raise UserError(
-            f"{path} is XML with <{tag[:40]}>; of XML, only phone backups (<{_ROOT}>) and the NUS "
-            "corpus can be read: write it as csv with a column text"
+            "{path} is XML with <{tag}>; of XML, only phone backups (<{root}>) and the NUS corpus "
+            "can be read: write it as csv with a column text",
+            path=path,
+            tag=tag[:40],
+            root=_ROOT,
         )
 
 

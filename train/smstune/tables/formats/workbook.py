@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smstune.errors import UserError
+from smstune.language import Message
 from smstune.tables.decoding.compression import unpacked_file
 from smstune.tables.formats.grid import NumberedCells, name_rows
 from smstune.tables.header import say_once
@@ -101,7 +102,14 @@ def _sheet_name(path: Path, workbook: CalamineWorkbook, name: str | None) -> str
         return name
     chosen = (visible or names)[0]
     if others := [sheet for sheet in visible if sheet != chosen]:
-        say_once(f"{path}: reading sheet {chosen}; --sheet reads another ({', '.join(others)})")
+        say_once(
+            Message(
+                "{path}: reading sheet {chosen}; --sheet reads another ({others})",
+                path=path,
+                chosen=chosen,
+                others=", ".join(others),
+            )
+        )
     return chosen
 
 
@@ -130,8 +138,11 @@ def _check_file(path: Path, unpacked: Path) -> None:
 def _check_size(path: Path, n_bytes: int) -> None:
     if n_bytes > _MOST_BYTES:
         raise UserError(
-            f"{path} has {n_bytes / (1 << 20):,.0f} MB unpacked, more than the "
-            f"{_MOST_BYTES >> 20} MB of a workbook that is read whole: save it as csv"
+            "{path} has {size:,.0f} MB unpacked, more than the {limit} MB of a workbook that is "
+            "read whole: save it as csv",
+            path=path,
+            size=n_bytes / (1 << 20),
+            limit=_MOST_BYTES >> 20,
         )
 
 

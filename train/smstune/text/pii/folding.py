@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -99,12 +100,12 @@ def _letters_together(match: re.Match[str]) -> str:
 _LATIN_LETTER = re.compile("[a-z]")
 
 # k e f u 8 8, w w w . a . c o m
-_LETTERS_APART = re.compile("[a-z0-9](?<![a-z0-9@._-].)(?:[ ][a-z0-9@._/:-](?![a-z0-9])){5,}")
+_LETTERS_APART = "[a-z0-9](?<![a-z0-9@._-].)(?:[ ][a-z0-9@._/:-](?![a-z0-9])){5,}"
 
 _OPENING = "[(（\\[【「<《{]"
 _CLOSING = "[)）\\]】」>》}]"
 # (1)(3)(0), (1)(3)0, 【130】【0000】.
-_IN_BRACKETS = re.compile(
+_IN_BRACKETS = (
     f"(?:(?:{_OPENING}[0-9a-z{SPELT_DIGITS}]{_CLOSING}|{_DIGIT})[ -]?){{4,}}"
     f"|(?:{_OPENING}{_DIGIT}{{2,8}}{_CLOSING}[ ]?){{2,}}"
 )
@@ -136,7 +137,7 @@ def _without_noise(match: re.Match[str]) -> str:
 
 
 # 1加3加0加0: the same characters between all digits.
-_INTERLEAVED = re.compile(
+_INTERLEAVED = (
     rf"(?<![0-9]){_DIGIT}(?P<noise>(?!{SEPARATOR}[0-9])[^0-9{SPELT_DIGITS}{BLANK}]{{1,3}}?)"
     rf"{_DIGIT}(?:(?P=noise){_DIGIT}){{2,}}(?:(?P=noise)x)?"
 )
@@ -148,7 +149,7 @@ def _joined_if_contact(match: re.Match[str]) -> str:
 
 
 # 1我3爱0你: any characters between the digits, if the digits form a contact.
-_SCATTERED = re.compile(rf"(?<![0-9])[0-9](?:[^0-9{BLANK}]{{1,2}}[0-9]){{6,18}}(?![0-9])")
+_SCATTERED = rf"(?<![0-9])[0-9](?:[^0-9{BLANK}]{{1,2}}[0-9]){{6,18}}(?![0-9])"
 
 
 def _without_stops(match: re.Match[str]) -> str:
@@ -158,7 +159,7 @@ def _without_stops(match: re.Match[str]) -> str:
 
 # ⒈⒊00⒉ by NFKC is 1.3.002. An address 10.0.0.1 has three stops.
 _MIN_STOPS = 4
-_WITH_STOPS = re.compile("(?<![0-9])(?<![0-9][.,-])[0-9](?:[.,-]{0,2}[0-9]){6,18}(?![0-9])")
+_WITH_STOPS = "(?<![0-9])(?<![0-9][.,-])[0-9](?:[.,-]{0,2}[0-9]){6,18}(?![0-9])"
 
 
 def _groups_joined(match: re.Match[str]) -> str:
@@ -171,13 +172,13 @@ def _groups_joined(match: re.Match[str]) -> str:
 
 # 130/0000/0001, 130，0000，0001. Separators that the rules know are left to them: 5,956.82元.
 _ODD_SEPARATOR = rf"(?!{ONE_SEPARATOR}[0-9])[ ]?[^\w\s{BLANK}]{{1,3}}[ ]?"
-_IN_ODD_GROUPS = re.compile(
+_IN_ODD_GROUPS = (
     rf"(?<![0-9])(?<![0-9][.,])[0-9]{{3,6}}(?P<odd>{_ODD_SEPARATOR}|[一-鿿]{{1,2}})[0-9]{{2,8}}"
     rf"(?:(?P=odd)[0-9]{{1,8}}){{0,3}}(?![0-9元块%])"
 )
 
 # 1a3b0c.
-_LETTERS_BETWEEN = re.compile("(?<![0-9a-z.])[0-9](?:[a-z][0-9]){4,18}(?![0-9a-z.])")
+_LETTERS_BETWEEN = "(?<![0-9a-z.])[0-9](?:[a-z][0-9]){4,18}(?![0-9a-z.])"
 
 
 def _without_letters(match: re.Match[str]) -> str:
@@ -187,9 +188,7 @@ def _without_letters(match: re.Match[str]) -> str:
 # A character after which a number is likely to be a contact.
 _NUMBER_CUES = "[码碼号信扣抠鹅群裙q询电话线服是为:：=]"
 _CUE_BEFORE = re.compile(_NUMBER_CUES)
-_WITH_LETTERS = re.compile(
-    rf"(?:(?<![a-z0-9])|(?<=q)){_LIKE_A_DIGIT}(?:{SEPARATOR}{_LIKE_A_DIGIT}){{4,}}x?"
-)
+_WITH_LETTERS = rf"(?:(?<![a-z0-9])|(?<=q)){_LIKE_A_DIGIT}(?:{SEPARATOR}{_LIKE_A_DIGIT}){{4,}}x?"
 
 
 def _as_digits(match: re.Match[str]) -> str:
@@ -207,7 +206,7 @@ def _as_digits(match: re.Match[str]) -> str:
 
 _CURRENCY_FOLLOWS = "(?=[ ]?(?:[元圆圓]|块(?![0-9])))"
 # 35OO元, 三五00元, 3 5 0 0元.
-_AMOUNT = re.compile(
+_AMOUNT = (
     rf"{_LIKE_A_DIGIT}(?<![a-z0-9].)(?:{_LIKE_A_DIGIT}{{1,7}}|(?:[ ][0-9]){{1,7}})"
     f"{_CURRENCY_FOLLOWS}"
 )
@@ -245,33 +244,39 @@ _SHORT_HOTLINE = (
     f"[一幺](?<!{_DIGIT}.)(?:[零〇0]{{2}}[{SPELT_DIGITS}]{{2}}|二[一三](?!四)[{SPELT_DIGITS}]{{2}})"
     f"(?!{_DIGIT})"
 )
-_IN_CHINESE = re.compile(
+_IN_CHINESE = (
     f"{_EIGHT_AND_MORE}|{_WITHOUT_SEPARATORS}|{_GLUED_TO_LETTERS}|{_AFTER_CUE}|{_BANK_HOTLINE}"
     f"|{_SHORT_HOTLINE}"
 )
 
 # 130--0000--0001.
-_DOUBLED = re.compile(r"(?<=[0-9])(?P<mark>[-–—_.·•~～]|[ ][ ])(?P=mark){1,2}(?=[0-9])")
+_DOUBLED = r"(?<=[0-9])(?P<mark>[-–—_.·•~～]|[ ][ ])(?P=mark){1,2}(?=[0-9])"
 
 
 def _one_mark(match: re.Match[str]) -> str:
     return match[0][0] + _DROPPED * (len(match[0]) - 1)
 
 
-#: Each removes one disguise and leaves the number of characters unchanged.
-_DISGUISES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
-    (_LETTERS_APART, _letters_together),
-    (_IN_BRACKETS, _without_brackets),
-    (_INTERLEAVED, _without_noise),
-    (_DOUBLED, _one_mark),
-    (_AMOUNT, _amount),
-    (_WITH_LETTERS, _as_digits),
-    (_IN_CHINESE, _arabic),
-    (_WITH_STOPS, _without_stops),
-    (_SCATTERED, _joined_if_contact),
-    (_LETTERS_BETWEEN, _without_letters),
-    (_IN_ODD_GROUPS, _groups_joined),
-)
+@functools.cache
+def _disguises() -> tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...]:
+    """Return patterns and what to replace their matches by, compiled for the first disguise.
+
+    Each removes one disguise and leaves the number of characters unchanged.
+    """
+    replacements = (
+        (_LETTERS_APART, _letters_together),
+        (_IN_BRACKETS, _without_brackets),
+        (_INTERLEAVED, _without_noise),
+        (_DOUBLED, _one_mark),
+        (_AMOUNT, _amount),
+        (_WITH_LETTERS, _as_digits),
+        (_IN_CHINESE, _arabic),
+        (_WITH_STOPS, _without_stops),
+        (_SCATTERED, _joined_if_contact),
+        (_LETTERS_BETWEEN, _without_letters),
+        (_IN_ODD_GROUPS, _groups_joined),
+    )
+    return tuple((re.compile(pattern), plain) for pattern, plain in replacements)
 
 
 def folded(text: str) -> tuple[str, Sequence[int]]:
@@ -284,7 +289,7 @@ def folded(text: str) -> tuple[str, Sequence[int]]:
         view = view.translate(_FOLD)
     if not _HINT.search(view):
         return view, origin
-    for disguise, plain in _DISGUISES:
+    for disguise, plain in _disguises():
         view = disguise.sub(plain, view)
         if _DROPPED in view:
             view, origin = _without(re.compile(_DROPPED), view, origin)
