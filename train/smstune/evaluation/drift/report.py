@@ -120,7 +120,7 @@ def _label_figure(drift: Drift) -> Figure:
 def _confidence_section(drift: Drift) -> Section:
     head = [
         "",
-        Message("messages"),
+        Message("number of messages"),
         Message("campaigns"),
         Message("mean"),
         Message("5 %"),
@@ -213,7 +213,7 @@ def _unseen_section(drift: Drift) -> Section:
     ]
     head = [
         "",
-        Message("messages"),
+        Message("number of messages"),
         Message("in no campaign of train"),
         Message("tokens"),
         Message("of them unknown"),
@@ -239,7 +239,7 @@ def _month_section(drift: Drift) -> Section:
         return Section(Message("Months"), Message("The messages have no time that can be read."))
     head = [
         Message("month"),
-        Message("messages"),
+        Message("number of messages"),
         Message("campaigns"),
         Message("confidence"),
         Message("labelled"),

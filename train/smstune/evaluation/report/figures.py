@@ -40,7 +40,7 @@ def confusion_blocks(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> 
     figure = Figure([grid], Message("Confusion matrix with a count in each cell"))
     if not rows:
         return [figure, Text(Message("There are no mistakes."))]
-    head = [Message("label"), Message("taken for"), Message("messages")]
+    head = [Message("label"), Message("taken for"), Message("number of messages")]
     return [figure, Table(head, rows, text_columns=[Message("taken for")])]
 
 
@@ -76,7 +76,7 @@ def reliability_blocks(calibration: CalibrationFacts) -> list[Block]:
         ),
     ]
     head = [
-        Message("messages"),
+        Message("number of messages"),
         Message("confidence before"),
         Message("accuracy before"),
         Message("confidence after"),

@@ -286,7 +286,7 @@ def _label_table(
     ranked = all(isinstance(row, RankedLabelScores) for row in per_label.values())
     head = [Message("label"), Message("precision"), Message("recall"), "F1"]
     head += ["AUPRC", "AUROC"] if ranked else []
-    head.append(Message("messages"))
+    head.append(Message("number of messages"))
     head += [Message("recall, 95 %"), Message("F1, 95 %")] if intervals else []
     rows = []
     for label, row in per_label.items():

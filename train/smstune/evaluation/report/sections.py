@@ -226,7 +226,7 @@ def slice_section(slices: Sequence[SliceScores]) -> list[Section]:
         return []
     head = [
         Message("slice"),
-        Message("messages"),
+        Message("number of messages"),
         Message("campaigns"),
         Message("accuracy"),
         Message("95 %"),

@@ -73,7 +73,7 @@ def _losses(suite: Robustness) -> list[Block]:
             Message(
                 "Because of the cascade, recall is more than 1 point smaller under these "
                 "transforms: {losses}.",
-                losses=joined(losses, ", "),
+                losses=joined(losses, "; "),
             )
         )
     ]
