@@ -91,7 +91,7 @@ def test_reports_and_table_are_chinese(finished_run, tmp_path, capsys):
         body = re.sub("《[^》]*》", "", page.split("</style>")[1])
         texts = re.findall(r'>([^<]+)<|aria-label="([^"]+)"', body)
         assert [text for pair in texts for text in pair if ENGLISH.search(text)] == []
-    # A set that was measured in English before is described in Chinese, too.
+    # The report follows from the manifest, where the reason is an English text.
     assert "没有可用的阈值：验证集太小" in (copy / "eval/test/report.md").read_text("utf-8")
     assert metrics(copy)["operating_points"][0]["reason"].startswith("the validation split is too")
 
