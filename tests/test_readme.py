@@ -28,6 +28,10 @@ CHINESE = (ROOT / "README.zh-CN.md").read_text("utf-8")
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 NAMES = ("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "SECURITY.md")
 PAGES = [*(ROOT / name for name in NAMES), *DOCS]
+CHINESE_SUFFIX = ".zh-CN.md"
+IN_CHINESE = [path for path in PAGES if path.name.endswith(CHINESE_SUFFIX)]
+# Helps in China only, so the English README lacks it.
+MIRROR = re.compile(r"`pip config set global\.index-url https://\S+`")
 
 
 def commands(page):
@@ -141,26 +145,83 @@ def test_rules_of_the_audit_page_are_valid_and_whole(tmp_path):
     assert re.findall(r"^\| `(\w+)` \|", page, re.M) == [*load_rules().rules.by_name()]
 
 
-def facts(page):
-    """Return what no translation changes: commands, code, links, the numbers of tables."""
+def blocks(page):
+    """Return the language and the lines of each block of code, without comments."""
+    found = re.findall(r"^ *```(bash|sh|yaml|python)\n(.*?)^ *```", page, re.S | re.M)
+    return [
+        (language, [line.split("#")[0].rstrip() for line in code.splitlines()])
+        for language, code in found
+    ]
+
+
+def in_english(path):
+    """Return the path of the English page of a Chinese one."""
+    return path.with_name(path.name.replace(CHINESE_SUFFIX, ".md"))
+
+
+def english_link(link, path):
+    """Return link of the page at path with the English page and heading that it leads to."""
+    target, _, anchor = link.partition("#")
+    page = path.parent / target if target else path
+    if not page.name.endswith(CHINESE_SUFFIX):
+        return link
+    if anchor:
+        number = anchors(page.read_text("utf-8")).index(anchor)
+        anchor = "#" + anchors(in_english(page).read_text("utf-8"))[number]
+    return target.replace(CHINESE_SUFFIX, ".md") + anchor
+
+
+def in_digits(article):
+    """Return the number of a matched 第四十三条 as 43, between blanks: English pages cite so."""
+    tens, ten, units = article[1].rpartition("十")
+    numerals = "〇一二三四五六七八九"
+    tens_value = 10 * numerals.index(tens or "一") if ten else 0
+    return f" {tens_value + numerals.index(units)} "
+
+
+def facts(path):
+    """Return what no translation changes: code, links in English, the numbers of tables."""
+    page = path.read_text("utf-8").replace(switch(path), "", 1)
+    page = re.sub(r"第([一二三四五六七八九十]+)[条项]", in_digits, MIRROR.sub("", page))
     tables = [re.split(r"(?<!\\)\|", line)[1:-1] for line in re.findall(r"^\|.*", page, re.M)]
+    code = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", page, flags=re.S))
     return {
-        "commands": [command.split("#")[0].strip() for command in commands(page)],
-        "python": re.findall(r"^ *```python\n(.*?)^ *```", page, re.S | re.M),
-        # An anchor of the page itself is translated with its heading.
-        "links": sorted(re.findall(r"\]\(([^)#][^)]*)\)", page)),
-        "code": sorted(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", page, flags=re.S))),
+        "headings": re.findall(r"^#+ ", re.sub(r"```.*?```", "", page, flags=re.S), re.M),
+        "blocks": blocks(page),
+        "links": sorted(english_link(link, path) for link in re.findall(r"\]\(([^)]+)\)", page)),
+        "code": sorted(" ".join(snippet.split()) for snippet in code),
         "widths": [len(cells) for cells in tables],
         "numbers": [re.findall(r"\d[\d,.]*\d|\d", " ".join(cells)) for cells in tables],
     }
 
 
-def test_chinese_readme_states_the_same_facts():
-    swapped = CHINESE.replace("[English](README.md)", "[中文](README.zh-CN.md)")
-    # A mirror of the package index helps in China only.
-    swapped, count = re.subn(r"`pip config set global\.index-url https://\S+`", "", swapped)
-    assert count == 1
-    assert facts(swapped) == facts(README)
+def switch(path):
+    """Return the line of a page that leads to the page in the other language."""
+    if path.name.endswith(CHINESE_SUFFIX):
+        return f"[English]({in_english(path).name}) | 中文\n"
+    return f"English | [中文]({path.stem}{CHINESE_SUFFIX})\n"
+
+
+@pytest.mark.parametrize("chinese", IN_CHINESE, ids=lambda path: path.name)
+def test_a_chinese_page_states_the_same_facts_as_the_english_one(chinese):
+    english = in_english(chinese)
+    assert facts(chinese) == facts(english)
+    for path in (chinese, english):
+        # The README begins with its title, for package indexes and repositories' front pages.
+        begin = "# smstune\n\n" if path.parent == ROOT else ""
+        assert path.read_text("utf-8").startswith(begin + switch(path))
+
+
+@pytest.mark.parametrize("chinese", IN_CHINESE, ids=lambda path: path.name)
+def test_a_chinese_page_leads_to_chinese_pages(chinese):
+    page = chinese.read_text("utf-8").replace(switch(chinese), "", 1)
+    for link in re.findall(r"\]\(([^)]+)\)", page):
+        target = chinese.parent / link.partition("#")[0]
+        assert target not in [in_english(path) for path in IN_CHINESE], link
+
+
+def test_the_chinese_readme_names_one_mirror_of_the_package_index():
+    assert len(MIRROR.findall(CHINESE)) == 1
 
 
 EVALUATION = (ROOT / "docs/evaluation.md").read_text("utf-8")

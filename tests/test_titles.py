@@ -86,9 +86,12 @@ def test_compare_drift_audit_cards_and_the_server_s_page_show_them(
     page = (copy / "eval/new/drift.html").read_text("utf-8")
     assert all(f">{shown}</t" in page for shown in ENGLISH)
     audit = ("--output", tmp_path / "audit", "--marketing", "gambling,bank_phishing")
-    assert run("audit", titled_run, messages, *audit) == 0
+    assert run("audit", titled_run, messages, *audit, "--lang", "zh") == 0
     page = (tmp_path / "audit/audit.html").read_text("utf-8")
     assert any(f">{shown}</t" in page for shown in CHINESE)
+    findings = (tmp_path / "audit/findings.csv").read_text("utf-8-sig")
+    assert "标签,标签名称,得分" in findings
+    assert "gambling,赌博短信," in findings or "bank_phishing,冒充银行," in findings
     folder = write_published_folder(titled_run, tmp_path / "clean")
     card = (folder / "README.zh-CN.md").read_text("utf-8")
     assert all(card.count(f"| {escape_markdown(shown)} |") == 2 for shown in CHINESE)

@@ -49,9 +49,9 @@ LINES = LineChart(
 GRID = ConfusionGrid([[5, 1], [0, 9]], ["垃圾", HOSTILE])
 
 
-def report(*blocks, figure=None, language="en"):
+def report(*blocks, figure=None):
     section = Section("Title", "A note.", blocks)
-    return Report("The page", ["First.", "Second."], figure, [section], language)
+    return Report("The page", ["First.", "Second."], figure, [section])
 
 
 def svg_of(chart, **how):
@@ -79,9 +79,10 @@ def test_every_block_is_in_the_page_and_in_markdown():
     assert "http" not in page
 
 
-def test_sentences_are_joined_as_the_language_does():
-    assert "First.Second." in render_html(report(language="zh-CN"))
-    assert '<html lang="zh-CN">' in render_html(report(language="zh-CN"))
+def test_sentences_are_joined_as_the_language_does(monkeypatch):
+    monkeypatch.setattr("smstune.language._language", "zh")
+    assert "First.Second." in render_html(report())
+    assert '<html lang="zh-CN">' in render_html(report())
 
 
 def test_a_table_in_each_format():

@@ -159,7 +159,7 @@ def test_usual_names_are_recognised_and_said(written, caplog, header, guessed):
     caplog.set_level(logging.INFO)
     (row,) = read(written(f"{header}\n1,甲,乙,2024-01-02\n"))
     assert (row.text, row.label, row.time) == ("甲", "乙", "2024-01-02")
-    flags = " or ".join(f"--{guess.split()[-1]}-column" for guess in guessed)
+    flags = ", ".join(f"--{guess.split()[-1]}-column" for guess in guessed)
     said = f"reading column {', '.join(guessed)}. If that is wrong, name it by {flags}\n"
     assert said in caplog.text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from datetime import UTC, datetime
 
@@ -241,19 +242,76 @@ def test_page_says_what_was_found_and_what_it_is_not(finished_run, learned_run, 
     argv = ("--marketing", labels)
     inspect(evaluated, tmp_path, [(text,)], *argv, header=("text",))
     page = (tmp_path / "audit/audit.html").read_text("utf-8")
-    assert '<html lang="zh-CN">' in page
-    assert "不是法律意见" in page
-    assert "没有测试集上的评测结果" in page
+    assert '<html lang="en">' in page
+    assert "this report is not legal advice" in page
+    assert "was not evaluated on its test set" in page
     assert "销量第一，咨询[PHONE]" in page
-    assert "《广告法》第九条第三项" in page
-    assert "输入文件缺少以下列：收件人、时间" in page
+    assert "Advertising Law (广告法) Art. 9 (3)" in page
+    assert "the input has no column for recipient, time" in page
     assert "http" not in page.replace("http://www.w3.org", "")
     shutil.rmtree(tmp_path / "audit")
     assert run("eval", evaluated) == 0
     _, result, _ = inspect(evaluated, tmp_path, [(text,)], *argv, header=("text",))
     # All labels count as marketing here, so the run is never wrong about it.
     assert result["model"]["precision"] == result["model"]["recall"] == 1
-    assert "约有 100.0 条确为营销" in (tmp_path / "audit/audit.html").read_text("utf-8")
+    page = (tmp_path / "audit/audit.html").read_text("utf-8")
+    assert "about 100.0 of 100 messages that it labels as marketing" in page
+
+
+def test_page_and_findings_in_chinese(learned_run, tmp_path, capsys):
+    """Nothing that a reader of Chinese needs is in English; the input's columns are carried."""
+    header = ("备注", "短信内容", "手机号", "编号", "经办", "发送时间", "标签")
+    text = "【云集优选】全网最低，赌场开业，联系阿禾13000000001"
+    rows = [
+        ("春节", text, "阿禾", "202111010001", "小李13000001009", NOON, "=1+1"),
+        ("春节", text, "阿禾", "202111010002", "13000001009", "2021-11-01 23:00:00", "阿禾的"),
+        # Too many cells.
+        ("春节", text, "阿禾", "202111010003", "", NOON, "", "13000000009"),
+    ]
+    labels = ",".join(json.loads((learned_run / "manifest.json").read_text("utf-8"))["labels"])
+    argv = ("--with-text", "--marketing", labels, "--lang", "zh")
+    status, result, found = inspect(learned_run, tmp_path, rows, *argv, header=header)
+    assert status == 0
+    assert [*found[0]] == [
+        "行号", "命中规则", "规则代号", "标签", "得分", "备注", "短信",
+        "原表_备注", "编号", "经办", "发送时间", "原表_标签",
+    ]  # fmt: skip
+    assert [*result["findings_columns"].items()][:3] == [
+        ("row", "行号"), ("rule_titles", "命中规则"), ("rules", "规则代号"),
+    ]  # fmt: skip
+    first, second, ragged = found
+    assert "没有退订方式、留个人联系方式、绝对化用语、违禁行业" in first["命中规则"]
+    assert "no_opt_out personal_contact absolute_claim banned_trade" in first["规则代号"]
+    assert first["短信"] == "【云集优选】全网最低，赌场开业，联系[RECIPIENT][PHONE]"
+    assert [first[name] for name in ("原表_备注", "编号", "经办", "发送时间", "原表_标签")] == [
+        "春节", "202111010001", "小李[PHONE]", NOON, "'=1+1",
+    ]  # fmt: skip
+    assert "夜间发送" in second["命中规则"]
+    assert second["原表_标签"] == "[RECIPIENT]的"
+    assert ragged["行号"] == "4"
+    assert not any(ragged[name] for name in ("原表_备注", "编号", "经办", "短信"))
+    page = (tmp_path / "audit/audit.html").read_text("utf-8")
+    written = page + "".join(map(str, found)) + json.dumps(result, ensure_ascii=False)
+    assert not any(secret in written for secret in ("阿禾", "130000"))
+    assert '<html lang="zh-CN">' in page
+    assert result["rules"]["night"]["title"] == "Sent at night"
+    shown = re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL)
+    # The reason of a row is that of tables/.
+    shown = shown.replace(next(iter(result["set_aside"])), "")
+    assert re.findall(r"[A-Za-z]+(?: [A-Za-z]+){2,}", shown) == []
+    assert "（收件人）" in capsys.readouterr().err
+
+
+def test_a_recipient_s_column_is_left_out_in_every_file_of_a_folder(learned_run, tmp_path, texts):
+    (tmp_path / "sent").mkdir()
+    ad = texts["retail"][0]
+    write_csv(tmp_path / "sent/a.csv", [(ad, "阿禾", "")], ("text", "recipient", "consent"))
+    write_csv(tmp_path / "sent/b.csv", [(ad, "阿青", "", "1")], ("短信", "手机号", "同意", "批次"))
+    assert run("audit", learned_run, tmp_path / "sent", "--output", tmp_path / "audit") == 0
+    written = (tmp_path / "audit/findings.csv").read_text("utf-8-sig")
+    assert written.splitlines()[0].endswith("score,note,file,consent,短信,同意,批次")
+    assert not any(secret in written for secret in ("阿禾", "阿青", ad[:5]))
+    assert "b.csv,,,,1" in written
 
 
 def test_rows_that_cannot_be_read_are_set_aside(learned_run, texts, tmp_path, capsys):
@@ -268,7 +326,7 @@ def test_rows_that_cannot_be_read_are_set_aside(learned_run, texts, tmp_path, ca
     assert [line for line in capsys.readouterr().err.splitlines() if "ragged" in line] == [
         "warning: ragged row: 1 in all, at row 3: not inspected, see findings.csv"
     ]
-    assert '3,,,,"ragged row' in (tmp_path / "audit/findings.csv").read_text("utf-8-sig")
+    assert '3,,,,,"ragged row' in (tmp_path / "audit/findings.csv").read_text("utf-8-sig")
 
 
 def test_parquet_with_times_of_its_own(learned_run, texts, tmp_path):
@@ -346,6 +404,10 @@ def test_input_without_a_message(learned_run, tmp_path, capsys, content):
         ("rules: {absolute_claim: {words: ['(']}}", "invalid regular expression"),
         ("rules: {absolute_claim: {words: ['a*']}}", "matches every text"),
         ("rules: {night: {how: '{until}'}}", "no such value of the rule"),
+        ("rules: {night: {how: {en: At night, zh: '{until}'}}}", "no such value of the rule"),
+        ("rules: {night: {title: 5}}", "rules.night.title: expected a text, or one in zh"),
+        ("rules: {night: {title: {}}}", "rules.night.title: expected a text in zh or en"),
+        ("rules: {night: {title: {de: Nachts}}}", "rules.night.title.de: unknown key"),
         ("rules: [night]", "a mapping for each rule"),
         ("rule: {}", "rule: unknown key: did you mean rules?"),
     ],
@@ -362,7 +424,7 @@ def test_own_rules_change_what_they_name(tmp_path, learned_run, texts):
     path = tmp_path / "rules.yaml"
     path.write_text(
         "rules:\n  night: {from_hour: 12, to_hour: 13}\n  absolute_claim: {words: [独家秘方]}\n"
-        "  too_many: {most: 1}\n",
+        "  too_many: {most: 1, title: 一天两条}\n",
         "utf-8",
     )
     claims = [text + "独家秘方" for text in texts["retail"]]
@@ -375,7 +437,9 @@ def test_own_rules_change_what_they_name(tmp_path, learned_run, texts):
     _, result, found = inspect(learned_run, tmp_path, rows, "--rules", path)
     assert {"night", "absolute_claim"} <= set(found[0]["rules"].split())
     assert result["rules"]["too_many"]["hits"] == 1
-    assert result["rules"]["night"]["how"].startswith("北京时间12点到13点")
+    # A text without a language is shown in both.
+    assert result["rules"]["too_many"]["title"] == "一天两条"
+    assert result["rules"]["night"]["how"] == "Sent between 12:00 and 13:00, China time."
 
 
 def test_run_without_marketing_says_how_to_name_it(finished_run, tmp_path, capsys):

@@ -84,15 +84,13 @@ class Section:
 class Report:
     """A whole page: first what a reader needs to decide, then the sections.
 
-    ``opening`` is three to five sentences. ``language`` is the tag of a page that exists in one
-    language only, such as ``zh-CN``.
+    ``opening`` is three to five sentences.
     """
 
     title: str
     opening: Sequence[str]
     figure: Figure | None
     sections: Sequence[Section]
-    language: str | None = None
 
 
 def count_table(

@@ -153,7 +153,7 @@ _TABLE = """\
 
 def render_html(report: Report) -> str:
     """Return the HTML of a page that needs nothing from outside, in the reader's language."""
-    language = report.language or language_tag()
+    language = language_tag()
     report = in_reader_language(report)
     return (
         _template(_PAGE).render(

@@ -23,9 +23,8 @@ def render_markdown(report: Report) -> str:
 
     Figures are left to the page.
     """
-    language = report.language or language_tag()
     report = in_reader_language(report)
-    lines = [f"# {report.title}", "", join_sentences(report.opening, language), ""]
+    lines = [f"# {report.title}", "", join_sentences(report.opening, language_tag()), ""]
     for section in report.sections:
         lines += [f"## {section.title}", ""]
         lines += [_plain(section.note), ""] if section.note else []

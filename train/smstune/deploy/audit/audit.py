@@ -10,7 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from smstune.deploy.audit.inspector import OPTIONAL, FindingsRow, Inspector
+from smstune.deploy.audit.findings import FindingsTable
+from smstune.deploy.audit.inspector import (
+    MAX_SENDERS_SHOWN,
+    OPTIONAL,
+    InputColumns,
+    Inspector,
+    listed,
+)
 from smstune.deploy.audit.recipients import read_moment
 from smstune.deploy.audit.report import audit_report
 from smstune.deploy.audit.result import AuditResult, MarketingScores, RuleResult, SenderCounts
@@ -18,21 +25,19 @@ from smstune.deploy.audit.rules import AppliedRules, RuleBook
 from smstune.errors import GateError, UserError
 from smstune.files import folder_written_whole, refuse_to_overwrite, write_json
 from smstune.inference.classifier import SmsClassifier
-from smstune.inference.labels import LabelMap
+from smstune.language import Message, joined, reader_language
 from smstune.progress import Progress
-from smstune.reporting.document import Report
 from smstune.reporting.html import render_html
 from smstune.reporting.titles import report_with_titles
 from smstune.results import Result
-from smstune.tables.header import find_column, say_once, shown_names
+from smstune.tables.header import Role, find_column, say_once, shown_names
 from smstune.tables.options import TableOptions
-from smstune.tables.read import read_rows
+from smstune.tables.read import column_names, read_rows
 from smstune.tables.row import TableRow
 from smstune.text.pii.mask import mask_pii
 
 _log = logging.getLogger(__name__)
 _ROWS_AT_ONCE = 8192
-_SENDERS_SHOWN = 20
 _FINDINGS, _NUMBERS, _PAGE = "findings.csv", "audit.json", "audit.html"
 
 
@@ -58,9 +63,9 @@ def audit(
 ) -> AuditResult:
     """Write ``findings.csv``, ``audit.json`` and ``audit.html`` to ``output``; return the counts.
 
-    An audit that is there is replaced. No file holds a recipient, and messages are
-    written only with personal information masked. Memory grows only with the number of pairs of
-    recipient and day (``RecipientDays``).
+    The page and the findings are in the reader's language. An audit that is there is replaced. No
+    file holds a recipient; messages and what else is personal are written masked. Memory grows
+    only with the number of pairs of recipient and day (``RecipientDays``).
 
     Raises:
         UserError: if the input has no message, or lacks a column that the user or a limit names.
@@ -70,28 +75,24 @@ def audit(
     first = next(chunks, None)
     if first is None:
         raise UserError("expected messages, found none in {path}", path=source.path)
-    inspector = Inspector(classifier, rules, _columns(source, first))
+    columns = _columns(source, first)
+    inspector = Inspector(classifier, rules, columns)
+    findings = FindingsTable(
+        rules.rules, classifier.labels.titles, columns.written, with_text=with_text
+    )
     _report_unchecked(inspector)
     # No folder with anything else is replaced, however this is called.
     check_folder(output, source.path, overwrite=True)
     with folder_written_whole(output, overwrite=True) as folder:
-        _write_findings(inspector, itertools.chain([first], chunks), folder, with_text=with_text)
-        counts = _counts(inspector, classifier.run.path, source.path)
+        _write_findings(inspector, itertools.chain([first], chunks), folder, findings)
+        counts = _counts(inspector, classifier.run.path, source.path, findings)
         write_json(folder / _NUMBERS, counts.to_json())
-        page = render_html(_report(counts, inspector, classifier.labels))
+        titled_names = classifier.labels.shown_names(reader_language())
+        report = audit_report(counts, inspector, titled_names)
+        page = render_html(report_with_titles(report, titled_names))
         (folder / _PAGE).write_text(page, "utf-8")
-    inspector.problems.warn(f"not inspected, see {_FINDINGS}")
+    inspector.problems.warn(Message("not inspected, see findings.csv"))
     return counts
-
-
-def _report(counts: AuditResult, inspector: Inspector, labels: LabelMap) -> Report:
-    """Return the page's report, with the titles of the labels."""
-    titled_names = labels.shown_names("zh")
-    examples = {
-        rule: [dataclasses.replace(example, label=titled_names[example.label]) for example in hits]
-        for rule, hits in inspector.examples.items()
-    }
-    return report_with_titles(audit_report(counts, examples), titled_names)
 
 
 def check_folder(output: Path, source: Path, *, overwrite: bool) -> None:
@@ -110,8 +111,10 @@ def check_folder(output: Path, source: Path, *, overwrite: bool) -> None:
     foreign_names = {path.name for path in output.iterdir()} - {_FINDINGS, _NUMBERS, _PAGE}
     if foreign_names:
         raise UserError(
-            f"{output} cannot be overwritten, because {min(foreign_names)} in it is not of an "
-            "audit: name another output"
+            "{output} cannot be overwritten, because {name} in it is not of an audit: name "
+            "another output",
+            output=output,
+            name=min(foreign_names),
         )
 
 
@@ -147,39 +150,71 @@ def parse_limits(words: Sequence[str], book: RuleBook) -> dict[str, float]:
 def require_shares(counts: AuditResult) -> None:
     """Raise a GateError that names every rule hit more often than its limit allows."""
     over = [
-        f"{name} {100 * (rule.share or 0):.2f} % of {rule.of}, above {100 * rule.max_share:g} %"
+        Message(
+            "{name} {share} of {count:,}, above {limit}",
+            name=name,
+            share=Message("{percentage:.2f} %", percentage=100 * (rule.share or 0)),
+            count=rule.of,
+            limit=Message("{percentage:g} %", percentage=100 * rule.max_share),
+        )
         for name, rule in counts.rules.items()
         if rule.over and rule.max_share is not None
     ]
     if over:
-        raise GateError("shares of rule hits above --max-share: " + "; ".join(over))
+        raise GateError(
+            "shares of rule hits above --max-share: {problems}", problems=joined(over, "; ")
+        )
 
 
-def _columns(source: AuditInput, rows: Sequence[TableRow]) -> dict[str, str]:
-    """Return the optional columns that the input has, by their role."""
+def _columns(source: AuditInput, rows: Sequence[TableRow]) -> InputColumns:
+    """Return the optional columns that the input has, and those to be written with a finding."""
     whole = [row for row in rows if row.problem is None]
     names = list(dict.fromkeys(name for row in whole for name in row.fields))
+    by_role = _columns_by_role(source, names)
+    guessed = [
+        Message("{name} as {role}", name=name, role=OPTIONAL[role])
+        for role, name in by_role.items()
+        if name != source.columns.get(role, role)
+    ]
+    if guessed:
+        say_once(
+            Message("{path}: reading column {columns}", path=source.path, columns=listed(guessed))
+        )
+    times = [row.fields.get(by_role["time"]) for row in whole] if "time" in by_role else []
+    if times and all(read_moment(time) is None for time in times):
+        raise UserError(
+            "expected times such as 2021-11-01 09:30:00 in column {column} of {path}, found "
+            "{time!r}: name another with --time-column",
+            column=by_role["time"],
+            path=source.path,
+            time=mask_pii(str(times[0])),
+        )
+    names = column_names(source.path, source.options) or names
+    text = find_column(names, "text", source.options.text)
+    written = [name for name in names if name != text and not _is_recipient(name, by_role)]
+    return InputColumns(by_role, written)
+
+
+def _columns_by_role(source: AuditInput, names: Sequence[str]) -> dict[Role, str]:
     columns = source.columns
     found_names = {role: find_column(names, role, columns.get(role)) for role in OPTIONAL}
     missing = [role for role in OPTIONAL if role in columns and found_names[role] is None]
     if missing:
         raise UserError(
-            f"expected column {', '.join(columns[role] for role in missing)} in {source.path}, "
-            f"found {shown_names(names)}: name yours with --{missing[0]}-column"
+            "expected column {columns} in {path}, found {names}: name yours with --{role}-column",
+            columns=", ".join(columns[role] for role in missing),
+            path=source.path,
+            names=shown_names(names),
+            role=missing[0],
         )
-    by_role: dict[str, str] = {role: name for role, name in found_names.items() if name is not None}
-    guessed = [
-        f"{name} as {role}" for role, name in by_role.items() if name != columns.get(role, role)
-    ]
-    if guessed:
-        say_once(f"{source.path}: reading column {', '.join(guessed)}")
-    times = [row.fields.get(by_role["time"]) for row in whole] if "time" in by_role else []
-    if times and all(read_moment(time) is None for time in times):
-        raise UserError(
-            f"expected times such as 2021-11-01 09:30:00 in column {by_role['time']} of "
-            f"{source.path}, found {mask_pii(str(times[0]))!r}: name another with --time-column"
-        )
-    return by_role
+    return {role: name for role, name in found_names.items() if name is not None}
+
+
+def _is_recipient(name: str, by_role: Mapping[Role, str]) -> bool:
+    """Return whether a column is the recipient's, perhaps of one file of a folder only."""
+    others = {column for role, column in by_role.items() if role != "recipient"}
+    is_usual_name = find_column([name], "recipient") is not None
+    return name == by_role.get("recipient") or (is_usual_name and name not in others)
 
 
 def _report_unchecked(inspector: Inspector) -> None:
@@ -197,24 +232,23 @@ def _report_unchecked(inspector: Inspector) -> None:
 
 
 def _write_findings(
-    inspector: Inspector, chunks: Iterable[Sequence[TableRow]], folder: Path, *, with_text: bool
+    inspector: Inspector,
+    chunks: Iterable[Sequence[TableRow]],
+    folder: Path,
+    findings: FindingsTable,
 ) -> None:
     """Write ``findings.csv``: rows that hit a rule, and those that could not be read."""
-    names = [field.name for field in dataclasses.fields(FindingsRow)]
-    if not with_text:
-        names.remove("text")
     # With its byte order mark, spreadsheets read the file as UTF-8.
     with (folder / _FINDINGS).open("w", encoding="utf-8-sig", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(names)
-        with Progress("inspecting") as progress:
+        writer.writerow(findings.header())
+        with Progress(Message("inspecting")) as progress:
             for chunk in chunks:
-                for finding in inspector.inspect(chunk):
-                    writer.writerow([getattr(finding, name) for name in names])
+                writer.writerows(map(findings.cells, inspector.inspect(chunk)))
                 progress.update(len(chunk))
 
 
-def _counts(inspector: Inspector, run: Path, source: Path) -> AuditResult:
+def _counts(inspector: Inspector, run: Path, source: Path, findings: FindingsTable) -> AuditResult:
     rules, inspected = inspector.rules, inspector.inspected
     senders = sorted(
         inspector.senders.items(), key=lambda sender: (-sender[1].with_hits, sender[0])
@@ -228,6 +262,7 @@ def _counts(inspector: Inspector, run: Path, source: Path) -> AuditResult:
         unreadable_times=inspector.unreadable_times,
         without_recipient_or_time=inspector.without_recipient_or_time,
         columns=dict(inspector.columns),
+        findings_columns=findings.headers,
         marketing_labels=sorted(rules.marketing_labels),
         labels=dict(inspector.labels.most_common()),
         rules=_rule_results(inspector),
@@ -236,7 +271,7 @@ def _counts(inspector: Inspector, run: Path, source: Path) -> AuditResult:
         distinct_senders=len(senders),
         senders=[
             SenderCounts(sender=name, **dataclasses.asdict(counts))
-            for name, counts in senders[:_SENDERS_SHOWN]
+            for name, counts in senders[:MAX_SENDERS_SHOWN]
         ],
         run=run.name,
         input=source.name,
@@ -252,10 +287,10 @@ def _rule_results(inspector: Inspector) -> dict[str, RuleResult]:
         share = hits / n_checked if hits is not None and n_checked else None
         max_share = inspector.rules.max_share.get(name)
         results[name] = RuleResult(
-            title=rule.title,
+            title=rule.title.in_language("en"),
             scope=rule.scope,
-            how=rule.explanation(),
-            source=rule.source,
+            how=rule.explanation("en"),
+            source=rule.source.in_language("en"),
             hits=hits,
             of=n_checked,
             share=share,

@@ -3,42 +3,69 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
 
+from smstune.deploy.audit.masking import masked_cell, masked_message
 from smstune.deploy.audit.recipients import Moment, RecipientDays, read_moment
 from smstune.deploy.audit.rules import AppliedRules, text_hits
 from smstune.inference.classifier import SmsClassifier
-from smstune.tables.formulas import with_apostrophe
+from smstune.language import Message
 from smstune.tables.header import Role
 from smstune.tables.row import TableRow, cell_text
 from smstune.tables.row_problems import RowProblems
 from smstune.text.normalize import MAX_CHARACTERS
-from smstune.text.pii.find import find_pii
-from smstune.text.pii.mask import mask_pii
 
-#: Columns beside the message.
-OPTIONAL: tuple[Role, ...] = ("sender", "recipient", "time", "consent")
+#: Columns beside the message, by their roles; the values are for people.
+OPTIONAL: dict[Role, Message] = {
+    "sender": Message("sender"),
+    "recipient": Message("recipient"),
+    "time": Message("time"),
+    "consent": Message("consent"),
+}
 #: The columns without which a rule cannot be checked.
-_NEEDS = {"no_consent": ("consent",), "night": ("time",), "too_many": ("recipient", "time")}
+_NEEDS: dict[str, tuple[Role, ...]] = {
+    "no_consent": ("consent",),
+    "night": ("time",),
+    "too_many": ("recipient", "time"),
+}
+#: Examples that are kept of each rule.
+MAX_EXAMPLES = 5
+#: Senders that the counts list.
+MAX_SENDERS_SHOWN = 20
+#: The sender under which those beyond the first thousands are counted.
+OTHER_SENDERS = Message("other senders")
 _REMEMBERED = 200_000
-_EXAMPLES = 5
 _MAX_SENDERS = 10_000
-_OTHER_SENDERS = "其他发送方"
-_PERSONAL = {"PHONE", "ID", "CARD", "EMAIL", "WECHAT", "QQ"}
 
 
 @dataclass(frozen=True)
-class FindingsRow:
-    """A row of findings.csv; its fields are the columns. ``row`` is ``TableRow.line``."""
+class InputColumns:
+    """The names of the input's columns by their role, and those to be written with a finding.
+
+    The latter contain neither the message nor the recipient.
+    """
+
+    by_role: Mapping[Role, str]
+    written: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A row that hits rules, or that has a ``problem`` and was not inspected.
+
+    ``row`` is ``TableRow.line``. The masked message and ``other_cells``, masked too, by their
+    column, are there only for a row that was inspected.
+    """
 
     row: int
-    rules: str = ""
+    rules: tuple[str, ...] = ()
     label: str = ""
     score: float | None = None
-    note: str = ""
+    problem: str = ""
     text: str = ""
+    other_cells: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,11 +109,10 @@ class Inspector:
     """
 
     def __init__(
-        self, classifier: SmsClassifier, rules: AppliedRules, columns: Mapping[str, str]
+        self, classifier: SmsClassifier, rules: AppliedRules, columns: InputColumns
     ) -> None:
-        """``columns`` are the names of the input's columns by their role."""
         self.rules = rules
-        self.columns = columns
+        self.columns = columns.by_role
         self.rows = 0
         self.inspected = MessageCounts()
         self.with_hour = 0
@@ -99,10 +125,11 @@ class Inspector:
         self.senders: defaultdict[str, MessageCounts] = defaultdict(MessageCounts)
         self.recipients = RecipientDays()
         self.examples: dict[str, list[Example]] = defaultdict(list)
+        self._written_columns = columns.written
         self._classifier = classifier
         self._judgements: dict[str, _Judgement] = {}
 
-    def inspect(self, rows: Sequence[TableRow]) -> Iterator[FindingsRow]:
+    def inspect(self, rows: Sequence[TableRow]) -> Iterator[Finding]:
         """Count ``rows`` and yield a finding for each that hits a rule or cannot be read."""
         self.problems.count(rows)
         self._judge([row.text or "" for row in rows if row.problem is None])
@@ -111,7 +138,7 @@ class Inspector:
             if row.problem is not None:
                 # Its columns may have slipped, so that a recipient could be in any of them.
                 self.set_aside[row.problem] += 1
-                yield FindingsRow(row.line, note=row.problem)
+                yield Finding(row.line, problem=row.problem)
                 continue
             message = row.text or ""
             judgement = self._judgements[message]
@@ -120,23 +147,25 @@ class Inspector:
             hits = [*judgement.hits, *self._sending_hits(cells, sent, judgement)]
             self._add(cells, judgement, hits)
             if hits:
-                text = _masked(message, cells.get("recipient", ""))
+                recipient = cells.get("recipient", "")
+                text = masked_message(message, recipient)
                 self._keep_examples(hits, Example(row.line, judgement.label, text))
-                yield FindingsRow(
+                yield Finding(
                     row.line,
-                    " ".join(hits),
+                    tuple(hits),
                     judgement.label,
                     round(judgement.score, 4),
-                    text=with_apostrophe(text),
+                    text=text,
+                    other_cells=self._other_cells(row, recipient),
                 )
 
-    def unchecked(self, name: str) -> str | None:
+    def unchecked(self, name: str) -> Message | None:
         """Return why a rule cannot be checked in this input with this run, ``None`` if it can."""
-        missing = [role for role in _NEEDS.get(name, ()) if role not in self.columns]
+        missing = [OPTIONAL[role] for role in _NEEDS.get(name, ()) if role not in self.columns]
         if missing:
-            return f"the input has no column for {', '.join(missing)}"
+            return Message("the input has no column for {roles}", roles=listed(missing))
         if name == "fraud" and not self.rules.labels_by_rule[name]:
-            return "the run has none of the labels of this rule"
+            return Message("the run has none of the labels of this rule")
         return None
 
     def rule_counts(self) -> dict[str, tuple[int, int]]:
@@ -172,7 +201,7 @@ class Inspector:
         return judgement.marketing or self.rules.rules.by_name()[name].scope == "all"
 
     def _sending_hits(
-        self, cells: Mapping[str, str], sent: Moment | None, judgement: _Judgement
+        self, cells: Mapping[Role, str], sent: Moment | None, judgement: _Judgement
     ) -> Iterator[str]:
         """Yield the rules of consent and time that a message hits; count its recipient."""
         rules = self.rules.rules
@@ -196,36 +225,42 @@ class Inspector:
         else:
             self.without_recipient_or_time += 1
 
-    def _add(self, cells: Mapping[str, str], judgement: _Judgement, hits: Sequence[str]) -> None:
+    def _add(self, cells: Mapping[Role, str], judgement: _Judgement, hits: Sequence[str]) -> None:
         self.inspected.add(marketing=judgement.marketing, hit=bool(hits))
         self.labels[judgement.label] += 1
         self.hits.update(hits)
         if "sender" in cells:
-            name = _shown(cells["sender"])
+            name = masked_cell(cells["sender"])
             has_room = name in self.senders or len(self.senders) < _MAX_SENDERS
-            counts = self.senders[name if has_room else _OTHER_SENDERS]
+            counts = self.senders[name if has_room else OTHER_SENDERS]
             counts.add(marketing=judgement.marketing, hit=bool(hits))
+
+    def _other_cells(self, row: TableRow, recipient: str) -> dict[str, str]:
+        """Return the cells to be written with a finding, by their column."""
+        cells = {name: row.fields.get(name) for name in self._written_columns}
+        # In the files of a folder the message may be in columns of different names.
+        return {
+            name: masked_cell(cell, recipient)
+            for name, cell in cells.items()
+            if cell_text(cell) != row.text
+        }
 
     def _keep_examples(self, hits: Sequence[str], new: Example) -> None:
         for name in hits:
             examples = self.examples[name]
-            if len(examples) < _EXAMPLES and new.text not in {example.text for example in examples}:
+            if len(examples) < MAX_EXAMPLES and new.text not in {
+                example.text for example in examples
+            }:
                 examples.append(new)
+
+
+def listed(texts: Iterable[str]) -> str:
+    """Return texts with commas between them, those of the reader's language."""
+    first, *others = texts
+    return reduce(
+        lambda before, text: Message("{before}, {text}", before=before, text=text), others, first
+    )
 
 
 def _text_of(cell: object) -> str:
     return (cell_text(cell) or "").strip()
-
-
-def _masked(text: str, recipient: str) -> str:
-    """Return ``text`` without personal information and without its own recipient."""
-    if len(recipient) > 1:
-        text = text.replace(recipient, "[收件人]")
-    return mask_pii(text[:MAX_CHARACTERS])
-
-
-@lru_cache(maxsize=_MAX_SENDERS)
-def _shown(sender: str) -> str:
-    """Return a sender as it may be written: a service number as it is, a person's masked."""
-    personal = any(span.type in _PERSONAL for span in find_pii(sender))
-    return mask_pii(sender) if personal else sender

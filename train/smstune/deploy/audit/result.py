@@ -8,7 +8,10 @@ from smstune.results import Result
 
 
 class RuleResult(Result):
-    """A rule and how often it was hit; ``None`` for every count if it could not be checked."""
+    """A rule and how often it was hit; ``None`` for every count if it could not be checked.
+
+    Its texts are in English, unless the user's own rules have none.
+    """
 
     title: str
     scope: Literal["marketing", "all"]
@@ -82,6 +85,8 @@ class AuditResult(Result):
     without_recipient_or_time: int
     #: Column names of the input by their role.
     columns: dict[str, str]
+    #: The headers of findings.csv, in the language of who ran the audit, by their English names.
+    findings_columns: dict[str, str]
     marketing_labels: list[str]
     #: Number of messages by the label that the model gave them.
     labels: dict[str, int]

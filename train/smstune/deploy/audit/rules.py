@@ -17,6 +17,7 @@ from smstune.config.wording import explain
 from smstune.config.yaml_files import read_yaml
 from smstune.errors import UserError
 from smstune.inference.labels import LabelMap
+from smstune.language import LANGUAGES, Message
 from smstune.text.normalize import normalize
 from smstune.text.opt_out import OPT_OUT_WORDS
 from smstune.text.pii.mask import mask_pii
@@ -28,28 +29,59 @@ Named = Annotated[str, StringConstraints(min_length=1)]
 Hour = Annotated[int, Field(ge=0, le=24, strict=True)]
 
 
+class RuleText(Section):
+    """A text in Chinese and English, or in one of them."""
+
+    zh: Named | None = None
+    en: Named | None = None
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if self.zh is None and self.en is None:
+            raise ValueError(Message("expected a text in zh or en: add one"))
+        return self
+
+    def in_language(self, language: str) -> str:
+        """Return the text in ``language``, else in the other one."""
+        first, second = (self.zh, self.en) if language == "zh" else (self.en, self.zh)
+        return first or second or ""
+
+
 class Rule(Section):
     """The title, explanation and source that a report shows, and which messages a rule is for.
 
     ``{key}`` in ``how`` is replaced by that value of the rule.
     """
 
-    title: Named
+    title: RuleText
     scope: Literal["marketing", "all"]
-    how: Named
-    source: Named
+    how: RuleText
+    source: RuleText
+
+    @field_validator("title", "how", "source", mode="before")
+    @classmethod
+    def _of_one_language(cls, text: object) -> object:
+        """Take a text without a language for both."""
+        if isinstance(text, str):
+            return {"zh": text, "en": text}
+        if not isinstance(text, Mapping):
+            raise ValueError(Message("expected a text, or one in zh and one in en"))
+        return text
 
     @model_validator(mode="after")
     def _explainable(self) -> Self:
         try:
-            self.explanation()
+            for language in LANGUAGES:
+                self.explanation(language)
         except (KeyError, IndexError, ValueError, AttributeError) as error:
-            raise ValueError(f"how: no such value of the rule: {error}") from error
+            raise ValueError(
+                Message("how: no such value of the rule: {error}", error=error)
+            ) from error
         return self
 
-    def explanation(self) -> str:
-        """Return ``how`` with the rule's values filled in."""
-        return self.how.format(**self.model_dump())
+    def explanation(self, language: str) -> str:
+        """Return ``how`` in ``language``, with the rule's values filled in."""
+        return self.how.in_language(language).format(**self.model_dump())
 
 
 class Words(Rule):
@@ -64,9 +96,11 @@ class Words(Rule):
             try:
                 empty = re.compile(word).search("")
             except re.error as error:
-                raise ValueError(f"invalid regular expression ({error})") from error
+                raise ValueError(
+                    Message("invalid regular expression ({error})", error=error)
+                ) from error
             if empty:
-                raise ValueError(f"{word!r} matches every text")
+                raise ValueError(Message("{word!r} matches every text", word=word))
         return words
 
     def matches(self, text: str) -> bool:
@@ -191,8 +225,10 @@ def apply_rules(
     )
     if not marketing_labels:
         raise UserError(
-            f"expected a label or parent {' or '.join(book.marketing)} in the run, found "
-            f"{', '.join(known_names)}: name the marketing labels with --marketing"
+            "the run has none of the labels or parents {expected_names}, only {names}: name the "
+            "marketing labels with --marketing",
+            expected_names=", ".join(book.marketing),
+            names=", ".join(known_names),
         )
     labels_by_rule = {
         name: resolve(label for label in rule.labels if label in known_names)
@@ -221,7 +257,9 @@ def load_rules(path: Path | None = None) -> RuleBook:
     try:
         return RuleBook.model_validate(book)
     except ValidationError as error:
-        raise UserError(f"{path or SHIPPED}: {explain(error, RuleBook)}") from error
+        raise UserError(
+            "{path}: {problems}", path=path or SHIPPED, problems=explain(error, RuleBook)
+        ) from error
 
 
 def text_hits(text: str, rules: Rules) -> set[str]:
