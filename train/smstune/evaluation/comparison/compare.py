@@ -147,7 +147,7 @@ def comparison_table(comparison: Comparison) -> Table:
     """Return the comparison as a table, overall scores first."""
     head = [
         Message("run"),
-        Message("score"),
+        Message("metric"),
         Message("reference"),
         Message("run's"),
         Message("difference"),
@@ -170,7 +170,7 @@ def comparison_table(comparison: Comparison) -> Table:
         ]
         for row in [*comparison.overall, *comparison.per_label]
     ]
-    return Table(head, rows, text_columns=[Message("score"), Message("verdict")])
+    return Table(head, rows, text_columns=[Message("metric"), Message("verdict")])
 
 
 def comparison_title(comparison: Comparison) -> Message:

@@ -51,7 +51,7 @@ def headline_table(metrics: Metrics) -> Table:
     for label, row in metrics.per_label.items():
         messages = Message("{n_messages:,} messages", n_messages=row.support)
         rows.append([f"F1 {label}", row.f1, messages, baseline.get(label)])
-    head = [Message("score"), Message("model"), Message("95 %"), Message("linear baseline")]
+    head = [Message("metric"), Message("model"), Message("95 %"), Message("linear baseline")]
     return Table(head, rows)
 
 
@@ -158,7 +158,7 @@ def _blocking_sentences(metrics: Metrics) -> list[str]:
 
 def _score_sections(metrics: Metrics) -> list[Section]:
     head = [
-        Message("score"),
+        Message("metric"),
         Message("model"),
         Message("95 %"),
         Message("linear baseline"),
