@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -18,6 +19,9 @@ KEYS = {
     "micro_recall", "micro_f1", "balanced_accuracy", "matthews", "brier", "recall_at_fpr",
     "precision_recall", "operating_points", "calibration", "gates", "predictions_sha256",
 }  # fmt: skip
+
+#: Three words in a row, at least: a sentence, not a name or a term.
+ENGLISH = re.compile(r"[A-Za-z]{2,}(?: [A-Za-z]{2,}){2,}")
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +71,29 @@ def test_report_needs_nothing_from_outside(evaluated):
     assert "linear baseline" in page
     assert "<h2>Training</h2>" in page
     assert "bank_phishing" in page
+
+
+def test_reports_and_table_are_chinese(finished_run, tmp_path, capsys):
+    copy = tmp_path / "run"
+    shutil.copytree(finished_run, copy)
+    point = "{stop: {labels: [gambling], max_false_positive_rate: 0.001, review_share: 0.1}}"
+    overrides = ("evaluation.bootstrap_samples=20", f"evaluation.operating_points={point}")
+    assert run("eval", copy, "--calibrate", "--robustness", "--lang", "zh", *overrides) == 0
+    output = capsys.readouterr()
+    assert "线性基线" in output.out
+    assert "警告：拦截阈值 stop：验证集太小" in output.err
+    new = write_csv(tmp_path / "new.csv", [("澳门金城，首存送彩金",)], ("text",))
+    assert run("eval", copy, "--drift", new, "--lang", "zh", *overrides) == 0
+    for file, sentence in (("test/report", "线性基线"), ("new/drift", "未见变化")):
+        page = (copy / "eval" / f"{file}.html").read_text("utf-8")
+        assert '<html lang="zh-CN">' in page
+        assert sentence in page
+        body = re.sub("《[^》]*》", "", page.split("</style>")[1])
+        texts = re.findall(r'>([^<]+)<|aria-label="([^"]+)"', body)
+        assert [text for pair in texts for text in pair if ENGLISH.search(text)] == []
+    # The report follows from the manifest, where the reason is an English text.
+    assert "没有可用的阈值：验证集太小" in (copy / "eval/test/report.md").read_text("utf-8")
+    assert metrics(copy)["operating_points"][0]["reason"].startswith("the validation split is too")
 
 
 def test_a_report_without_mistakes_says_so_and_has_no_empty_table(learned_run, tmp_path):

@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from smstune.language import Message
 from smstune.reporting.charts import (
     BarChart,
     ConfusionGrid,
@@ -31,10 +32,12 @@ from smstune.reporting.document import (
     Text,
     count_table,
 )
+from smstune.reporting.format import percent, share_text
 from smstune.reporting.html import render_html
 from smstune.reporting.latex import render_latex
 from smstune.reporting.markdown import render_markdown
 from smstune.reporting.terminal import render_terminal
+from smstune.reporting.titles import table_with_titles
 
 HOSTILE = "<script>alert(1)</script> | $x$ & 100 %"
 LONG = "一个长得放不进图里的标签名称，后面还有很多字" * 3
@@ -177,3 +180,26 @@ def test_a_drawing_is_the_same_each_time_and_has_no_colour_of_its_own(chart):
     assert "#" not in drawing
     assert "rgb" not in drawing
     assert ElementTree.fromstring(drawing).get("aria-label") == HOSTILE
+
+
+def test_last_name_below_a_chart_is_not_cut_off():
+    months = ["2026-01", "2026-02", "2026-03"]
+    lines = [Line("F1", [(month, 0.5) for month in range(3)], 0)]
+    svg = svg_of(LineChart(lines, "month", "F1", x_names=months))
+    (last,) = [mark for mark in svg.iter() if mark.text == months[-1]]
+    right_edge = float(svg.get("viewBox").split()[2])
+    assert float(last.get("x")) + text_width(months[-1]) / 2 <= right_edge
+
+
+def test_title_is_added_to_a_label_s_name_but_not_to_an_equal_text_of_ours(monkeypatch):
+    monkeypatch.setattr("smstune.language._language", "zh")
+    table = Table(["label", "kind"], [["delivery", Message("delivery")]])
+    text = render_csv(table_with_titles(table, {"delivery": "delivery (快递通知)"}))
+    assert text.splitlines()[1] == "delivery (快递通知),快递"
+
+
+def test_axes_of_a_confusion_grid_and_shares_are_translated(monkeypatch):
+    monkeypatch.setattr("smstune.language._language", "zh")
+    page = render_html(report(Figure([GRID], "grid"), Text(share_text(0.125)), Text(percent(0.5))))
+    for text in ("真实标签", "预测标签", "12.50%", "50%"):
+        assert text in page

@@ -102,6 +102,15 @@ def test_a_better_run_is_told_and_a_like_one_is_not(make, tmp_path, capsys):
         assert [row["p_holm"] for row in found[family]] == holm([row["p"] for row in found[family]])
 
 
+def test_table_is_in_the_reader_s_language(make, capsys):
+    runs = make("last", 0.7, 1), make("alike", 0.7, 3)
+    assert run("compare", *runs, "--draws", 10, "--lang", "zh") == 0
+    output = capsys.readouterr().out
+    assert "测试集：400 条短信" in output
+    assert "差值" in output
+    assert "difference" not in output
+
+
 def test_a_file_that_exists_is_replaced_only_with_overwrite(make, tmp_path, capsys):
     words = ("compare", make("last", 0.7, 1), make("next", 0.9, 2), "--draws", 10, "--json")
     file = tmp_path / "out.json"

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
 from smstune.errors import require_training_packages
+from smstune.language import reader_language
 from smstune.paths import user_path
 
 
@@ -63,6 +64,6 @@ def main(argv: Sequence[str] | None) -> None:
     comparison = compare_runs(args.runs, name=args.name, draws=args.draws)
     if args.json:
         write_json(args.json, comparison.to_json())
-    shown_names = first_run_labels(args.runs).shown_names()
+    shown_names = first_run_labels(args.runs).shown_names(reader_language())
     table = table_with_titles(comparison_table(comparison), shown_names)
     print(render_terminal(table, comparison_title(comparison)), end="")

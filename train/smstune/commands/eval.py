@@ -23,7 +23,7 @@ from smstune.commands.parser import command_parser, parse
 from smstune.commands.run_arguments import add_backend_arguments
 from smstune.commands.table_arguments import add_table_arguments, table_options
 from smstune.errors import UserError, require_training_packages
-from smstune.language import Message
+from smstune.language import Message, reader_language
 from smstune.paths import user_path
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def main(argv: Sequence[str] | None) -> None:
         drift = Drift.model_validate_json(path.read_bytes())
         require_stability(drift.psi, config.evaluation.max_drift)
         return
+    from smstune.evaluation.evaluated import set_name
     from smstune.evaluation.metrics import Metrics
     from smstune.evaluation.report.report import headline_table
     from smstune.evaluation.run import evaluate_run
@@ -103,8 +104,13 @@ def main(argv: Sequence[str] | None) -> None:
         explain=args.explain,
     )
     metrics = Metrics.model_validate_json(path.read_bytes())
-    title = Message("{split} ({n:,} messages)", split=metrics.split, n=metrics.n)
-    table = table_with_titles(headline_table(metrics), classifier.labels.shown_names())
+    title = Message(
+        "{set_name} ({n_messages:,} messages)",
+        set_name=set_name(metrics.split),
+        n_messages=metrics.n,
+    )
+    shown_names = classifier.labels.shown_names(reader_language())
+    table = table_with_titles(headline_table(metrics), shown_names)
     print(render_terminal(table, title), end="")
     print(path.with_name("report.html"))
     print(path)

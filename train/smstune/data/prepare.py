@@ -43,6 +43,7 @@ from smstune.inference.label_names import list_counts, list_names
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import TextOptions
 from smstune.inference.origin import Contamination, RowCounts, SplitFacts, Terms
+from smstune.language import reader_language
 from smstune.progress import progress
 from smstune.reporting.html import render_html
 from smstune.reporting.titles import report_with_titles
@@ -297,7 +298,7 @@ def _write_report(
     shortcuts = check_shortcuts(splits, seed=preparation.split.seed)
     for sentence in shortcut_warnings(shortcuts):
         logger.warning("warning: %s", sentence)
-    shown_names = LabelMap.load(folder / "labels.json").shown_names()
+    shown_names = LabelMap.load(folder / "labels.json").shown_names(reader_language())
     report = build_data_report(
         preparation,
         count_splits(splits, masked=preparation.text.mask_pii),

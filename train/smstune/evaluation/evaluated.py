@@ -11,7 +11,10 @@ import numpy as np
 from smstune.arrays import Flags, Floats, Ints
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.labels import LabelMap
+from smstune.language import Message
 from smstune.progress import Progress
+
+_SPLITS = (Message("train"), Message("validation"), Message("test"))
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,11 @@ class EvaluatedSet(LabelledSet):
             probabilities=self.probabilities[chosen],
             answers=self.answers[chosen],
         )
+
+
+def set_name(name: str) -> str:
+    """Return a set's name for people: that of a split can be translated, a file's stays."""
+    return Message(name) if name in _SPLITS else name
 
 
 def with_answers(labelled: LabelledSet, probabilities: Floats, answers: Ints) -> EvaluatedSet:

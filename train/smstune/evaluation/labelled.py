@@ -19,6 +19,7 @@ from smstune.files import file_hash
 from smstune.inference.label_names import LabelCounts, list_names
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import Manifest, TextOptions
+from smstune.language import Message
 from smstune.tables.options import TableOptions
 from smstune.tables.row import TableRow, cell_text
 from smstune.tables.times import CHINA, read_time
@@ -80,12 +81,16 @@ def load_raw(
     source = parse_input(str(path)).source
     bad = [row for row in rows if row.problem or not row.text or not row.label]
     if bad or not rows:
-        reason = f"line {bad[0].line}: {bad[0].problem or 'no text or no label'}" if bad else "none"
+        if not bad:
+            raise UserError(
+                "expected labelled messages in {path}, found none: check the file", path=path
+            )
         raise UserError(
-            "expected labelled messages in {path}, found {reason}: fix the row, or run smstune "
-            "prepare on the file, which skips such rows",
+            "expected labelled messages in {path}, found line {line}: {problem}: fix the row, or "
+            "run smstune prepare on the file, which skips such rows",
             path=path,
-            reason=reason,
+            line=bad[0].line,
+            problem=bad[0].problem or Message("no text or no label"),
         )
     raw = [row.text or "" for row in rows]
     texts = [text.preprocess(message) for message in raw]
@@ -123,13 +128,21 @@ def load_new(
     empty = clean.count("")
     first_rows.pop("", None)
     if not first_rows:
-        bad = next((f", line {row.line}: {row.problem}" for row in rows if row.problem), "")
+        bad = next((row for row in rows if row.problem), None)
+        if bad is None:
+            raise UserError(
+                "expected messages in {path}, found none in {n_rows} rows: check the file and "
+                "--text-column",
+                path=path,
+                n_rows=len(rows),
+            )
         raise UserError(
-            "expected messages in {path}, found none in {n_rows} rows{bad}: check the file and "
-            "--text-column",
+            "expected messages in {path}, found none in {n_rows} rows, line {line}: {problem}: "
+            "check the file and --text-column",
             path=path,
             n_rows=len(rows),
-            bad=bad,
+            line=bad.line,
+            problem=bad.problem,
         )
     texts = list(first_rows)
     months = _months([row.time for row in first_rows.values()])
@@ -156,13 +169,19 @@ def _read(path: Path, options: TableOptions) -> list[TableRow]:
 
 
 def _no_column(name: str, path: str, columns: Sequence[str]) -> UserError:
-    existing = f", found {', '.join(columns)}" if columns else ""
+    if not columns:
+        return UserError(
+            "evaluation.slices: expected a column {name} in {path}: name one that exists, or "
+            "evaluate with evaluation.slices=[]",
+            name=name,
+            path=path,
+        )
     return UserError(
-        "evaluation.slices: expected a column {name} in {path}{existing}: name one that exists, "
-        "or evaluate with evaluation.slices=[]",
+        "evaluation.slices: expected a column {name} in {path}, found {columns}: name one that "
+        "exists, or evaluate with evaluation.slices=[]",
         name=name,
         path=path,
-        existing=existing,
+        columns=", ".join(columns),
     )
 
 
@@ -183,10 +202,10 @@ def _label_ids(names: Sequence[str], label_ids: Mapping[str, int], where: str) -
             unknown.add(name)
     if unknown.rows:
         raise UserError(
-            "{where}: the run was not trained on these labels: {unknown}. It has "
-            "{label_ids}: correct the labels, or delete these rows",
+            "{where}: the run was not trained on these labels: {unknown}. It has {labels}: correct "
+            "the labels, or delete these rows",
             where=where,
             unknown=unknown,
-            label_ids=list_names(label_ids),
+            labels=list_names(label_ids),
         )
     return np.array([label_ids[name] for name in names], dtype=np.int64)

@@ -18,7 +18,13 @@ from smstune.data.splits.contamination import contamination
 from smstune.errors import UserError
 from smstune.evaluation.calibration.fit import check_section
 from smstune.evaluation.calibration.operating_points import observed_points
-from smstune.evaluation.evaluated import EvaluatedSet, LabelledSet, evaluate_set, with_answers
+from smstune.evaluation.evaluated import (
+    EvaluatedSet,
+    LabelledSet,
+    evaluate_set,
+    set_name,
+    with_answers,
+)
 from smstune.evaluation.labelled import load_prepared, load_raw
 from smstune.evaluation.metrics import CalibrationFacts, Metrics
 from smstune.evaluation.mistakes.attribution import explain_errors
@@ -51,6 +57,7 @@ from smstune.inference.classifier import SmsClassifier
 from smstune.inference.decision import decide
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import Manifest
+from smstune.language import Message, reader_language
 from smstune.modeling.fit_linear import fit_linear
 from smstune.progress import Progress
 from smstune.reporting.html import render_html
@@ -88,7 +95,8 @@ def evaluate_run(
     labelled = _labelled(classifier, section, data, options)
     started = time.perf_counter()
     n_distinct = len(set(labelled.texts))
-    with Progress(f"scoring {labelled.name}", n_distinct, "distinct messages") as progress:
+    stage = Message("scoring {set_name}", set_name=set_name(labelled.name))
+    with Progress(stage, n_distinct, Message("distinct messages")) as progress:
         evaluated = evaluate_set(classifier, labelled, progress)
     seconds = time.perf_counter() - started
     scores = Scores.model_validate(
@@ -270,7 +278,7 @@ def _write(metrics: Metrics, evaluated: EvaluatedSet, classifier: SmsClassifier)
         instructive_answers(evaluated, classifier.labels),
         training_section(run),
     )
-    report = report_with_titles(report, classifier.labels.shown_names())
+    report = report_with_titles(report, classifier.labels.shown_names(reader_language()))
     for name, text in (
         ("report.html", render_html(report)),
         ("report.md", render_markdown(report)),

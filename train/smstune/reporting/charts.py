@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from smstune.language import Message, translated
+
 #: Colours that the page's style has; further series repeat them.
 SERIES_COLOURS = 6
 
@@ -156,7 +158,11 @@ def _draw_lines(chart: LineChart, description: str, *, panel: bool) -> Markup:
     if chart.y_range is None:
         low, high = min(low, y_ticks[0]), max(high, y_ticks[-1])
     left = max(text_width(_tick_text(tick, y_ticks)) for tick in y_ticks) + 24
-    right, top = width - 14, 26 if chart.title else 8
+    x_texts = [
+        chart.x_names[int(tick)] if chart.x_names else _tick_text(tick, x_ticks) for tick in x_ticks
+    ]
+    # The last text lies centred below the end of the axis and must not be cut off.
+    right, top = width - max(14.0, text_width(x_texts[-1]) / 2), 26 if chart.title else 8
     bottom = height - 38
 
     def x_of(value: float) -> float:
@@ -169,10 +175,9 @@ def _draw_lines(chart: LineChart, description: str, *, panel: bool) -> Markup:
     for tick in y_ticks:
         marks.append(_line_element(left, y_of(tick), right, y_of(tick), "grid"))
         marks.append(_text(_tick_text(tick, y_ticks), left - 6, y_of(tick) + 4, "end"))
-    for tick in x_ticks:
-        name = chart.x_names[int(tick)] if chart.x_names else _tick_text(tick, x_ticks)
+    for tick, x_text in zip(x_ticks, x_texts, strict=True):
         marks.append(_line_element(x_of(tick), bottom, x_of(tick), bottom + 4, "axis"))
-        marks.append(_text(name, x_of(tick), bottom + 16, "middle"))
+        marks.append(_text(x_text, x_of(tick), bottom + 16, "middle"))
     marks.append(_line_element(left, bottom, right, bottom, "axis"))
     if chart.marked_x is not None:
         marks.append(_line_element(x_of(chart.marked_x), top, x_of(chart.marked_x), bottom, "mark"))
@@ -218,7 +223,7 @@ def _draw_grid(chart: ConfusionGrid, description: str) -> Markup:
     size = len(chart.labels)
     label_width = min(_LONGEST_LABEL, max(map(text_width, chart.labels), default=0))
     left = label_width + 26
-    marks = [_upright("true", size * _CELL / 2)]
+    marks = [_upright(translated(Message("true label")), size * _CELL / 2)]
     for row, (name, line) in enumerate(zip(chart.labels, chart.counts, strict=True)):
         middle = (row + 0.5) * _CELL
         marks.append(_label(name, left - 6, middle, _LONGEST_LABEL, anchor="end"))
@@ -251,7 +256,14 @@ def _draw_grid(chart: ConfusionGrid, description: str) -> Markup:
             ).format(left + (column + 0.5) * _CELL + 4, bottom + 12, short, whole)
         )
     slanted = label_width * math.sqrt(0.5) + 16
-    marks.append(_text("predicted", left + bottom / 2, bottom + slanted + 14, "middle"))
+    marks.append(
+        _text(
+            translated(Message("predicted label")),
+            left + bottom / 2,
+            bottom + slanted + 14,
+            "middle",
+        )
+    )
     return _svg(left + bottom + 4, bottom + slanted + 22, marks, description)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from smstune.language import Message
 from smstune.reporting.charts import Chart
 
 
@@ -100,8 +101,8 @@ def count_table(
 ) -> Table:
     """Return a table of the counts of each (row, column), with totals."""
     numbers = {name: [counts[name, column] for column in column_names] for name in row_names}
-    numbers["all"] = [sum(column) for column in zip(*numbers.values(), strict=True)]
+    numbers[Message("all")] = [sum(column) for column in zip(*numbers.values(), strict=True)]
     if len(column_names) < 2:
         return Table([corner, *column_names], [[name, *row] for name, row in numbers.items()])
     rows = [[name, *row, sum(row)] for name, row in numbers.items()]
-    return Table([corner, *column_names, "all"], rows)
+    return Table([corner, *column_names, Message("all")], rows)

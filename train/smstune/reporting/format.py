@@ -18,7 +18,9 @@ def interval_text(bounds: Sequence[float] | None) -> str:
 
 def share_text(share: float | None) -> str:
     """Return a share as a percentage with two decimals."""
-    return show(None) if share is None else f"{100 * share:.2f} %"
+    if share is None:
+        return show(None)
+    return Message("{percentage:.2f} %", percentage=100 * share)
 
 
 def show(value: object) -> str:
@@ -40,7 +42,7 @@ def percent(share: float) -> str:
         return Message("under 1 %")
     if 0.995 <= share < 1:
         return Message("over 99 %")
-    return f"{100 * share:.0f} %"
+    return Message("{percentage:.0f} %", percentage=100 * share)
 
 
 def join_sentences(sentences: Sequence[str], language: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from smstune.language import Message
 from smstune.reporting.charts import BarChart, Chart, LineChart
 from smstune.reporting.document import Block, Figure, Report, Section, Table
 
@@ -32,11 +33,14 @@ def table_with_titles(table: Table, shown_names: Mapping[str, str]) -> Table:
             (f"per_label.{name}.f1", f"per_label.{shown}.f1"),
         )
     }
-    rows = [
-        [shown_cells.get(cell, cell) if isinstance(cell, str) else cell for cell in row]
-        for row in table.rows
-    ]
-    return replace(table, rows=rows)
+
+    def with_title(cell: object) -> object:
+        # A message is a text of ours, even where a label has the same name.
+        if isinstance(cell, Message) or not isinstance(cell, str):
+            return cell
+        return shown_cells.get(cell, cell)
+
+    return replace(table, rows=[[with_title(cell) for cell in row] for row in table.rows])
 
 
 def _section(section: Section, shown_names: Mapping[str, str]) -> Section:

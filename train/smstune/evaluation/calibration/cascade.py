@@ -10,14 +10,15 @@ from smstune.arrays import Flags, Floats
 from smstune.config.schema import CascadeConfig
 from smstune.evaluation.calibration.operating_points import (
     corrected_confidence,
-    correction_note,
     needed,
     upper_bound,
+    with_correction,
 )
 from smstune.evaluation.calibration.temperature import fit_temperature
 from smstune.evaluation.evaluated import EvaluatedSet
 from smstune.inference.cascade import Cascade, CascadeScores
 from smstune.inference.decision import biased_labels, with_early_answers
+from smstune.language import Message
 
 #: Thresholds to test, strictest first. Fixed, because the test holds only for thresholds that do
 #: not depend on the messages. The scores are signed distances of support vector machines, whose
@@ -25,6 +26,9 @@ from smstune.inference.decision import biased_labels, with_early_answers
 THRESHOLDS = tuple(np.round(np.arange(3.0, 0.0, -0.05), 2).tolist())
 #: A linear model's scores may be multiplied by up to 20: its margins of 1 to 2 can mean certainty.
 _TEMPERATURES = (0.05, 5.0)
+_UNSURE = Message(
+    "the linear model is sure of no message: no margin reaches {margin:g}", margin=THRESHOLDS[-1]
+)
 
 
 def fit_cascade(
@@ -53,20 +57,27 @@ def fit_cascade(
     """
     confidence = corrected_confidence(section.confidence, checkpoints_compared)
     chosen = Cascade(max_changed=section.max_changed, confidence=section.confidence, threshold=None)
-    n_changed = 0
     for threshold in THRESHOLDS:
         cascade = _with_temperature(section, threshold, full, linear)
         scores = measure_cascade(cascade, full, linear, label_bias, confidence)
-        n_changed = scores.changed_campaigns
         if scores.bound > section.max_changed:
             break
         if scores.early_messages:
             chosen = cascade.model_copy(update={"validation": scores})
     if chosen.threshold is None:
-        reason = _reason(section.max_changed, confidence, full.campaigns, n_changed)
-        reason += correction_note(section.confidence, checkpoints_compared)
+        is_sure = bool(scores.changed_campaigns)
+        reason = _reason(chosen, full.campaigns, checkpoints_compared, is_sure=is_sure)
         chosen = chosen.model_copy(update={"reason": reason})
     return chosen
+
+
+def reason_for_none(cascade: Cascade, n_campaigns: int, checkpoints_compared: int) -> Message:
+    """Return why a cascade fitted on ``n_campaigns`` has no threshold.
+
+    ``cascade.reason`` is the same text once it is read from a file, where it cannot be translated.
+    """
+    is_sure = not (cascade.reason or "").startswith(_UNSURE)
+    return _reason(cascade, n_campaigns, checkpoints_compared, is_sure=is_sure)
 
 
 def measure_cascade(
@@ -108,19 +119,32 @@ def _with_temperature(
     return cascade.model_copy(update={"temperature": temperature})
 
 
-def _reason(max_changed: float, confidence: float, n_campaigns: int, n_changed: int) -> str:
-    """Return why there is no threshold; ``n_changed`` campaigns changed in the last test."""
-    n_needed = needed(max_changed, confidence)
+def _reason(
+    cascade: Cascade, n_campaigns: int, checkpoints_compared: int, *, is_sure: bool
+) -> Message:
+    """Return why there is no threshold; ``is_sure``: the linear model answers some message."""
+    confidence = corrected_confidence(cascade.confidence, checkpoints_compared)
+    n_needed = needed(cascade.max_changed, confidence)
+    values = {
+        "max_changed": cascade.max_changed,
+        "confidence": confidence,
+        "n_needed": n_needed,
+        "n_campaigns": n_campaigns,
+    }
     if n_campaigns < n_needed:
-        return (
-            f"the validation split is too small: a share of {max_changed:g} of the campaigns with "
-            f"a changed answer at confidence {confidence:.4g} takes {n_needed:,} campaigns with "
-            f"none changed, found {n_campaigns:,}"
+        reason = Message(
+            "the validation split is too small: a share of {max_changed:g} of the campaigns with "
+            "a changed answer at confidence {confidence:.4g} takes {n_needed:,} campaigns with "
+            "none changed, found {n_campaigns:,}",
+            **values,
         )
-    if not n_changed:
-        return f"the linear model is sure of no message: no margin reaches {THRESHOLDS[-1]:g}"
-    return (
-        f"the linear model changes the answers of too many campaigns where it is surest: "
-        f"{n_changed:,} of {n_campaigns:,}, and a share of {max_changed:g} at confidence "
-        f"{confidence:.4g} takes {n_needed:,} campaigns with none changed"
-    )
+    elif not is_sure:
+        reason = _UNSURE
+    else:
+        reason = Message(
+            "the linear model changes the answers of too many campaigns where it is surest: of "
+            "the {n_campaigns:,} campaigns, a share of {max_changed:g} at confidence "
+            "{confidence:.4g} takes {n_needed:,} campaigns with none changed",
+            **values,
+        )
+    return with_correction(reason, cascade.confidence, checkpoints_compared)

@@ -16,6 +16,7 @@ from smstune.config.schema import OperatingPointConfig
 from smstune.evaluation.evaluated import EvaluatedSet
 from smstune.inference.decision import OperatingPoint, PointCounts, PointScores
 from smstune.inference.labels import LabelMap
+from smstune.language import Message
 
 _THRESHOLDS = 20
 
@@ -43,14 +44,17 @@ def corrected_confidence(confidence: float, checkpoints_compared: int) -> float:
     return 1 - (1 - confidence) / checkpoints_compared
 
 
-def correction_note(confidence: float, checkpoints_compared: int) -> str:
-    """Return what to add to a reason where the confidence was corrected; empty where not."""
+def with_correction(reason: Message, confidence: float, checkpoints_compared: int) -> Message:
+    """Return a reason and, where the confidence was corrected, that it was."""
     if checkpoints_compared == 1:
-        return ""
-    corrected = corrected_confidence(confidence, checkpoints_compared)
-    return (
-        f"; the confidence {confidence:g} becomes {corrected:.4g}, because the same messages "
-        f"selected the best of {checkpoints_compared} checkpoints"
+        return reason
+    return Message(
+        "{reason}; the confidence {confidence:g} becomes {corrected:.4g}, because the same "
+        "messages selected the best of {n_checkpoints} checkpoints",
+        reason=reason,
+        confidence=confidence,
+        corrected=corrected_confidence(confidence, checkpoints_compared),
+        n_checkpoints=checkpoints_compared,
     )
 
 
@@ -80,9 +84,7 @@ def choose_operating_point(
     }[kind]
     scores = evaluated.score_of(label_ids)
     campaigns = _CampaignScores.of(evaluated, label_ids)
-    threshold, reason = search(campaigns, budget, confidence)
-    if reason is not None:
-        reason += correction_note(section.confidence, checkpoints_compared)
+    threshold = search(campaigns, budget, confidence)
     point = OperatingPoint(
         name=name,
         labels=section.labels,
@@ -90,10 +92,28 @@ def choose_operating_point(
         confidence=section.confidence,
         threshold=threshold,
         review_from=_review_from(scores, threshold, section.review_share),
-        reason=reason,
     )
     validation = measure_point(point, evaluated, label_ids, confidence)
-    return point.model_copy(update={"validation": validation})
+    point = point.model_copy(update={"validation": validation})
+    if threshold is not None:
+        return point
+    return point.model_copy(update={"reason": reason_for_none(point, checkpoints_compared)})
+
+
+def reason_for_none(point: OperatingPoint, checkpoints_compared: int) -> str:
+    """Return why a fitted point has no threshold, from what it was measured on.
+
+    ``point.reason`` is the same text once it is read from a file, where it cannot be translated.
+    """
+    if point.validation is None:
+        return point.reason or ""
+    kind, budget = next(iter(point.budget.items()))
+    reason = {
+        "max_false_positive_rate": _too_many_false_positives,
+        "min_precision": _too_imprecise,
+        "cost_ratio": _too_costly,
+    }[kind](point.validation, budget, corrected_confidence(point.confidence, checkpoints_compared))
+    return with_correction(reason, point.confidence, checkpoints_compared)
 
 
 def measure_point(
@@ -174,70 +194,103 @@ class _CampaignScores:
         return n_other, n_guarded
 
 
-#: A threshold, or the reason why there is none.
-ThresholdOrReason = tuple[float | None, str | None]
-
-
-def _by_false_positives(
-    campaigns: _CampaignScores, rate: float, confidence: float
-) -> ThresholdOrReason:
-    n = len(campaigns.other)
-    allowed = int((upper_bound(np.arange(n + 1), n, confidence) <= rate).sum()) - 1 if n else -1
+def _by_false_positives(campaigns: _CampaignScores, rate: float, confidence: float) -> float | None:
+    allowed = _allowed_blocks(len(campaigns.other), rate, confidence)
     if allowed < 0:
-        return None, (
-            f"the validation split is too small: a false-positive rate of {rate:g} at confidence "
-            f"{confidence:.4g} takes {needed(rate, confidence):,} harmless campaigns without an "
-            f"error, found {n:,}"
-        )
+        return None
     above = campaigns.guarded[campaigns.guarded > campaigns.other[allowed]]
-    if not len(above):
-        return None, (
-            f"the budget allows {allowed:,} harmless campaigns to be blocked, and more of them "
-            "score above every guarded one: nothing could be blocked within it"
-        )
-    return float(above[-1]), None
+    return float(above[-1]) if len(above) else None
 
 
-def _by_precision(
-    campaigns: _CampaignScores, precision: float, confidence: float
-) -> ThresholdOrReason:
-    strict = 1 - (1 - confidence) / _THRESHOLDS
-    min_blocked, n = needed(1 - precision, strict), len(campaigns.other) + len(campaigns.guarded)
-    if n < min_blocked:
-        return None, (
-            f"the validation split is too small: a precision of {precision:g} at confidence "
-            f"{confidence:.4g} takes {min_blocked:,} blocked campaigns without an error, found "
-            f"{n:,} in all"
+def _allowed_blocks(n_campaigns: int, rate: float, confidence: float) -> int:
+    """Return how many of the harmless campaigns may be blocked; -1 if there are too few to tell."""
+    if not n_campaigns:
+        return -1
+    bounds = upper_bound(np.arange(n_campaigns + 1), n_campaigns, confidence)
+    return int((bounds <= rate).sum()) - 1
+
+
+def _too_many_false_positives(counts: PointCounts, rate: float, confidence: float) -> Message:
+    n_campaigns = counts.other_campaigns
+    allowed = _allowed_blocks(n_campaigns, rate, confidence)
+    if allowed < 0:
+        return Message(
+            "the validation split is too small: a false-positive rate of {rate:g} at confidence "
+            "{confidence:.4g} takes {n_needed:,} harmless campaigns without an error, found "
+            "{n_campaigns:,}",
+            rate=rate,
+            confidence=confidence,
+            n_needed=needed(rate, confidence),
+            n_campaigns=n_campaigns,
         )
+    return Message(
+        "the budget allows {allowed:,} harmless campaigns to be blocked, and more of them score "
+        "above every guarded one: nothing could be blocked within it",
+        allowed=allowed,
+    )
+
+
+def _by_precision(campaigns: _CampaignScores, precision: float, confidence: float) -> float | None:
+    min_blocked, strict = _min_blocked(precision, confidence)
+    if len(campaigns.other) + len(campaigns.guarded) < min_blocked:
+        return None
     thresholds = campaigns.thresholds(min_blocked)
     wrong, right = campaigns.blocked_by(thresholds)
     is_kept = upper_bound(wrong, wrong + right, strict) <= 1 - precision
-    if not is_kept.any():
-        return None, (
-            f"too many errors among the {min_blocked:,} highest scores and below: no threshold "
-            f"keeps a precision of {precision:g} at confidence {confidence:.4g}"
+    return float(thresholds[is_kept][-1]) if is_kept.any() else None
+
+
+def _min_blocked(precision: float, confidence: float) -> tuple[int, float]:
+    """Return how many blocked campaigns can show a precision, and the confidence of each test."""
+    strict = 1 - (1 - confidence) / _THRESHOLDS
+    return needed(1 - precision, strict), strict
+
+
+def _too_imprecise(counts: PointCounts, precision: float, confidence: float) -> Message:
+    min_blocked, _ = _min_blocked(precision, confidence)
+    n_campaigns = counts.other_campaigns + counts.guarded_campaigns
+    if n_campaigns < min_blocked:
+        return Message(
+            "the validation split is too small: a precision of {precision:g} at confidence "
+            "{confidence:.4g} takes {min_blocked:,} blocked campaigns without an error, found "
+            "{n_campaigns:,} in all",
+            precision=precision,
+            confidence=confidence,
+            min_blocked=min_blocked,
+            n_campaigns=n_campaigns,
         )
-    return float(thresholds[is_kept][-1]), None
+    return Message(
+        "too many errors among the {min_blocked:,} highest scores and below: no threshold keeps a "
+        "precision of {precision:g} at confidence {confidence:.4g}",
+        min_blocked=min_blocked,
+        precision=precision,
+        confidence=confidence,
+    )
 
 
-def _by_cost(campaigns: _CampaignScores, ratio: float, confidence: float) -> ThresholdOrReason:
+def _by_cost(campaigns: _CampaignScores, ratio: float, confidence: float) -> float | None:
     strict = 1 - (1 - confidence) / (2 * _THRESHOLDS)
     n_other, n_guarded = len(campaigns.other), len(campaigns.guarded)
     if not n_other or not n_guarded:
-        return None, (
-            "the validation split has no harmless or no guarded campaigns: a cost needs both"
-        )
+        return None
     thresholds = campaigns.thresholds(1)
     wrongly_blocked, caught = campaigns.blocked_by(thresholds)
     cost = ratio * n_other * upper_bound(wrongly_blocked, n_other, strict)
     cost += n_guarded * upper_bound(n_guarded - caught, n_guarded, strict)
     best = int(cost.argmin())
-    if cost[best] >= n_guarded:
-        return None, (
-            f"at confidence {confidence:.4g} every threshold may cost more than blocking nothing: "
-            "a larger validation split or a smaller cost_ratio is needed"
+    return float(thresholds[best]) if cost[best] < n_guarded else None
+
+
+def _too_costly(counts: PointCounts, _ratio: float, confidence: float) -> Message:
+    if not counts.other_campaigns or not counts.guarded_campaigns:
+        return Message(
+            "the validation split has no harmless or no guarded campaigns: a cost needs both"
         )
-    return float(thresholds[best]), None
+    return Message(
+        "at confidence {confidence:.4g} every threshold may cost more than blocking nothing: a "
+        "larger validation split or a smaller cost_ratio is needed",
+        confidence=confidence,
+    )
 
 
 def _review_from(scores: Floats, threshold: float | None, share: float) -> float | None:

@@ -12,12 +12,13 @@ import numpy as np
 from smstune.arrays import Floats
 from smstune.errors import UserError
 from smstune.evaluation.comparison.significance import holm, mcnemar
-from smstune.evaluation.evaluated import EvaluatedSet, load_predictions
+from smstune.evaluation.evaluated import EvaluatedSet, load_predictions, set_name
 from smstune.evaluation.scores.bootstrap import ScorePath, bootstrap_scores, interval
 from smstune.evaluation.scores.metrics import compute_scores
 from smstune.evaluation.scores.results import Bounds
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import LABELS, load_manifest
+from smstune.language import Message
 from smstune.paths import user_path
 from smstune.reporting.document import Table
 from smstune.results import Result
@@ -25,7 +26,8 @@ from smstune.results import Result
 _LEVEL = 0.05
 #: A score of each seed; ``None`` where a seed has none.
 SeedScores = list[float | None]
-NO_DIFFERENCE = "no difference shown"
+NO_DIFFERENCE = Message("no difference shown")
+_MCNEMAR = Message("campaigns (McNemar)")
 
 
 class Difference(Result):
@@ -143,29 +145,43 @@ def compare_sets(
 
 def comparison_table(comparison: Comparison) -> Table:
     """Return the comparison as a table, overall scores first."""
-    head = ["run", "score", "reference", "run's", "difference", "95 %", "p, Holm", "verdict"]
+    head = [
+        Message("run"),
+        Message("metric"),
+        Message("reference"),
+        Message("run's"),
+        Message("difference"),
+        Message("95 %"),
+        Message("p, Holm"),
+        Message("verdict"),
+    ]
     rows = [
         [
             row.run,
-            row.score,
+            _MCNEMAR if row.score == _MCNEMAR else row.score,
             row.reference_value,
             row.value,
             row.difference,
-            "–" if row.ci is None else f"{row.ci[0]:+.3f} to {row.ci[1]:+.3f}",
+            None
+            if row.ci is None
+            else Message("{low:+.3f} to {high:+.3f}", low=row.ci[0], high=row.ci[1]),
             row.p_holm,
-            row.verdict,
+            Message(row.verdict),
         ]
         for row in [*comparison.overall, *comparison.per_label]
     ]
-    return Table(head, rows, text_columns=["score", "verdict"])
+    return Table(head, rows, text_columns=[Message("metric"), Message("verdict")])
 
 
-def comparison_title(comparison: Comparison) -> str:
+def comparison_title(comparison: Comparison) -> Message:
     """Return what was compared, on how many messages."""
     seeds = ", ".join(f"{run} ({count})" for run, count in comparison.seeds.items())
-    return (
-        f"{comparison.name}: {comparison.n:,} messages, {comparison.campaigns:,} campaigns; runs "
-        f"(seeds): {seeds}"
+    return Message(
+        "{set_name}: {n_messages:,} messages, {n_campaigns:,} campaigns; runs (seeds): {seeds}",
+        set_name=set_name(comparison.name),
+        n_messages=comparison.n,
+        n_campaigns=comparison.campaigns,
+        seeds=seeds,
     )
 
 
@@ -174,7 +190,7 @@ def _mcnemar(reference: EvaluatedSet, run: EvaluatedSet) -> _Uncorrected:
         reference.right.astype(float), run.right.astype(float), reference.groups
     )
     return _Uncorrected(
-        score="campaigns (McNemar)",
+        score=_MCNEMAR,
         reference_value=only_reference,
         value=only_run,
         difference=only_run - only_reference,
@@ -209,7 +225,7 @@ def _corrected(reference: str, uncorrected: Sequence[tuple[str, _Uncorrected]]) 
         p_holm = None if row.p is None else next(p_values)
         verdict = NO_DIFFERENCE
         if p_holm is not None and p_holm < _LEVEL and row.difference:
-            verdict = "better" if row.difference > 0 else "worse"
+            verdict = Message("better") if row.difference > 0 else Message("worse")
         values = asdict(row)
         if row.reason is None:
             del values["reason"]

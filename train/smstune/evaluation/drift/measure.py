@@ -38,6 +38,7 @@ from smstune.evaluation.scores.results import Bounds, Intervals
 from smstune.files import file_written_whole, write_json
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.labels import LabelMap
+from smstune.language import Message, reader_language
 from smstune.reporting.html import render_html
 from smstune.reporting.titles import report_with_titles
 from smstune.tables.options import TableOptions
@@ -93,7 +94,7 @@ def measure_drift(
     )
     folder = run / "eval" / new.name
     with file_written_whole(folder / "drift.html") as file:
-        report = report_with_titles(drift_report(drift), labels.shown_names())
+        report = report_with_titles(drift_report(drift), labels.shown_names(reader_language()))
         file.write_text(render_html(report), "utf-8")
     write_json(folder / "drift.json", drift.to_json())
     return folder / "drift.json"
@@ -213,7 +214,7 @@ def _unknown_and_stability(
 ) -> tuple[Unknown, list[Stability]]:
     reference_counts, new_counts = (_n_unknown(classifier, side) for side in (reference, new))
     features = [
-        {**_features(side), "an unknown token": n_unknown > 0}
+        {**_features(side), Message("an unknown token"): n_unknown > 0}
         for side, (n_unknown, _) in ((reference, reference_counts), (new, new_counts))
     ]
     campaigns = (reference.campaigns, new.campaigns)
@@ -244,8 +245,8 @@ def _features(evaluated: EvaluatedSet) -> dict[str, NDArray[Any]]:
     counts = {name: np.array([text.count(name) for text in masked]) for name in PLACEHOLDERS}
     return {
         ANSWER: evaluated.answers,
-        "confidence": evaluated.confidence,
-        "characters": np.array([len(text) for text in evaluated.texts]),
-        "placeholders": np.sum(list(counts.values()), axis=0),
+        Message("confidence"): evaluated.confidence,
+        Message("characters"): np.array([len(text) for text in evaluated.texts]),
+        Message("placeholders"): np.sum(list(counts.values()), axis=0),
         **{name: n_in_message > 0 for name, n_in_message in counts.items()},
     }

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from smstune.evaluation.drift.results import Drift, Month, Quantiles, StabilityBin
 from smstune.evaluation.drift.stability import ANSWER, SOME_SHIFT
+from smstune.evaluation.evaluated import set_name
+from smstune.language import Message, joined
 from smstune.reporting.charts import BarChart, Line, LineChart
 from smstune.reporting.document import Block, Caution, Figure, Report, Section, Table
 from smstune.reporting.format import interval_text, share_text
@@ -18,7 +20,7 @@ _SHIFTED = ("some shift", "shift")
 def drift_report(drift: Drift) -> Report:
     """Return the report of how new messages differ from the run's own."""
     return Report(
-        title=f"Drift of {drift.new.name} from {drift.run}",
+        title=Message("Drift of {new} from {run}", new=drift.new.name, run=drift.run),
         opening=_opening(drift),
         figure=_label_figure(drift),
         sections=[
@@ -34,80 +36,112 @@ def drift_report(drift: Drift) -> Report:
 def _opening(drift: Drift) -> list[str]:
     reference, new = drift.reference, drift.new
     shifted = [row.label for row in drift.labels if row.shifted]
-    shifted_features = [row.feature for row in drift.psi if row.verdict in _SHIFTED]
-    answers = f"more or fewer of {', '.join(shifted)}" if shifted else "no label's share shifted"
-    features = ", ".join(shifted_features) if shifted_features else "none"
+    features = [Message(row.feature) for row in drift.psi if row.verdict in _SHIFTED]
     return [
-        f"{new.messages:,} messages of {new.path} ({new.distinct:,} distinct in {new.campaigns:,} "
-        f"campaigns; {new.unusable:,} rows could not be used) are compared with the "
-        f"{reference.distinct:,} of the run's {reference.split} split ({reference.campaigns:,} "
-        "campaigns).",
-        f"Answers: {answers}.",
-        f"Features that shifted (index above the chance level and at least {SOME_SHIFT:g}): "
-        f"{features}.",
-        f"{share_text(drift.no_known_campaign.new)} of the new messages are in no campaign that "
-        f"the run was trained on; {share_text(drift.unknown_tokens.new.rate)} of their tokens are "
-        "unknown to the model.",
-        "Copies of a message count once, as in prepared data; no label was needed.",
+        Message(
+            "{n_messages:,} messages of {path} ({n_distinct:,} distinct in {n_campaigns:,} "
+            "campaigns; {n_unusable:,} rows could not be used) are compared with the "
+            "{n_reference:,} of the run's {split} split ({n_reference_campaigns:,} campaigns).",
+            n_messages=new.messages,
+            path=new.path,
+            n_distinct=new.distinct,
+            n_campaigns=new.campaigns,
+            n_unusable=new.unusable,
+            n_reference=reference.distinct,
+            split=set_name(reference.split),
+            n_reference_campaigns=reference.campaigns,
+        ),
+        Message("Answers: more or fewer of {labels}.", labels=", ".join(shifted))
+        if shifted
+        else Message("Answers: no label's share shifted."),
+        Message(
+            "Features that shifted (index above the chance level and at least {least:g}): "
+            "{features}.",
+            least=SOME_SHIFT,
+            features=joined(features, ", ") if features else Message("none"),
+        ),
+        Message(
+            "{unseen} of the new messages are in no campaign that the run was trained on; "
+            "{unknown} of their tokens are unknown to the model.",
+            unseen=share_text(drift.no_known_campaign.new),
+            unknown=share_text(drift.unknown_tokens.new.rate),
+        ),
+        Message("Copies of a message count once, as in prepared data; no label was needed."),
     ]
 
 
 def _label_section(drift: Drift) -> Section:
     reference, new = drift.reference, drift.new
-    n_shifted = sum(row.shifted for row in drift.labels)
-    note = (
-        f"Shares of the run's answers, not of the truth. {n_shifted} of {len(drift.labels)} labels "
-        "are shown to have another share of campaigns (Fisher's exact test, corrected by Holm; "
-        "differences of campaign shares, intervals by Newcombe, each for one label). Not shown is "
-        "not the same as equal: look at the interval."
+    note = Message(
+        "Shares of the run's answers, not of the truth. {n_shifted} of {n_labels} labels are shown "
+        "to have another share of campaigns (Fisher's exact test, corrected by Holm; differences "
+        "of campaign shares, intervals by Newcombe, each for one label). Not shown is not the "
+        "same as equal: look at the interval.",
+        n_shifted=sum(row.shifted for row in drift.labels),
+        n_labels=len(drift.labels),
     )
     head = [
-        "label", reference.split, new.name, "", f"campaigns of {reference.campaigns:,}",
-        f"of {new.campaigns:,}", "difference", "95 %", "p (Holm)",
-    ]  # fmt: skip
+        Message("label"),
+        set_name(reference.split),
+        new.name,
+        "",
+        Message("campaigns of {n_campaigns:,}", n_campaigns=reference.campaigns),
+        Message("of {n_campaigns:,}", n_campaigns=new.campaigns),
+        Message("difference"),
+        Message("95 %"),
+        Message("p (Holm)"),
+    ]
     rows = [
         [
             row.label,
             share_text(row.reference),
             share_text(row.new),
-            "shifted" if row.shifted else "not shown",
+            Message("shifted") if row.shifted else Message("not shown"),
             *row.campaigns,
             row.difference,
             interval_text(row.ci),
-            "under 0.001" if row.p_holm < 0.001 else row.p_holm,
+            Message("under 0.001") if row.p_holm < 0.001 else row.p_holm,
         ]
         for row in drift.labels
     ]
-    return Section("Answers", note, [Table(head, rows)])
+    return Section(Message("Answers"), note, [Table(head, rows)])
 
 
 def _label_figure(drift: Drift) -> Figure:
     shares = {
-        drift.reference.split: [100 * row.reference for row in drift.labels],
+        set_name(drift.reference.split): [100 * row.reference for row in drift.labels],
         drift.new.name: [100 * row.new for row in drift.labels],
     }
     names = [row.label for row in drift.labels]
-    chart = BarChart(names, shares, "% of messages", stacked=False)
-    return Figure([chart], "Share of each answer on both sides")
+    chart = BarChart(names, shares, Message("percent of messages"), stacked=False)
+    return Figure([chart], Message("Share of each answer on both sides"))
 
 
 def _confidence_section(drift: Drift) -> Section:
-    head = ["", "messages", "campaigns", "mean", "5 %", "25 %", "median"]
+    head = [
+        "",
+        Message("number of messages"),
+        Message("campaigns"),
+        Message("mean"),
+        Message("5 %"),
+        Message("25 %"),
+        Message("median"),
+    ]
     reference, new = drift.reference, drift.new
     rows = [
         [
-            reference.split,
+            set_name(reference.split),
             reference.distinct,
             reference.campaigns,
             *_quantiles(drift.confidence.reference),
         ],
         [new.name, new.distinct, new.campaigns, *_quantiles(drift.confidence.new)],
     ]
-    note = (
+    note = Message(
         'The probability of the answer. The table below shows in its row "confidence" whether it '
         "shifted."
     )
-    return Section("Confidence", note, [Table(head, rows)])
+    return Section(Message("Confidence"), note, [Table(head, rows)])
 
 
 def _quantiles(quantiles: Quantiles) -> list[float]:
@@ -116,33 +150,44 @@ def _quantiles(quantiles: Quantiles) -> list[float]:
 
 def _stability_section(drift: Drift) -> Section:
     reference, new = drift.reference, drift.new
-    note = (
+    note = Message(
         "Population stability index, bins by deciles of the reference, an empty bin counted as "
         "half a message. Rules of thumb from credit scoring (Siddiqi, Credit Risk Scorecards, "
         "2006), not a test: below 0.1 stable, 0.1 to 0.25 some shift, above 0.25 shift. Two "
         "samples of one population have an index above 0, too: an index that is not above the "
-        f"chance level (simulated for {reference.campaigns:,} and {new.campaigns:,} campaigns, "
-        "corrected for the number of rows) shows no shift. A kind of placeholder, or an unknown "
-        "token, is in a message (1) or not (0)."
+        "chance level (simulated for {n_reference:,} and {n_new:,} campaigns, corrected for the "
+        "number of rows) shows no shift. A kind of placeholder, or an unknown token, is in a "
+        "message (1) or not (0).",
+        n_reference=reference.campaigns,
+        n_new=new.campaigns,
     )
-    rows = [[row.feature, row.verdict, row.psi, row.chance] for row in drift.psi]
-    blocks: list[Block] = [Table(["feature", "verdict", "index", "chance level"], rows)]
+    rows = [[Message(row.feature), Message(row.verdict), row.psi, row.chance] for row in drift.psi]
+    head = [Message("feature"), Message("verdict"), Message("index"), Message("chance level")]
+    blocks: list[Block] = [Table(head, rows)]
     bins = [
-        [row.feature, _bin_name(row.bins, number), stability_bin.reference, stability_bin.new]
+        [
+            Message(row.feature),
+            _bin_name(row.bins, number),
+            stability_bin.reference,
+            stability_bin.new,
+        ]
         for row in drift.psi
         for number, stability_bin in enumerate(row.bins)
         if row.verdict in _SHIFTED and row.feature != ANSWER
     ]
     if bins:
-        blocks.append(Table(["feature", "from, up to", reference.split, new.name], bins))
-    return Section("Stability", note, blocks)
+        sides = [set_name(reference.split), new.name]
+        blocks.append(Table([Message("feature"), Message("from, up to"), *sides], bins))
+    return Section(Message("Stability"), note, blocks)
 
 
 def _bin_name(bins: Sequence[StabilityBin], number: int) -> str:
     below, top = bins[number - 1].up_to if number else None, bins[number].up_to
     if top is None:
-        return f"above {below:.4g}" if below is not None else "all"
-    return f"up to {top:.4g}" if below is None else f"{below:.4g} to {top:.4g}"
+        return Message("all") if below is None else Message("above {below:.4g}", below=below)
+    if below is None:
+        return Message("up to {top:.4g}", top=top)
+    return Message("{below:.4g} to {top:.4g}", below=below, top=top)
 
 
 def _unseen_section(drift: Drift) -> Section:
@@ -158,7 +203,7 @@ def _unseen_section(drift: Drift) -> Section:
         ]
         for name, distinct, unseen_share, tokens in (
             (
-                drift.reference.split,
+                set_name(drift.reference.split),
                 drift.reference.distinct,
                 unseen.reference,
                 unknown.reference,
@@ -167,29 +212,42 @@ def _unseen_section(drift: Drift) -> Section:
         )
     ]
     head = [
-        "", "messages", "in no campaign of train", "tokens", "of them unknown",
-        "messages with one",
-    ]  # fmt: skip
-    note = (
+        "",
+        Message("number of messages"),
+        Message("in no campaign of train"),
+        Message("tokens"),
+        Message("of them unknown"),
+        Message("messages with one"),
+    ]
+    note = Message(
         "A message is in a known campaign if it is a near copy of one that the run was trained on. "
         "A split by campaign has no such messages in its own splits, so only the new share says "
         "something. Unknown tokens are what the vocabulary lacks: another script, or rare variants."
     )
     blocks: list[Block] = [Table(head, rows)]
     if unknown.new.rate > _MANY_UNKNOWN:
-        warning = (
+        warning = Message(
             "More than a fifth of the tokens are unknown to the model: another language or script? "
             "Its answers mean little."
         )
         blocks.insert(0, Caution(warning))
-    return Section("What the run has not seen", note, blocks)
+    return Section(Message("What the run has not seen"), note, blocks)
 
 
 def _month_section(drift: Drift) -> Section:
     if not drift.months:
-        return Section("Months", "The messages have no time that can be read.")
-    head = ["month", "messages", "campaigns", "confidence", "labelled", "accuracy", "95 %",
-            "macro-F1", "95 %"]  # fmt: skip
+        return Section(Message("Months"), Message("The messages have no time that can be read."))
+    head = [
+        Message("month"),
+        Message("number of messages"),
+        Message("campaigns"),
+        Message("confidence"),
+        Message("labelled"),
+        Message("accuracy"),
+        Message("95 %"),
+        Message("macro-F1"),
+        Message("95 %"),
+    ]
     rows = [
         [
             row.month,
@@ -204,7 +262,7 @@ def _month_section(drift: Drift) -> Section:
         ]
         for row in drift.months
     ]
-    note = (
+    note = Message(
         "Scores are of the messages that have a label of the run, macro-F1 over the labels of the "
         "month, so months with other labels cannot be compared. Intervals are over campaigns, each "
         "for one month: if nothing changes, about one month in twenty lies outside its "
@@ -212,10 +270,14 @@ def _month_section(drift: Drift) -> Section:
         "interval where every draw gives the same."
     )
     if drift.new.unknown:
-        note += f" {drift.new.unknown:,} messages have a label that the run does not know."
+        note = Message(
+            "{note} {n_messages:,} messages have a label that the run does not know.",
+            note=note,
+            n_messages=drift.new.unknown,
+        )
     labelled = [row for row in drift.months if row.labelled]
     curves = [_month_curves(labelled)] if labelled else []
-    return Section("Months", note, [*curves, Table(head, rows)])
+    return Section(Message("Months"), note, [*curves, Table(head, rows)])
 
 
 def _month_curves(months: Sequence[Month]) -> Figure:
@@ -224,17 +286,23 @@ def _month_curves(months: Sequence[Month]) -> Figure:
     chart = LineChart(
         [
             Line(
-                "accuracy", accuracy, 0, markers=True,
+                Message("accuracy"),
+                accuracy,
+                0,
+                markers=True,
                 intervals=[month.accuracy_ci for month in months],
             ),
             Line(
-                "macro-F1", macro_f1, 1, markers=True,
+                Message("macro-F1"),
+                macro_f1,
+                1,
+                markers=True,
                 intervals=[month.macro_f1_ci for month in months],
             ),
         ],
-        "month",
-        "score",
+        Message("month"),
+        Message("score"),
         y_range=(0, 1),
         x_names=[month.month for month in months],
-    )  # fmt: skip
-    return Figure([chart], "Accuracy and macro-F1 by month")
+    )
+    return Figure([chart], Message("Accuracy and macro-F1 by month"))

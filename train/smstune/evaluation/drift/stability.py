@@ -11,11 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from smstune.arrays import Floats, Ints
 from smstune.errors import GateError
 from smstune.evaluation.drift.results import Stability, StabilityBin
+from smstune.language import Message, joined
 
 #: The rules of thumb of credit scoring (Siddiqi, "Credit Risk Scorecards", 2006).
 SOME_SHIFT, SHIFT = 0.1, 0.25
 #: The feature whose bins are labels.
-ANSWER = "answered label"
+ANSWER = Message("answered label")
 _BINS = 10
 _LEVEL = 0.05
 _SIMULATIONS = 10_000
@@ -74,13 +75,16 @@ def require_stability(rows: Sequence[Stability], max_index: float | None) -> Non
         return
     drifted = [row for row in rows if row.psi > max_index and row.psi > row.chance]
     if drifted:
-        indices = ", ".join(f"{row.feature} {row.psi:.4g}" for row in drifted)
+        indices = [
+            Message("{feature} {index:.4g}", feature=Message(row.feature), index=row.psi)
+            for row in drifted
+        ]
         raise GateError(
             "the messages drifted: expected a population stability index of at most {max_index:g} "
             "(evaluation.max_drift), found {indices}: read drift.html, and label some of the new "
             "messages to see whether the model still scores well",
             max_index=max_index,
-            indices=indices,
+            indices=joined(indices, ", "),
         )
 
 
@@ -117,11 +121,13 @@ def chance_level(table: Ints, sizes: tuple[int, int], level: float = _LEVEL) -> 
     return float(np.quantile(stability(*samples), 1 - level, method="higher"))
 
 
-def verdict(psi: float, chance: float) -> str:
+def verdict(psi: float, chance: float) -> Message:
     """Return the verdict: no shift within the chance level, otherwise by the rules of thumb."""
     if psi <= chance:
-        return "no shift shown"
-    return "stable" if psi < SOME_SHIFT else "some shift" if psi <= SHIFT else "shift"
+        return Message("no shift shown")
+    if psi < SOME_SHIFT:
+        return Message("stable")
+    return Message("some shift") if psi <= SHIFT else Message("shift")
 
 
 def _edges(values: Floats) -> Floats:

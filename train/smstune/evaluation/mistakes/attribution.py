@@ -14,6 +14,7 @@ from smstune.evaluation.mistakes.mistakes import review_order
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.decision import with_early_answers
 from smstune.inference.tokenization import pad
+from smstune.language import Message
 from smstune.results import Result
 from smstune.text.pii.find import find_pii
 
@@ -197,7 +198,7 @@ def explain_errors(
     exact, names = in_fp32(classifier), classifier.labels.names
     mistakes, hits = review_order(evaluated)
     explained = []
-    for kind, order in (("mistake", mistakes), ("uncertain hit", hits)):
+    for kind, order in ((Message("mistake"), mistakes), (Message("uncertain hit"), hits)):
         first_rows: dict[str, int] = {}
         for row in order.tolist():
             first_rows.setdefault(evaluated.texts[row], row)

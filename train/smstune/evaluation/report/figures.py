@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from smstune.evaluation.metrics import CalibrationFacts
 from smstune.evaluation.scores.ranking import RECALLS
 from smstune.evaluation.scores.results import LabelScores
+from smstune.language import Message
 from smstune.reporting.charts import BarChart, ConfusionGrid, Line, LineChart
 from smstune.reporting.document import Block, Figure, Table, Text
 from smstune.reporting.format import percent
@@ -21,7 +22,9 @@ _GREY = 4
 def label_figure(per_label: Mapping[str, LabelScores]) -> Figure:
     """Return the F1 of each label as bars."""
     f1 = [row.f1 or 0.0 for row in per_label.values()]
-    return Figure([BarChart(list(per_label), {"F1": f1}, "F1")], "F1 of each label as bars")
+    return Figure(
+        [BarChart(list(per_label), {"F1": f1}, "F1")], Message("F1 of each label as bars")
+    )
 
 
 def confusion_blocks(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> list[Block]:
@@ -34,10 +37,11 @@ def confusion_blocks(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> 
     )
     rows = [[truth, answer, -count] for count, truth, answer in confused[:_MAX_CONFUSED]]
     grid = ConfusionGrid(counts, labels)
-    figure = Figure([grid], "Confusion matrix with a count in each cell")
+    figure = Figure([grid], Message("Confusion matrix with a count in each cell"))
     if not rows:
-        return [figure, Text("There are no mistakes.")]
-    return [figure, Table(["label", "taken for", "messages"], rows, text_columns=["taken for"])]
+        return [figure, Text(Message("There are no mistakes."))]
+    head = [Message("label"), Message("taken for"), Message("number of messages")]
+    return [figure, Table(head, rows, text_columns=[Message("taken for")])]
 
 
 def precision_recall_blocks(curves: Mapping[str, Sequence[float]]) -> list[Block]:
@@ -46,31 +50,41 @@ def precision_recall_blocks(curves: Mapping[str, Sequence[float]]) -> list[Block
         Line(name, list(zip(RECALLS, curve, strict=True)), number, dashed=number >= _COLOURS)
         for number, (name, curve) in enumerate(curves.items())
     ]
-    head = ["precision at recall", *(percent(recall) for recall in _SHOWN_RECALLS)]
+    head = [Message("precision at recall"), *(percent(recall) for recall in _SHOWN_RECALLS)]
     rows = [
         [name, *(curve[RECALLS.index(recall)] for recall in _SHOWN_RECALLS)]
         for name, curve in curves.items()
     ]
-    chart = LineChart(lines, "recall", "precision", y_range=(0, 1))
-    return [Figure([chart], "Precision over recall of each group of labels"), Table(head, rows)]
+    chart = LineChart(lines, Message("recall"), Message("precision"), y_range=(0, 1))
+    description = Message("Precision over recall of each group of labels")
+    return [Figure([chart], description), Table(head, rows)]
 
 
 def reliability_blocks(calibration: CalibrationFacts) -> list[Block]:
     """Return accuracy over confidence before and after calibration, and a table of the bins."""
     before, after = calibration.before.reliability, calibration.after.reliability
     lines = [
-        Line("perfectly calibrated", [(0, 0), (1, 1)], _GREY, dashed=True),
+        Line(Message("perfectly calibrated"), [(0, 0), (1, 1)], _GREY, dashed=True),
         *(
             Line(name, [(row.confidence, row.accuracy) for row in bins], number, markers=True)
             for number, (name, bins) in enumerate(
-                (("before calibration", before), ("after calibration", after))
+                (
+                    (Message("before calibration"), before),
+                    (Message("after calibration"), after),
+                )
             )
         ),
     ]
-    head = ["messages", "confidence before", "accuracy", "confidence after", "accuracy after"]
+    head = [
+        Message("number of messages"),
+        Message("confidence before"),
+        Message("accuracy before"),
+        Message("confidence after"),
+        Message("accuracy after"),
+    ]
     rows = [
         [old.n, old.confidence, old.accuracy, new.confidence, new.accuracy]
         for old, new in zip(before, after, strict=True)
     ]
-    chart = LineChart(lines, "confidence", "accuracy", y_range=(0, 1))
-    return [Figure([chart], "Accuracy over confidence"), Table(head, rows)]
+    chart = LineChart(lines, Message("confidence"), Message("accuracy"), y_range=(0, 1))
+    return [Figure([chart], Message("Accuracy over confidence")), Table(head, rows)]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from smstune.evaluation.evaluated import set_name
 from smstune.evaluation.metrics import Metrics
 from smstune.evaluation.mistakes.mistakes import InstructiveAnswers
 from smstune.evaluation.report.figures import confusion_blocks, label_figure
@@ -28,6 +29,7 @@ from smstune.evaluation.scores.results import (
     RankedLabelScores,
 )
 from smstune.inference.decision import PointScores
+from smstune.language import Message
 from smstune.reporting.document import Report, Section, Table
 from smstune.reporting.format import interval_text, share_text, show
 
@@ -47,8 +49,10 @@ def headline_table(metrics: Metrics) -> Table:
     rows = headline_rows(metrics)
     baseline = metrics.baseline.per_label if metrics.baseline else {}
     for label, row in metrics.per_label.items():
-        rows.append([f"F1 {label}", row.f1, f"{row.support:,} messages", baseline.get(label)])
-    return Table(["score", "model", "95 %", "linear baseline"], rows)
+        messages = Message("{n_messages:,} messages", n_messages=row.support)
+        rows.append([f"F1 {label}", row.f1, messages, baseline.get(label)])
+    head = [Message("metric"), Message("model"), Message("95 %"), Message("linear baseline")]
+    return Table(head, rows)
 
 
 def evaluation_report(
@@ -60,7 +64,7 @@ def evaluation_report(
     """Return the report of an evaluation; ``training`` says how the run was trained, if known."""
     explained = [explanation_section(metrics.explanations)] if metrics.explanations else []
     return Report(
-        title=f"Evaluation of {run.path}",
+        title=Message("Evaluation of {run}", run=run.path),
         opening=_opening(metrics),
         figure=label_figure(metrics.per_label),
         sections=[
@@ -76,74 +80,120 @@ def evaluation_report(
 
 def _opening(metrics: Metrics) -> list[str]:
     """Return what a reader needs to decide whether to use the run."""
-    bounds = interval_text(metrics.ci.macro_f1)
-    baseline = metrics.baseline.macro_f1 if metrics.baseline else None
-    beside = [f"95 %: {bounds}"] if bounds else []
-    beside += [f"linear baseline: {baseline:.3f}"] if baseline is not None else []
-    in_brackets = f" ({'; '.join(beside)})" if beside else ""
-    sentences = [
-        f"Macro-F1 is {metrics.macro_f1:.3f}{in_brackets} over "
-        f"{metrics.n:,} messages of {metrics.split}; {share_text(metrics.accuracy)} of the "
-        "answers are right."
+    sentences: list[str] = [
+        Message(
+            "Macro-F1 is {macro_f1:.3f}{in_brackets} over {n_messages:,} messages of {set_name}; "
+            "{accuracy} of the answers are right.",
+            macro_f1=metrics.macro_f1,
+            in_brackets=_interval_and_baseline(metrics),
+            n_messages=metrics.n,
+            set_name=set_name(metrics.split),
+            accuracy=share_text(metrics.accuracy),
+        )
     ]
     scored = {name: row.f1 for name, row in metrics.per_label.items() if row.f1 is not None}
     weakest = min(scored, key=lambda name: scored[name])
     sentences.append(
-        f"The weakest label is {weakest} (F1 {scored[weakest]:.3f}, "
-        f"{metrics.per_label[weakest].support:,} messages)."
+        Message(
+            "The weakest label is {label} (F1 {f1:.3f}, {n_messages:,} messages).",
+            label=weakest,
+            f1=scored[weakest],
+            n_messages=metrics.per_label[weakest].support,
+        )
     )
-    sentences.append(_blocking_sentence(metrics))
+    sentences += _blocking_sentences(metrics)
     missed = [gate for gate in metrics.gates if not gate.kept]
     if missed:
-        sentences.append(f"{len(missed)} of {len(metrics.gates)} required scores are missed.")
+        sentences.append(
+            Message(
+                "{n_missed} of {n_gates} required scores are missed.",
+                n_missed=len(missed),
+                n_gates=len(metrics.gates),
+            )
+        )
     sentences.append(_contamination_sentence(metrics))
     return sentences
 
 
-def _blocking_sentence(metrics: Metrics) -> str:
+def _interval_and_baseline(metrics: Metrics) -> str:
+    """Return what stands beside macro-F1 in brackets, as far as it is known."""
+    interval = interval_text(metrics.ci.macro_f1)
+    if metrics.baseline is None:
+        return Message(" (95 %: {interval})", interval=interval) if interval else ""
+    baseline = metrics.baseline.macro_f1
+    if not interval:
+        return Message(" (linear baseline: {baseline:.3f})", baseline=baseline)
+    return Message(
+        " (95 %: {interval}; linear baseline: {baseline:.3f})",
+        interval=interval,
+        baseline=baseline,
+    )
+
+
+def _blocking_sentences(metrics: Metrics) -> list[str]:
     points = [point for point in metrics.operating_points if point.threshold is not None]
     if not metrics.operating_points:
-        return "No operating point is configured, so nothing is blocked."
+        return [Message("No operating point is configured, so nothing is blocked.")]
     if not points:
-        return "No operating point has a threshold that keeps its budget, so nothing is blocked."
-    on_this_set = []
+        return [
+            Message(
+                "No operating point has a threshold that keeps its budget, so nothing is blocked."
+            )
+        ]
+    sentences: list[str] = []
     for point in points:
         observed = point.observed
         if isinstance(observed, PointScores):
-            on_this_set.append(
-                f'"{point.name}" blocks {share_text(observed.recall)} of the messages it guards '
-                f"against and {share_text(observed.false_positive_rate)} of the harmless campaigns"
+            sentences.append(
+                Message(
+                    'The operating point "{point}" blocks {recall} of the messages it guards '
+                    "against and {false_positive_rate} of the harmless campaigns.",
+                    point=point.name,
+                    recall=share_text(observed.recall),
+                    false_positive_rate=share_text(observed.false_positive_rate),
+                )
             )
-    return f"Operating points on this set: {'; '.join(on_this_set)}."
+    return sentences
 
 
 def _score_sections(metrics: Metrics) -> list[Section]:
-    head = ["score", "model", "95 % interval", "linear baseline"]
+    head = [
+        Message("metric"),
+        Message("model"),
+        Message("95 %"),
+        Message("linear baseline"),
+    ]
     sections = [
         Section(
-            "Headline",
-            "Intervals are by bootstrap over campaigns. The baseline is character TF-IDF with a "
-            "linear SVM, trained on the same split.",
+            Message("Headline"),
+            Message(
+                "Intervals are by bootstrap over campaigns. The baseline is character TF-IDF with "
+                "a linear SVM, trained on the same split."
+            ),
             [Table(head, headline_rows(metrics))],
         ),
         *gate_section(metrics.gates),
         operating_section(metrics),
         Section(
-            "Labels",
-            "A dash: the score is undefined because there are no such messages or answers.",
+            Message("Labels"),
+            Message(
+                "A dash: the score is undefined because there are no such messages or answers."
+            ),
             [_label_table(metrics.per_label, metrics.ci.per_label)],
         ),
         Section(
-            "Confusion matrix",
-            "Rows are the true label, columns the predicted one; shades are shares of a row.",
+            Message("Confusion matrix"),
+            Message(
+                "Rows are the true label, columns the predicted one; shades are shares of a row."
+            ),
             confusion_blocks(metrics.confusion_matrix, metrics.labels),
         ),
     ]
     if metrics.coarse is not None:
         sections.append(
             Section(
-                "Parents of the labels",
-                "A message is right if the parent of its predicted label is.",
+                Message("Parents of the labels"),
+                Message("A message is right if the parent of its predicted label is."),
                 [
                     _label_table(metrics.coarse.per_label, {}),
                     *confusion_blocks(metrics.coarse.confusion_matrix, metrics.coarse.labels),
@@ -163,10 +213,11 @@ def _score_sections(metrics: Metrics) -> list[Section]:
 def _contamination_sentence(metrics: Metrics) -> str:
     shares = metrics.contamination
     if shares is None:
-        return "Contamination is unknown because the training set is not available."
-    return (
-        f"{share_text(shares.exact)} of these messages have an exact copy in the training set, "
-        f"{share_text(shares.near)} a near copy."
+        return Message("Contamination is unknown because the training set is not available.")
+    return Message(
+        "{exact} of these messages have an exact copy in the training set, {near} a near copy.",
+        exact=share_text(shares.exact),
+        near=share_text(shares.near),
     )
 
 
@@ -174,47 +225,58 @@ def headline_rows(metrics: Metrics) -> list[list[object]]:
     """Return each headline score: its name, value, interval as text, and the baseline's value."""
     baseline, ci = metrics.baseline, metrics.ci
     rows: list[list[object]] = [
-        ["macro-F1", metrics.macro_f1, interval_text(ci.macro_f1), baseline and baseline.macro_f1],
-        ["accuracy", metrics.accuracy, interval_text(ci.accuracy), baseline and baseline.accuracy],
         [
-            "weighted F1",
+            Message("macro-F1"),
+            metrics.macro_f1,
+            interval_text(ci.macro_f1),
+            baseline and baseline.macro_f1,
+        ],
+        [
+            Message("accuracy"),
+            metrics.accuracy,
+            interval_text(ci.accuracy),
+            baseline and baseline.accuracy,
+        ],
+        [
+            Message("weighted F1"),
             metrics.weighted_f1,
             interval_text(ci.weighted_f1),
             baseline and baseline.weighted_f1,
         ],
         [
-            "balanced accuracy",
+            Message("balanced accuracy"),
             metrics.balanced_accuracy,
             interval_text(ci.balanced_accuracy),
             None,
         ],
-        ["Matthews", metrics.matthews, interval_text(ci.matthews), None],
+        [Message("Matthews"), metrics.matthews, interval_text(ci.matthews), None],
     ]
     if metrics.coarse is not None:
         of_baseline = baseline.coarse if baseline else None
         of_parents = ci.coarse or ParentIntervals(accuracy=None, macro_f1=None, weighted_f1=None)
         rows += [
             [
-                "macro-F1 of parents",
+                Message("macro-F1 of parents"),
                 metrics.coarse.macro_f1,
                 interval_text(of_parents.macro_f1),
                 of_baseline and of_baseline.macro_f1,
             ],
             [
-                "accuracy of parents",
+                Message("accuracy of parents"),
                 metrics.coarse.accuracy,
                 interval_text(of_parents.accuracy),
                 of_baseline and of_baseline.accuracy,
             ],
         ]
     rows += [
-        ["expected calibration error", metrics.ece, interval_text(ci.ece), ""],
-        ["log loss (nats)", metrics.nll, interval_text(ci.nll), ""],
-        ["Brier score (0 to 2)", metrics.brier, interval_text(ci.brier), ""],
+        [Message("expected calibration error"), metrics.ece, interval_text(ci.ece), ""],
+        [Message("log loss (nats)"), metrics.nll, interval_text(ci.nll), ""],
+        [Message("Brier score (0 to 2)"), metrics.brier, interval_text(ci.brier), ""],
     ]
     if metrics.cost_weighted_error is not None:
         cost = metrics.cost_weighted_error
-        rows.append(["mean cost of a message", cost, interval_text(ci.cost_weighted_error), ""])
+        interval = interval_text(ci.cost_weighted_error)
+        rows.append([Message("mean cost of a message"), cost, interval, ""])
     return rows
 
 
@@ -222,9 +284,10 @@ def _label_table(
     per_label: Mapping[str, LabelScores], intervals: Mapping[str, LabelIntervals]
 ) -> Table:
     ranked = all(isinstance(row, RankedLabelScores) for row in per_label.values())
-    head = ["label", "precision", "recall", "f1"]
-    head += ["auprc", "auroc", "support"] if ranked else ["support"]
-    head += ["recall, 95 %", "F1, 95 %"] if intervals else []
+    head = [Message("label"), Message("precision"), Message("recall"), "F1"]
+    head += ["AUPRC", "AUROC"] if ranked else []
+    head.append(Message("number of messages"))
+    head += [Message("recall, 95 %"), Message("F1, 95 %")] if intervals else []
     rows = []
     for label, row in per_label.items():
         areas = [row.auprc, row.auroc] if isinstance(row, RankedLabelScores) else []
@@ -236,11 +299,20 @@ def _label_table(
 
 def _origin_section(metrics: Metrics, run: EvaluatedRun) -> Section:
     speed = metrics.throughput
-    rows = [
-        ["data", run.data],
-        [f"SHA-256 of {metrics.split}", run.data_hash or "–"],
-        ["base model", run.base_model or "built from scratch"],
-        ["scored by", f"{speed.backend}, {speed.precision}, on {speed.machine}"],
-        ["messages per second", show(round(speed.messages_per_second))],
+    rows: list[list[object]] = [
+        [Message("data"), run.data],
+        [Message("SHA-256 of {set_name}", set_name=set_name(metrics.split)), run.data_hash],
+        [Message("base model"), run.base_model or Message("built from scratch")],
+        [
+            Message("scored by"),
+            Message(
+                "{backend}, {precision}, on {machine}",
+                backend=speed.backend,
+                precision=speed.precision,
+                machine=speed.machine,
+            ),
+        ],
+        [Message("messages per second"), show(round(speed.messages_per_second))],
     ]
-    return Section("How it was measured", "", [Table(["", "value"], rows, text_columns=["value"])])
+    table = Table(["", Message("value")], rows, text_columns=[Message("value")])
+    return Section(Message("How it was measured"), "", [table])

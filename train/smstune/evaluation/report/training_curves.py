@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from smstune.errors import UserError
+from smstune.language import Message
 from smstune.reporting.charts import Line, LineChart
 from smstune.reporting.document import Figure, Section, Table
 
@@ -17,8 +18,14 @@ from smstune.reporting.document import Figure, Section, Table
 Rows = Sequence[Mapping[str, Any]]
 
 _HEAD = (
-    "step", "epoch", "macro-F1", "accuracy", "validation loss", "training loss", "learning rate",
-)  # fmt: skip
+    Message("step"),
+    Message("epoch"),
+    Message("macro-F1"),
+    Message("accuracy"),
+    Message("validation loss"),
+    Message("training loss"),
+    Message("learning rate"),
+)
 
 
 def training_section(run: Path) -> Section | None:
@@ -45,10 +52,13 @@ def training_section(run: Path) -> Section | None:
         ) from error
     best = state.get("best_global_step")
     return Section(
-        "Training",
-        f"The run has the weights of step {best}, the best by macro-F1 on validation (the vertical "
-        "line). Training loss is the mean since the row above, with dropout; trainer_state.json "
-        "holds every logged step.",
+        Message("Training"),
+        Message(
+            "The run has the weights of step {step}, the best by macro-F1 on validation (the "
+            "vertical line). Training loss is the mean since the row above, with dropout; "
+            "trainer_state.json holds every logged step.",
+            step=best,
+        ),
         [_curves(logged, validated, best), Table(_HEAD, _rows(logged, validated))],
     )
 
@@ -86,32 +96,32 @@ def _rows(logged: Rows, validated: Rows) -> list[list[object]]:
 def _curves(logged: Rows, validated: Rows, best: int | None) -> Figure:
     loss = LineChart(
         [
-            Line("training", _points(logged, "loss"), 0),
-            Line("validation", _points(validated, "eval_loss"), 1, markers=True),
+            Line(Message("training"), _points(logged, "loss"), 0),
+            Line(Message("validation"), _points(validated, "eval_loss"), 1, markers=True),
         ],
-        "step",
-        "loss",
-        title="loss",
+        Message("step"),
+        Message("loss"),
+        title=Message("loss"),
     )
     scores = LineChart(
         [
-            Line("macro-F1", _points(validated, "eval_macro_f1"), 2, markers=True),
-            Line("accuracy", _points(validated, "eval_accuracy"), 3, markers=True),
+            Line(Message("macro-F1"), _points(validated, "eval_macro_f1"), 2, markers=True),
+            Line(Message("accuracy"), _points(validated, "eval_accuracy"), 3, markers=True),
         ],
-        "step",
-        "score",
-        title="on validation",
+        Message("step"),
+        Message("score"),
+        title=Message("on validation"),
         marked_x=best,
     )
     rate = LineChart(
-        [Line("learning rate", _points(logged, "learning_rate"), 0)],
-        "step",
-        "learning rate",
-        title="learning rate",
+        [Line(Message("learning rate"), _points(logged, "learning_rate"), 0)],
+        Message("step"),
+        Message("learning rate"),
+        title=Message("learning rate"),
     )
     return Figure(
         [loss, scores, rate],
-        "Loss, scores on validation and learning rate over the steps of the training",
+        Message("Loss, scores on validation and learning rate over the steps of the training"),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 from smstune.config.schema import GateConfig
 from smstune.errors import GateError, UserError
 from smstune.evaluation.scores.results import GateResult, Scores, SliceScores
+from smstune.language import Message, joined
 from smstune.results import Result
 
 Value = TypeVar("Value")
@@ -21,7 +22,7 @@ def require_gates(gates: Sequence[GateResult]) -> None:
     """
     missed = [gate for gate in gates if not gate.kept]
     if missed:
-        raise GateError("gates not kept: " + "; ".join(map(describe_gate, missed)))
+        raise GateError("gates not kept: {gates}", gates=joined(map(describe_gate, missed), "; "))
 
 
 def check_gates(
@@ -46,32 +47,39 @@ def check_gates(
     return results
 
 
-def describe_gate(gate: GateResult) -> str:
+def describe_gate(gate: GateResult) -> Message:
     """Say what a gate asked for and what the value was."""
     owner = gate.label or gate.slice
-    bounds = [
-        f"{words} {bound:g}"
-        for words, bound in (("at least", gate.min), ("at most", gate.max))
-        if bound is not None
-    ]
-    value = "no value" if gate.value is None else f"{gate.value:.4g}"
-    score = f"{gate.score} of {owner}" if owner else gate.score
-    return f"{score}: expected {' and '.join(bounds)}, found {value}"
+    score = Message("{score} of {owner}", score=gate.score, owner=owner) if owner else gate.score
+    return Message(
+        "{score}: expected {bounds}, found {value}",
+        score=score,
+        bounds=_bounds(gate),
+        value=Message("no value") if gate.value is None else f"{gate.value:.4g}",
+    )
+
+
+def _bounds(gate: GateResult) -> Message:
+    if gate.max is None:
+        return Message("at least {min:g}", min=gate.min)
+    if gate.min is None:
+        return Message("at most {max:g}", max=gate.max)
+    return Message("at least {min:g} and at most {max:g}", min=gate.min, max=gate.max)
 
 
 def _gated_value(gate: GateConfig, scores: Scores, slices: Sequence[SliceScores]) -> float | None:
     holder: Result = scores
     if gate.label is not None:
         of_parents = scores.coarse.per_label if scores.coarse else {}
-        holder = _named({**of_parents, **scores.per_label}, gate.label, "label")
+        holder = _named({**of_parents, **scores.per_label}, gate.label, Message("label"))
     elif gate.slice is not None:
-        holder = _named({row.slice: row for row in slices}, gate.slice, "slice")
+        holder = _named({row.slice: row for row in slices}, gate.slice, Message("slice"))
     numbers: dict[str, float | None] = {
         name: value
         for name, value in holder
         if name in holder.model_fields_set and (value is None or type(value) in (int, float))
     }
-    return _named(numbers, gate.score, "score")
+    return _named(numbers, gate.score, Message("score"))
 
 
 def _named(values: Mapping[str, Value], name: str, kind: str) -> Value:

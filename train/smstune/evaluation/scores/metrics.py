@@ -31,9 +31,10 @@ from smstune.evaluation.scores.results import (
 )
 from smstune.inference.decision import biased_labels
 from smstune.inference.labels import LabelMap
+from smstune.language import Message
 
 ECE_BINS = 15
-_NO_MESSAGE, _NO_ANSWER = "no message has this label", "never answered"
+_NO_MESSAGE, _NO_ANSWER = Message("no message has this label"), Message("never answered")
 
 
 class SmsMetric(evaluate.Metric):
@@ -206,7 +207,7 @@ def per_label(matrix: Ints) -> list[LabelScores]:
     for label_id, f1 in enumerate(f1_scores(matrix)):
         hits = matrix[label_id, label_id]
         support, answered = matrix[label_id].sum(), matrix[:, label_id].sum()
-        reasons = {} if support else {"recall": _NO_MESSAGE, "f1": _NO_MESSAGE}
+        reasons: dict[str, str] = {} if support else {"recall": _NO_MESSAGE, "f1": _NO_MESSAGE}
         if not answered:
             reasons["precision"] = _NO_ANSWER
         rows.append(

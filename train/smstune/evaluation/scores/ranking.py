@@ -16,6 +16,7 @@ from sklearn.metrics import (
 from smstune.arrays import Flags, Floats
 from smstune.evaluation.scores.results import RecallAtRate, undefined
 from smstune.inference.labels import LabelMap
+from smstune.language import Message
 
 #: The false-positive rates at which recall is measured.
 FALSE_POSITIVE_RATES = (0.01, 0.001)
@@ -26,9 +27,9 @@ RECALLS = tuple(round(0.05 * step, 2) for step in range(1, 21))
 def one_sided(positive: Flags) -> str | None:
     """Say why a ranking of these messages has no value, or ``None`` if it has one."""
     if not positive.any():
-        return "no message has this label"
+        return Message("no message has this label")
     if positive.all():
-        return "every message has this label"
+        return Message("every message has this label")
     return None
 
 

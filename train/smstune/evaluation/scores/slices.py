@@ -16,6 +16,7 @@ from smstune.evaluation.scores.detectors import detect
 from smstune.evaluation.scores.metrics import headline
 from smstune.evaluation.scores.results import Bounds, SliceScores
 from smstune.inference.labels import LabelMap
+from smstune.language import Message
 
 #: Cosine similarity of character 2- and 3-grams from which two messages are the same notice.
 TWINS = 0.5
@@ -131,7 +132,7 @@ def _slices(labelled: LabelledSet, labels: LabelMap, *, twins: bool) -> dict[str
             shortest, longest = lengths[members].min(), lengths[members].max()
             members_by_slice[f"{shortest} to {longest} characters"] = members
     if twins:
-        members_by_slice["hard twins"] = hard_twins(labelled.texts, kinds)
+        members_by_slice[Message("hard twins")] = hard_twins(labelled.texts, kinds)
     return members_by_slice
 
 
