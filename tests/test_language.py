@@ -66,7 +66,7 @@ def test_values_are_translated_with_their_message():
     inner = UserError("no such file or folder: check the path")
     outer = Message("error: {message}", message=inner)
     assert translated(outer, "zh") == f"错误：{translated(inner, 'zh')}"
-    assert translated(joined([inner.args[0], "b"], "; "), "zh") == f"{translated(inner, 'zh')}; b"
+    assert translated(joined([inner.args[0], "b"], "; "), "zh") == f"{translated(inner, 'zh')}；b"
 
 
 @pytest.mark.parametrize(

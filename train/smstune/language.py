@@ -43,10 +43,17 @@ class Message(str):
         return message
 
 
+SEPARATORS = (Message(", "), Message("; "))
+
+
 def joined(texts: Iterable[str], separator: str) -> Message:
-    """Return texts in one message; those that are messages are translated with it."""
+    """Return texts in one message; those that are messages are translated with it.
+
+    The separator is one of ``SEPARATORS``, which Chinese writes otherwise.
+    """
     values = {f"text{number}": text for number, text in enumerate(texts)}
-    return Message(separator.join(f"{{{name}}}" for name in values), **values)
+    template = "{separator}".join(f"{{{name}}}" for name in values)
+    return Message(template, separator=Message(separator), **values)
 
 
 def translated(text: object, language: str | None = None) -> str:
