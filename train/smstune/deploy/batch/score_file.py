@@ -20,6 +20,7 @@ from smstune.errors import Interrupted, UserError
 from smstune.files import file_hash, file_written_whole, is_stream
 from smstune.inference.classifier import Prediction, SmsClassifier
 from smstune.inference.manifest import EXPORT, MANIFEST
+from smstune.language import Message
 from smstune.progress import Progress
 from smstune.tables.formats.folder import folder_files
 from smstune.tables.json_text import is_finite
@@ -96,7 +97,7 @@ def score_file(
             problems.count(chunk)
     if scored_parts:
         scored_parts.finish()
-    problems.warn("answered all the same, see the column note")
+    problems.warn(Message("answered all the same, see the column note"))
     return count
 
 
@@ -196,7 +197,7 @@ def _types(
 
 def _progress(source: Path, done: int, options: TableOptions) -> Progress:
     total = None if source == STANDARD else count_rows(source, options)
-    return Progress("scoring", total, already=done)
+    return Progress(Message("scoring"), total, already=done)
 
 
 def _chunks(rows: Iterator[TableRow]) -> Iterator[list[TableRow]]:
@@ -214,7 +215,7 @@ def _output_name(name: str) -> str:
 
 
 def _answered(row: TableRow, answer: Prediction) -> Cells:
-    odd_number = None if is_finite(row.fields) else "a number that is not finite"
+    odd_number = None if is_finite(row.fields) else Message("a number that is not finite")
     reasons = (row.problem, row.odd_text, odd_number, answer.note)
     notes = [reason for reason in reasons if reason]
     return {

@@ -83,7 +83,8 @@ class ScoredParts:
         answers = self._whole(number)
         if answers is None:
             raise UserError(
-                f"{self._path(number)} was damaged since the start: run the same command again"
+                "{path} was damaged since the start: run the same command again",
+                path=self._path(number),
             )
         return answers
 

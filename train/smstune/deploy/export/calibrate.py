@@ -25,6 +25,7 @@ from smstune.inference.backends.onnx_backend import OnnxBackend
 from smstune.inference.backends.torch_backend import TorchBackend
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.manifest import Manifest, store_calibration
+from smstune.language import Message
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def calibrate_run(
     run = dataclasses.replace(classifier.run, manifest=manifest)
     validation = load_prepared(manifest, run.labels, "validation")
     original = SmsClassifier(run, TorchBackend.load(path, torch.device("cpu"), "fp32"))
-    quality = evaluate_form("the run", original, validation, own_thresholds=False)
+    quality = evaluate_form(Message("the run"), original, validation, own_thresholds=False)
     files = {}
     for precision, name in EXPORTED.items():
         if name in exported:
@@ -76,7 +77,12 @@ def _recalibrated(
     ``original`` are the scores of the run, ``form`` has the run's new calibration.
     """
     name = f"onnx/{EXPORTED[form.precision]}"
-    quality = evaluate_form(f"the {form.precision} form", form, validation, own_thresholds=True)
+    quality = evaluate_form(
+        Message("the {precision} form", precision=form.precision),
+        form,
+        validation,
+        own_thresholds=True,
+    )
     gate = file.gate
     if file.format != "onnx":
         rows = compare_quality(

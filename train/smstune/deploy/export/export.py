@@ -47,6 +47,7 @@ from smstune.inference.cascade import Cascade
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.decision import Calibration
 from smstune.inference.manifest import EXPORT, EXPORT_REPORT, load_manifest
+from smstune.language import Message
 
 Format = Literal["onnx", "onnx-int8", "onnx-fp16"]
 FORMATS: dict[Format, Precision] = {"onnx": "fp32", "onnx-int8": "int8", "onnx-fp16": "fp16"}
@@ -105,8 +106,9 @@ def _require_own_files(run: Path, names: Sequence[str]) -> None:
     for name in [*names, EXPORT, EXPORT_REPORT]:
         if name not in named_hashes and (run / name).exists():
             raise UserError(
-                f"{run / name} was not written by smstune export, which would replace it: move it "
-                "out of the folder"
+                "{path} was not written by smstune export, which would replace it: move it out of "
+                "the folder",
+                path=run / name,
             )
 
 
@@ -192,7 +194,9 @@ class _Exporter:
     @cached_property
     def quality(self) -> EvaluatedForm:
         """The scores of the run itself."""
-        return evaluate_form("the run", self.original, self.validation, own_thresholds=False)
+        return evaluate_form(
+            Message("the run"), self.original, self.validation, own_thresholds=False
+        )
 
     def _kept(self) -> list[str]:
         keep = sorted({*self.section.keep_fp32})
@@ -222,8 +226,11 @@ class _Exporter:
             lambda quality: not failures(self._compare(quality)),
         )
         raise GateError(
-            f"quality gate of {precision}: {failures(rows)}. It passes with these layers in fp32: "
-            f"--keep-fp32 {' '.join([*keep, *sufficient])}. Nothing was exported"
+            "quality gate of {precision}: {failures}. It passes with these layers in fp32: "
+            "--keep-fp32 {layers}. Nothing was exported",
+            precision=precision,
+            failures=failures(rows),
+            layers=" ".join([*keep, *sufficient]),
         )
 
     def _compare(self, quality: EvaluatedForm) -> list[QualityRow]:
@@ -239,7 +246,12 @@ class _Exporter:
         logger.info("writing the %s form", precision)
         convert(self.graph, file, precision, [*keep, *self.fixed])
         form = self._load(file, precision)
-        return evaluate_form(f"the {precision} form", form, self.validation, own_thresholds=True)
+        return evaluate_form(
+            Message("the {precision} form", precision=precision),
+            form,
+            self.validation,
+            own_thresholds=True,
+        )
 
     def _own_calibration(self, file: Path) -> Calibration | None:
         """Return the calibration of the fp32 form, ``None`` if it is the run's."""
@@ -261,7 +273,9 @@ class _Exporter:
             )
             return calibration.model_copy(update={"cascade": untested})
         form = self._load(file, "fp32")
-        return evaluate_form("the fp32 form", form, validation, own_thresholds=True).calibration
+        return evaluate_form(
+            Message("the {precision} form", precision="fp32"), form, validation, own_thresholds=True
+        ).calibration
 
     def _load(self, file: Path, precision: Precision) -> SmsClassifier:
         return SmsClassifier(self.original.run, OnnxBackend(file, "cpu", precision))

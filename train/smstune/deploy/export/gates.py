@@ -30,6 +30,7 @@ from smstune.inference.decision import (
 )
 from smstune.inference.labels import LabelMap
 from smstune.inference.tokenization import pad
+from smstune.language import Message, joined
 from smstune.progress import Progress
 
 #: Largest difference of a logit in fp32.
@@ -64,9 +65,14 @@ def check_parity(
             same = _answers(original, expected) == _answers(original, exported)
             if not difference <= TOLERANCE or not same.all():
                 raise GateError(
-                    f"parity gate: expected logits within {TOLERANCE:g} of torch's and the same "
-                    f"labels, found a difference of {difference:.2g} and {(~same).sum()} other "
-                    f"labels in a batch of {len(chosen)} with {tokens} tokens: nothing was exported"
+                    "parity gate: expected logits within {tolerance:g} of torch's and the same "
+                    "labels, found a difference of {difference:.2g} and {n_other} other labels in "
+                    "a batch of {n_messages} with {tokens} tokens: nothing was exported",
+                    tolerance=TOLERANCE,
+                    difference=difference,
+                    n_other=(~same).sum(),
+                    n_messages=len(chosen),
+                    tokens=tokens,
                 )
             rows.append(
                 ParityRow(
@@ -121,7 +127,9 @@ def evaluate_form(
     progress.
     """
     calibration, labels = classifier.run.manifest.calibration, classifier.labels
-    with Progress(f"scoring {form} on validation", len(validation.texts)) as progress:
+    with Progress(
+        Message("scoring {form} on validation", form=form), len(validation.texts)
+    ) as progress:
         logits, linear = classifier.parts(validation.texts, progress)
     full = calibration.full_probabilities(logits, linear)
     if own_thresholds:
@@ -209,11 +217,18 @@ def compare_quality(
 
 def failures(rows: Sequence[QualityRow]) -> str:
     """Return the scores that missed their budget as one line, empty if none did."""
-    return "; ".join(
-        f"{row.name} {row.original:.4f} became {row.exported:.4f}, budget {row.budget:g}"
+    missed = [
+        Message(
+            "{name} {original:.4f} became {exported:.4f}, budget {budget:g}",
+            name=row.name,
+            original=row.original,
+            exported=row.exported,
+            budget=row.budget,
+        )
         for row in rows
         if not row.kept
-    )
+    ]
+    return joined(missed, "; ")
 
 
 def layers_to_keep(

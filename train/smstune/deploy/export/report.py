@@ -13,8 +13,9 @@ from smstune.inference.backends.exported import Export, ExportedFile, Latency
 from smstune.inference.cascade import Cascade
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.decision import Calibration
+from smstune.language import Message
 from smstune.progress import progress
-from smstune.reporting.document import Report, Section, Table
+from smstune.reporting.document import Report, Section, Table, Text
 from smstune.reporting.format import share_text, show
 
 _SINGLE = 200
@@ -33,8 +34,9 @@ def measure_latency(forms: Mapping[str, SmsClassifier], texts: Sequence[str]) ->
     batches = [batched[start : start + _BATCH] for start in range(0, len(batched), _BATCH)]
     for classifier in forms.values():
         classifier.predict_proba(batches[0])
-    single_seconds = _time_calls("timing single messages", forms, [[text] for text in single])
-    batch_seconds = _time_calls(f"timing batches of {_BATCH}", forms, batches)
+    stage = Message("timing single messages")
+    single_seconds = _time_calls(stage, forms, [[text] for text in single])
+    batch_seconds = _time_calls(Message("timing batches of {batch}", batch=_BATCH), forms, batches)
     latency = {}
     for name in forms:
         p50, p95, p99 = (1000 * np.quantile(single_seconds[name], [0.5, 0.95, 0.99])).tolist()
@@ -48,7 +50,7 @@ def _time_calls(
 ) -> dict[str, list[float]]:
     """Return the seconds that each form takes for each call, by the form's name."""
     seconds: dict[str, list[float]] = {name: [] for name in forms}
-    for texts in progress(calls, stage, len(calls), "calls"):
+    for texts in progress(calls, stage, len(calls), Message("calls")):
         for name, classifier in forms.items():
             started = time.perf_counter()
             classifier.predict_proba(texts)
@@ -59,15 +61,20 @@ def _time_calls(
 def export_report(run: Path, export: Export) -> Report:
     """Return the content of ``report.md``: the gate and the speed of each exported file."""
     opening = [
-        f"The run was exported as {', '.join(export.files)}.",
-        "Each file passed its gate: in fp32 the logits equal torch's to 1e-4, in fewer bits the "
-        "scores on validation stay within their budgets.",
+        Message("The run was exported as {names}.", names=", ".join(export.files)),
+        Message(
+            "Each file passed its gate: in fp32 the logits equal torch's to 1e-4, in fewer bits "
+            "the scores on validation stay within their budgets."
+        ),
         *_fastest(export),
-        f"The exported weights have SHA-256 {export.weights_sha256}; export.json has all numbers "
-        "and hashes.",
+        Message(
+            "The exported weights have SHA-256 {sha256}; export.json has all numbers and hashes.",
+            sha256=export.weights_sha256,
+        ),
     ]
     sections = [_section(name, file) for name, file in export.files.items()]
-    return Report(f"ONNX forms of {run.name}", opening, None, [*sections, *_speed_sections(export)])
+    title = Message("ONNX forms of {run}", run=run.name)
+    return Report(title, opening, None, [*sections, *_speed_sections(export)])
 
 
 def _fastest(export: Export) -> list[str]:
@@ -79,37 +86,54 @@ def _fastest(export: Export) -> list[str]:
         return []
     form = min(latency, key=lambda name: latency[name].p50_ms)
     return [
-        f"The fastest answer to one message takes {latency[form].p50_ms:.1f} ms (median) with "
-        f"{form}."
+        Message(
+            "The fastest answer to one message takes {ms:.1f} ms (median) with {form}.",
+            ms=latency[form].p50_ms,
+            form=form,
+        )
     ]
 
 
 def _section(name: str, file: ExportedFile) -> Section:
-    facts = [f"Format {file.format}, {file.bytes / 1e6:.1f} MB, SHA-256 {file.sha256}."]
+    facts = [
+        Message(
+            "Format {format}, {size:.1f} MB, SHA-256 {sha256}.",
+            format=file.format,
+            size=file.bytes / 1e6,
+            sha256=file.sha256,
+        )
+    ]
     if file.keep_fp32:
-        facts.append(f"These layers stayed in fp32: {', '.join(file.keep_fp32)}.")
+        facts.append(
+            Message("These layers stayed in fp32: {layers}.", layers=", ".join(file.keep_fp32))
+        )
     if file.format == "onnx-fp16":
         facts.append(
-            "The gate and the speed were measured on a CPU, which stores fp16 and multiplies in "
-            "fp32: they do not show how fast this file is on a GPU, for which it is made."
+            Message(
+                "The gate and the speed were measured on a CPU, which stores fp16 and multiplies "
+                "in fp32: they do not show how fast this file is on a GPU, for which it is made."
+            )
         )
     if file.calibration and file.calibration.cascade:
         facts.append(_cascade_fact(file.calibration.cascade))
     tables = [_gate_table(file)]
     if file.calibration and file.calibration.operating_points:
         tables.append(_point_table(file.calibration))
-    return Section(name, " ".join(facts), tables)
+    return Section(name, facts[0], [*map(Text, facts[1:]), *tables])
 
 
-def _cascade_fact(cascade: Cascade) -> str:
+def _cascade_fact(cascade: Cascade) -> Message:
     if cascade.threshold is None or cascade.validation is None:
-        return f"This form has no cascade: {cascade.reason}."
+        return Message("This form has no cascade: {reason}.", reason=cascade.reason)
     scores = cascade.validation
-    return (
-        f"Cascade: messages with a linear margin of at least {cascade.threshold:g}, "
-        f"{share_text(scores.early_share)} of validation, are answered early by the linear model "
-        f"alone. This changes an answer in {share_text(scores.changed_share)} of the campaigns, "
-        f"upper bound {share_text(scores.bound)}."
+    return Message(
+        "Cascade: messages with a linear margin of at least {threshold:g}, {early} of validation, "
+        "are answered early by the linear model alone. This changes an answer in {changed} of the "
+        "campaigns, upper bound {bound}.",
+        threshold=cascade.threshold,
+        early=share_text(scores.early_share),
+        changed=share_text(scores.changed_share),
+        bound=share_text(scores.bound),
     )
 
 
@@ -118,11 +142,13 @@ def _speed_sections(export: Export) -> list[Section]:
     sections = {}
     for file in export.files.values():
         names = [name for name, other in export.files.items() if other.latency == file.latency]
-        title = f"Speed of {', '.join(names)}"
-        note = f"On {file.machine}, from text to answer."
+        title = Message("Speed of {names}", names=", ".join(names))
+        notes = [Message("On {machine}, from text to answer.", machine=file.machine)]
         if file.calibration and file.calibration.cascade:
-            note += " Messages that the cascade answers early are included."
-        sections[title] = Section(title, note, [_speed_table(file.latency)])
+            notes.append(Message("Messages that the cascade answers early are included."))
+        sections[title] = Section(
+            title, notes[0], [*map(Text, notes[1:]), _speed_table(file.latency)]
+        )
     return list(sections.values())
 
 
@@ -135,11 +161,17 @@ def _speed_table(latency: Mapping[str, Latency]) -> Table:
         ]
         for form, measured in latency.items()
     ]
-    return Table(["", "p50, ms", "p95, ms", "p99, ms", f"messages/s at {_BATCH}"], rows)
+    speed = Message("messages/s at {batch}", batch=_BATCH)
+    return Table(["", "p50, ms", "p95, ms", "p99, ms", speed], rows)
 
 
 def _point_table(calibration: Calibration) -> Table:
-    head = ["operating point", "budget", "threshold of this form", "its bound on validation"]
+    head = [
+        Message("operating point"),
+        Message("budget"),
+        Message("threshold of this form"),
+        Message("its bound on validation"),
+    ]
     rows = [
         [
             point.name,
@@ -158,9 +190,21 @@ def _gate_table(file: ExportedFile) -> Table:
             [row.tokens, row.batch, row.messages, f"{row.largest_difference:.1e}"]
             for row in file.gate.parity
         ]
-        return Table(["tokens", "batch", "messages", "largest difference of a logit"], rows)
+        head = [
+            Message("tokens"),
+            Message("batch"),
+            Message("number of messages"),
+            Message("largest difference of a logit"),
+        ]
+        return Table(head, rows)
     rows = [
         [row.name, *(f"{score:.4f}" for score in (row.original, row.exported, row.budget))]
         for row in file.gate.quality
     ]
-    return Table(["validation", "the run, fp32", "this form", "budget of the loss"], rows)
+    head = [
+        Message("score on validation"),
+        Message("the run, fp32"),
+        Message("this form"),
+        Message("budget of the loss"),
+    ]
+    return Table(head, rows)

@@ -29,6 +29,7 @@ from smstune.inference.labels import LabelMap
 from smstune.inference.linear import LINEAR, LinearModel
 from smstune.inference.manifest import LABELS, Manifest
 from smstune.inference.origin import DataFacts
+from smstune.language import Message
 from smstune.paths import is_repo_id
 from smstune.text.normalize import preprocess
 
@@ -70,7 +71,9 @@ def _load_metrics(run: Path, name: str) -> Metrics:
         return Metrics.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise UserError(
-            f"{path} is not what `smstune eval` wrote: evaluate again by {_eval_command(run, name)}"
+            "{path} is not what `smstune eval` wrote: evaluate again by {command}",
+            path=path,
+            command=_eval_command(run, name),
         ) from error
 
 
@@ -95,8 +98,10 @@ def _require_predictions(run: Path, name: str, metrics: Metrics, labels: LabelMa
         )
     if not bound:
         raise UserError(
-            f"eval/{name}/metrics.json does not match predictions.parquet next to it: evaluate "
-            f"again with {_eval_command(run, name)}"
+            "eval/{name}/metrics.json does not match predictions.parquet next to it: evaluate "
+            "again with {command}",
+            name=name,
+            command=_eval_command(run, name),
         )
 
 
@@ -112,19 +117,27 @@ def require_evaluation(
     """
     command = f"smstune eval {run}"
     if "test" not in evaluations:
-        raise _incomplete("an evaluation of the test split", "none", command)
+        raise _incomplete(Message("an evaluation of the test split"), Message("none"), command)
     metrics = evaluations["test"]
     if not _is_of_calibration(metrics, _current_calibration(manifest, metrics, export)):
-        raise _incomplete("an evaluation of this calibration", "one of another", command)
+        raise _incomplete(
+            Message("an evaluation of this calibration"), Message("one of another"), command
+        )
     # A score without an interval, such as one that all draws agree on, was still asked for.
     intervals = metrics.ci if metrics.ci.model_fields_set else None
     for present, name, fix in (
-        (intervals, "intervals", f"{command} evaluation.bootstrap_samples=1000"),
-        (metrics.baseline, "the linear baseline", f"{command} evaluation.baseline=true"),
-        (metrics.contamination, "the contamination", f"{command} (it takes the prepared data)"),
+        (intervals, Message("intervals"), f"{command} evaluation.bootstrap_samples=1000"),
+        (metrics.baseline, Message("the linear baseline"), f"{command} evaluation.baseline=true"),
+        (
+            metrics.contamination,
+            Message("the contamination"),
+            Message("{command} (it takes the prepared data)", command=command),
+        ),
     ):
         if present is None:
-            raise _incomplete(f"{name} in eval/test/metrics.json", "none", fix)
+            raise _incomplete(
+                Message("{name} in eval/test/metrics.json", name=name), Message("none"), fix
+            )
     if manifest.data.split.method == "random" and not set(evaluations) - set(PREPARED_EVALUATIONS):
         raise UserError(
             "the only evaluation uses a random split, which leaks near-copies of test messages "

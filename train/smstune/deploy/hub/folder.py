@@ -41,8 +41,10 @@ def write_published_folder(run: Path, target: Path, repository: str | None = Non
         for name, file in _files(run, manifest).items():
             if file.is_symlink():
                 raise UserError(
-                    f"{name} is a link to {file.resolve()}, and links are not published: copy the "
-                    "folder with cp -rL and publish the copy"
+                    "{name} is a link to {target}, and links are not published: copy the folder "
+                    "with cp -rL and publish the copy",
+                    name=name,
+                    target=file.resolve(),
                 )
             (scratch / name).parent.mkdir(exist_ok=True)
             copyfile(file, scratch / name)

@@ -16,10 +16,11 @@ from smstune.errors import UserError
 from smstune.inference.linear import LINEAR, LinearModel
 from smstune.inference.manifest import MANIFEST, Manifest, run_file
 from smstune.inference.run import load_run
+from smstune.language import Message
 from smstune.text.pii.find import find_pii
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
+    from google.protobuf.message import Message as ProtobufMessage
 
 #: A cell of a Markdown table with a number that has a fraction: a measurement, as in JSON.
 _MEASUREMENT = re.compile(r"(?<=\|) [\d,]*\d\.\d+ (?=\|)")
@@ -47,9 +48,15 @@ def check_folder(folder: Path) -> Manifest:
     for path in list_files(folder):
         name = path.relative_to(folder).as_posix()
         if name not in expected or path.is_symlink():
+            problem = (
+                Message("{name} is a link", name=name)
+                if path.is_symlink()
+                else Message("{name} is not named by the manifest", name=name)
+            )
             raise UserError(
-                f"{name} is {'a link' if path.is_symlink() else 'not named by the manifest'}; only "
-                "the files that the manifest names and the model card are published: remove it"
+                "{problem}; only the files that the manifest names and the model card are "
+                "published: remove it",
+                problem=problem,
             )
         run_file(folder, manifest, name)
         check_file(path, name, manifest)
@@ -109,10 +116,13 @@ def check_file(path: Path, name: str, manifest: Manifest) -> None:
         for number, (text, harmless) in enumerate(texts(path, name), 1):
             types = _personal(text, terms_texts) - harmless
             if types:
-                advice = "export the run again" if path.suffix == ".onnx" else "remove it"
+                if path.suffix == ".onnx":
+                    advice = Message("export the run again")
+                else:
+                    advice = Message("remove it")
                 raise UserError(
-                    "personal information ({types}) in {name}, text {number}, "
-                    "which would be published: {advice}",
+                    "personal information ({types}) in {name}, text {number}, which would be "
+                    "published: {advice}",
                     types=", ".join(sorted(types)),
                     name=name,
                     number=number,
@@ -202,7 +212,7 @@ def _texts_of_graph(path: Path, name: str) -> Texts:
     return [(text, _VOCABULARY_TYPES) for text in _texts_of_message(model)]
 
 
-def _texts_of_message(message: Message) -> Iterator[str]:
+def _texts_of_message(message: ProtobufMessage) -> Iterator[str]:
     for field, content in message.ListFields():
         members = content if field.is_repeated else [content]
         for member in members if field.name != "raw_data" else ():

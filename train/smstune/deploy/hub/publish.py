@@ -21,13 +21,14 @@ from huggingface_hub.errors import LocalTokenNotFoundError, RepositoryNotFoundEr
 from huggingface_hub.utils._http import default_client_factory
 
 from smstune import __version__
-from smstune.deploy.hub.card import ENGLISH
+from smstune.deploy.hub.card import CHINESE, ENGLISH
 from smstune.deploy.hub.folder import write_published_folder
 from smstune.deploy.hub.gates import check_folder, check_masked, check_terms, list_files
 from smstune.errors import UserError
 from smstune.files import temporary_folder
 from smstune.inference.hub import HUB_ERRORS, explain_hub_error
 from smstune.inference.manifest import NAMED
+from smstune.language import Message, reader_language, translated
 from smstune.paths import is_repo_id
 
 #: Seconds without receiving or sending a byte before an attempt is given up.
@@ -62,10 +63,17 @@ def describe(folder: Path, repo_id: str, *, public: bool) -> str:
     """Return the text of a dry run: the address, each file with its size, and the card."""
     files = [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in
              list_files(folder)]  # fmt: skip
-    kind = "public" if public else "private"
-    lines = [f"{constants.ENDPOINT}/{repo_id} ({kind}), {len(files)} files:"]
+    title = Message(
+        "{endpoint}/{repo_id} ({visibility}), {n_files} files:",
+        endpoint=constants.ENDPOINT,
+        repo_id=repo_id,
+        visibility=Message("public") if public else Message("private"),
+        n_files=len(files),
+    )
+    lines = [translated(title)]
     lines += [f"{size:>14,}  {name}" for name, size in files]
-    return "\n".join([*lines, "", (folder / ENGLISH).read_text("utf-8")])
+    card = CHINESE if reader_language() == "zh" else ENGLISH
+    return "\n".join([*lines, "", (folder / card).read_text("utf-8")])
 
 
 def upload(folder: Path, repo_id: str, *, public: bool = False) -> str:
@@ -89,14 +97,17 @@ def upload(folder: Path, repo_id: str, *, public: bool = False) -> str:
         raise
     except _FAILURES as error:
         raise UserError(
-            f"the hub at {constants.ENDPOINT} did not accept {repo_id}: {_explain(error)}. Run the "
-            "same command again: weights that arrived are not sent again"
+            "the hub at {endpoint} did not accept {repo_id}: {problem}. Run the same command "
+            "again: weights that arrived are not sent again",
+            endpoint=constants.ENDPOINT,
+            repo_id=repo_id,
+            problem=_explain(error),
         ) from error
     finally:
         set_client_factory(default_client_factory)
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: Exception) -> Message:
     if isinstance(error, RuntimeError) and isinstance(error.__cause__, HUB_ERRORS):
         # From an upload, whose progress bar has not ended its line.
         sys.stderr.write("\n")
@@ -105,7 +116,7 @@ def _explain(error: Exception) -> str:
         return explain_hub_error(error)
     if isinstance(error, RuntimeError):
         raise error
-    return f"the answer is not that of a hub ({error}): check HF_ENDPOINT"
+    return Message("the answer is not that of a hub ({error}): check HF_ENDPOINT", error=error)
 
 
 def _send(folder: Path, repo_id: str, *, public: bool) -> str:
@@ -138,15 +149,16 @@ def _existing_files(api: HfApi, repo_id: str, *, public: bool) -> list[str] | No
     except RepositoryNotFoundError:
         return None
     if repository.private is public:
-        actual, expected = ("private", "public") if repository.private else ("public", "private")
-        fix = "publish without --public" if public else "publish with --public"
+        if public:
+            raise UserError(
+                "expected {repo_id} to be public, found a private repository: publish without "
+                "--public, change it in the repository's settings, or choose another name",
+                repo_id=repo_id,
+            )
         raise UserError(
-            "expected {repo_id} to be {expected}, found a {actual} repository: {fix}, change it "
-            "in the repository's settings, or choose another name",
+            "expected {repo_id} to be private, found a public repository: publish with --public, "
+            "change it in the repository's settings, or choose another name",
             repo_id=repo_id,
-            expected=expected,
-            actual=actual,
-            fix=fix,
         )
     return [file.rfilename for file in repository.siblings or ()]
 

@@ -87,12 +87,9 @@ def suggest(
     messages_of_campaign: Counter[int] = Counter()
     for text, campaign in zip(texts, campaigns.tolist(), strict=True):
         messages_of_campaign[campaign] += copies[text]
-    logger.info(
-        "%d distinct messages in %d campaigns%s",
-        len(texts),
-        len(messages_of_campaign),
-        f", {unusable} rows skipped: no text, or it cannot be read" if unusable else "",
-    )
+    logger.info("%d distinct messages in %d campaigns", len(texts), len(messages_of_campaign))
+    if unusable:
+        logger.info("%d rows skipped: no text, or it cannot be read", unusable)
     rows = choose(texts, probabilities, campaigns, number).tolist()
     answers = classifier.predictions([texts[row] for row in rows], probabilities[rows])
     return [
