@@ -130,7 +130,7 @@ def _split_words(preparation: Preparation) -> Message:
         case "source":
             return Message("by source, with {source} as the test set", source=split.held_out)
         case "random":
-            return Message("at random")
+            return Message("randomly")
         case "folds" if split.fold is not None:
             return Message(
                 "by campaign, fold {fold} of {n_folds}", fold=split.fold + 1, n_folds=split.folds

@@ -24,7 +24,7 @@ _METHOD_TITLES: dict[SplitMethod, Message] = {
     "group": Message("by campaign"),
     "time": Message("by time"),
     "source": Message("by source"),
-    "random": Message("at random"),
+    "random": Message("randomly"),
     "folds": Message("by campaign into folds"),
 }
 
@@ -62,8 +62,8 @@ def count_sections(
         source_tables.append(count_table(label, labels, sources, summed(counts.rows, 1, 2)))
     by_label = _by_split(label, labels, splits, summed(counts.rows, 1, 0))
     return [
-        Section(Message("Labels"), _row_counts_note(row_counts), [by_label]),
-        Section(Message("Sources"), "", source_tables),
+        Section(Message("Messages by label"), _row_counts_note(row_counts), [by_label]),
+        Section(Message("Messages by source"), "", source_tables),
     ]
 
 
