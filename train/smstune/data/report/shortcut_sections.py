@@ -54,7 +54,7 @@ def _give_away_warning(check: ShortcutCheck) -> list[Message]:
         return []
     return [
         Message(
-            "Labels that can be recognised without the content: {labels}. A 98 % score that rests "
+            "Labels that can be recognised without the content: {labels}. A 0.98 score that rests "
             "on this means nothing.",
             labels=joined(clues, "; "),
         )
@@ -160,7 +160,7 @@ def _source_advice(check: ShortcutCheck) -> Message:
         for origin, labels in labels_by_origin.items()
     ]
     return Message(
-        "A model may learn the style of the source instead of the label ({origins}): a 98 % score "
+        "A model may learn the style of the source instead of the label ({origins}): a 0.98 score "
         "there means nothing. Add messages of these labels from another source, or test on a "
         "source held out.",
         origins=joined(origins, "; "),
