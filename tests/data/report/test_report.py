@@ -16,8 +16,8 @@ from smstune.data.report.tokens import measure_tokens
 from smstune.reporting.html import render_html
 
 SECTIONS = (
-    "Warnings", "Labels", "Sources", "Length in characters", "Length in tokens", "Contamination",
-    "Rejected rows", "Personal information", "Largest campaigns", "Label conflicts",
+    "Warnings", "Messages by label", "Messages by source", "Length in characters", "Length in tokens",
+    "Contamination",    "Rejected rows", "Personal information", "Largest campaigns", "Label conflicts",
     "Shortcut check", "What gives a label away",
 )  # fmt: skip
 SECRET = "13800138000"
@@ -140,16 +140,16 @@ def test_warnings_name_the_shortcut_and_the_sources(page):
 
 
 def test_counts_add_up(page):
-    body = cells(section(page, "Labels"))
+    body = cells(section(page, "Messages by label"))
     assert ["normal", "20", "20", "20", "60"] in body
     assert ["all", "40", "40", "40", "120"] in body
-    by_source = cells(section(page, "Sources"))
+    by_source = cells(section(page, "Messages by source"))
     assert ["fbs", "20", "20", "20", "60"] in by_source
     assert ["欺诈$", "60", "0", "60"] in by_source
 
 
 def test_what_was_set_aside_is_told(page):
-    assert "120 kept, 4 of them set aside" in section(page, "Labels")
+    assert "120 kept, 4 of them set aside" in section(page, "Messages by label")
 
 
 def test_the_opening_says_what_a_reader_decides_by(page):
@@ -175,7 +175,7 @@ def test_lengths_are_those_of_the_messages(page):
 
 
 def test_tables_tell_what_the_manifest_and_the_texts_hold(page):
-    assert ["random", "0.0 %", "22.5 %"] in cells(section(page, "Contamination"))
+    assert ["randomly", "0.0 %", "22.5 %"] in cells(section(page, "Contamination"))
     assert ["unknown label", "123"] in cells(section(page, "Rejected rows"))
     assert ["QQ", "59", "0", "59"] in cells(section(page, "Personal information"))
     largest = cells(section(page, "Largest campaigns"))[1]
@@ -224,3 +224,12 @@ def test_a_random_split_and_kept_pii_are_warned_of():
 def test_the_same_data_gives_the_same_page():
     splits = splits_of(rows(60))
     assert render(splits) == render(splits)
+
+
+def test_chinese_page_holds_no_english_sentence(monkeypatch):
+    monkeypatch.setattr("smstune.language._language", "zh")
+    splits = splits_of(rows())
+    text = re.sub(r"<style>.*?</style>|<[^>]+>", "\n", render(splits), flags=re.DOTALL)
+    code = re.sub(r"`[^`]+`", "", text)
+    assert "数据报告" in text
+    assert re.findall(r"[A-Za-z]{2,}(?: [A-Za-z]{2,}){2,}", code) == []

@@ -49,7 +49,7 @@ def test_the_opening_that_gives_fraud_away_is_named(greeted):
     assert "fraud (begins with 您好: 98 % of its messages, 6 % of the others)" in sentence
     # The bracket gives another label away: one sentence for both, and the advice once.
     assert "normal (contains 【 or 】: " in sentence
-    assert sentence.count("98 % score") == 1
+    assert sentence.count("0.98 score") == 1
     assert "means nothing" in sentence
 
 

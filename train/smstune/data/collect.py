@@ -20,9 +20,10 @@ from smstune.errors import UserError
 from smstune.inference.label_names import list_names, may_be_named
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import TextOptions
+from smstune.language import Message, joined
 from smstune.progress import progress
 from smstune.tables.options import TableOptions
-from smstune.tables.row import TableRow
+from smstune.tables.row import TableRow, problem_kind
 from smstune.tables.times import with_offset
 from smstune.text.normalize import MAX_CHARACTERS
 
@@ -166,7 +167,7 @@ def collect(
     )
 
 
-def drop_labels(collected: Collected, names: Iterable[str], reason: str) -> Collected:
+def drop_labels(collected: Collected, names: Iterable[str], reason: Message) -> Collected:
     """Reject the messages of these labels, in ``rejected.jsonl`` too, and return the rest.
 
     Raises:
@@ -193,7 +194,7 @@ def drop_labels(collected: Collected, names: Iterable[str], reason: str) -> Coll
 
 
 def _rows_of_other_labels(
-    collected: Collected, dropped: set[str], rejects: Rejects, reason: str
+    collected: Collected, dropped: set[str], rejects: Rejects, reason: Message
 ) -> Iterator[ArrowRow]:
     for batch in collected.batches(*SCHEMA.names):
         for row in batch.to_pylist():
@@ -212,7 +213,7 @@ def _log_rows(read: int, kept: int, merged: RowCount, rejected: Mapping[str, Row
         f"{merged.count:,}",
         f"{n_rejected:,}",
     )
-    not_kept = {**rejected, "copy of an earlier message": merged}
+    not_kept = {**rejected, Message("copy of an earlier message"): merged}
     files = {file for rows in not_kept.values() for file, _ in rows.first}
     for reason, rows in sorted(not_kept.items(), key=lambda item: -item[1].count):
         if rows.count:
@@ -228,27 +229,37 @@ def _check_collected(
     if not len(label_ids):
         n_rejected = sum(rows.count for rows in rejected.values())
         raise UserError(
-            f"expected usable messages, found none in {n_rejected} rows: {_summary(rejected)}"
+            "expected usable messages, found none in {n_rejected} rows: {reasons}",
+            n_rejected=n_rejected,
+            reasons=_summary(rejected),
         )
     present = np.unique(label_ids[~fixed])
     if len(present) < 2:
-        labels_found = f"only {list_names([names[present[0]]])}" if len(present) else "none"
+        if len(present):
+            raise UserError(
+                "expected messages of at least two labels, found only {label}: "
+                "add messages of another label or correct the label file",
+                label=list_names([names[present[0]]]),
+            )
         raise UserError(
-            "expected messages of at least two labels, found {labels_found}: "
-            "add messages of another label or correct the label file",
-            labels_found=labels_found,
+            "expected messages of at least two labels, found none: "
+            "add messages of another label or correct the label file"
         )
     if only_in_test := set(np.unique(label_ids[fixed]).tolist()) - set(present.tolist()):
         raise UserError(
-            "these labels of the test set have no message to train on: "
-            f"{list_names(names[label] for label in sorted(only_in_test))}. Map them in the label "
-            "file or add messages of them to the other inputs"
+            "these labels of the test set have no message to train on: {labels}. Map them in the "
+            "label file or add messages of them to the other inputs",
+            labels=list_names(names[label] for label in sorted(only_in_test)),
         )
 
 
-def _summary(rejected: Mapping[str, RowCount]) -> str:
+def _summary(rejected: Mapping[str, RowCount]) -> Message:
     by_count = sorted(rejected.items(), key=lambda item: -item[1].count)
-    return ", ".join(f"{rows.count} x {reason}" for reason, rows in by_count[:5])
+    counted = [
+        Message("{count} x {reason}", count=rows.count, reason=reason)
+        for reason, rows in by_count[:5]
+    ]
+    return joined(counted, ", ")
 
 
 def _usable_rows(
@@ -260,7 +271,8 @@ def _usable_rows(
     usable_rows, rejects = first_pass.usable_rows, first_pass.rejects
     for input_, fixed in inputs_and_fixed:
         usable_before, rejected_before = len(usable_rows.labels), rejects.total()
-        for row in progress(input_.reader(input_.path, options), f"reading {input_.source}"):
+        stage = Message("reading {source}", source=input_.source)
+        for row in progress(input_.reader(input_.path, options), stage):
             cleaned = clean(row, input_.source)
             if isinstance(cleaned, UnusableRow):
                 rejects.add(row.file, row.line, cleaned.problem)
@@ -296,23 +308,26 @@ def _clean_row(
     source_label = row.label
     label = labels.resolve(source, row.label) if labels and row.label else row.label
 
-    def unusable(reason: str, detail: str = "") -> UnusableRow:
+    def unusable(reason: str, detail: str | None = None) -> UnusableRow:
         return UnusableRow(Problem(reason, detail or reason), source_label, label)
 
     if row.problem:
-        return unusable(row.problem.partition(":")[0], row.problem)
+        return unusable(problem_kind(row.problem), row.problem)
     # Before any work on the text, so that a huge one costs nothing.
     if len(row.text or "") > MAX_CHARACTERS:
-        reason = f"longer than {MAX_CHARACTERS} characters"
-        return unusable(reason, f"{reason}, which no SMS can be: found {len(row.text or '')}")
+        detail = Message(
+            "longer than {max_characters} characters, which no SMS can be: found {n_characters}",
+            max_characters=MAX_CHARACTERS,
+            n_characters=len(row.text or ""),
+        )
+        return unusable(Message("longer than an SMS can be"), detail)
     message = text.preprocess(row.text or "")
     if not message:
-        return unusable("no text")
+        return unusable(Message("no text"))
     if not row.label:
-        return unusable("no label")
+        return unusable(Message("no label"))
     if label is None:
-        named = repr(row.label) if may_be_named([row.label]) else f"of {len(row.label)} characters"
-        return unusable("unknown label", f"unknown label {named}: add it to the label file")
+        return unusable(Message("unknown label"), _unknown_label(row.label))
     return {
         "text": message,
         "label": label,
@@ -322,6 +337,15 @@ def _clean_row(
         "file": row.file,
         "line": row.line,
     }
+
+
+def _unknown_label(label: str) -> Message:
+    if may_be_named([label]):
+        return Message("unknown label {label!r}: add it to the label file", label=label)
+    return Message(
+        "unknown label of {n_characters} characters: add it to the label file",
+        n_characters=len(label),
+    )
 
 
 def _write_arrow(path: Path, rows: Iterator[ArrowRow]) -> None:
@@ -349,7 +373,7 @@ def _resolve_copies(
     names = list(usable_rows.label_ids)
     contradictory = zip(copies.contradictory, copies.texts, strict=True)
     row_number, text = next(contradictory, (-1, -1))
-    reason = "the same text under two labels"
+    reason = Message("the same text under two labels")
     with pa.OSFile(str(usable_path)) as stream, pa.ipc.open_stream(stream) as reader:
         rows = (row for batch in reader for row in batch.to_pylist())
         for index, row in enumerate(rows):
@@ -357,7 +381,8 @@ def _resolve_copies(
                 yield row
             elif index == row_number:
                 labels = ", ".join(sorted(names[label] for label in copies.labels(text)))
-                rejects.add(row["file"], row["line"], Problem(reason, f"{reason}: {labels}"))
+                detail = Message("{reason}: {labels}", reason=reason, labels=labels)
+                rejects.add(row["file"], row["line"], Problem(reason, detail))
                 row_number, text = next(contradictory, (-1, -1))
             else:
                 merged.add(row["file"], row["line"])

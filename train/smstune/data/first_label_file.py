@@ -11,6 +11,7 @@ from smstune.errors import UserError
 from smstune.files import file_written_whole
 from smstune.inference.label_files import label_file_text
 from smstune.inference.label_names import LabelCounts
+from smstune.language import Message
 from smstune.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,8 @@ def write_first_label_file(section: PrepareConfig, path: Path) -> None:
     options = table_options(section)
     counts = LabelCounts()
     for input_ in (*inputs, *tests):
-        for row in progress(input_.reader(input_.path, options), f"reading {input_.source}"):
+        stage = Message("reading {source}", source=input_.source)
+        for row in progress(input_.reader(input_.path, options), stage):
             if row.label:
                 counts.add(row.label)
     if not counts.rows:

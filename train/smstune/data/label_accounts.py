@@ -107,10 +107,11 @@ def rare_labels(labels: LabelMap, label_ids: Ints, groups: Ints) -> dict[str, in
 def rare_label_error(campaigns_by_label: Mapping[str, int]) -> UserError:
     """Return the error that names labels of too few campaigns and the ways out."""
     return UserError(
-        f"each label needs at least {MIN_CAMPAIGNS} campaigns (near-copies of a message are one), "
-        "for train, validation and test. Too few have: "
-        f"{list_counts(campaigns_by_label, 'campaign')}. Join them to another label in the label "
-        "file (--labels), or drop them with --drop-rare"
+        "each label needs at least {min_campaigns} campaigns (near-copies of a message are one), "
+        "for train, validation and test. Too few have: {labels}. Join them to another label in "
+        "the label file (--labels), or drop them with --drop-rare",
+        min_campaigns=MIN_CAMPAIGNS,
+        labels=list_counts(campaigns_by_label, "campaign"),
     )
 
 

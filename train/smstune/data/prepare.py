@@ -24,6 +24,7 @@ from smstune.data.manifest import FORMAT_VERSION, MANIFEST, Preparation, Prepare
 from smstune.data.public.registry import load_registry
 from smstune.data.readers.catalogue import Input, check_input, parse_input
 from smstune.data.report.report import build_data_report
+from smstune.data.report.sections import split_sizes
 from smstune.data.report.shortcut_sections import shortcut_warnings
 from smstune.data.report.shortcuts import check_shortcuts
 from smstune.data.report.statistics import (
@@ -36,14 +37,14 @@ from smstune.data.report.tokens import TokenLengths, measure_tokens
 from smstune.data.splits.assign import SplitChoice, assign, explain_set_aside
 from smstune.data.splits.contamination import measure_contamination
 from smstune.data.splits.files import read_split, write_set_aside, write_splits
-from smstune.data.splits.methods import FRACTIONS, SET_ASIDE, SPLITS
+from smstune.data.splits.methods import FRACTIONS, SET_ASIDE, SPLIT_TITLES, SPLITS
 from smstune.errors import UserError
 from smstune.files import file_hash, folder_written_whole, refuse_to_overwrite, write_json
 from smstune.inference.label_names import list_counts, list_names
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import TextOptions
 from smstune.inference.origin import Contamination, RowCounts, SplitFacts, Terms
-from smstune.language import reader_language
+from smstune.language import Message, reader_language
 from smstune.progress import progress
 from smstune.reporting.html import render_html
 from smstune.reporting.titles import report_with_titles
@@ -58,7 +59,7 @@ _WRITTEN = {
     MANIFEST,
 }  # fmt: skip
 _FOLD = re.compile(r"fold-\d+")
-_RARE = "label of too few campaigns (--drop-rare)"
+_RARE = Message("label of too few campaigns (--drop-rare)")
 
 logger = logging.getLogger(__name__)
 
@@ -265,7 +266,7 @@ def _write_splits(
 def _sketched(collected: Collected, scratch: Path) -> tuple[Sketches, Campaigns]:
     """Return the sketches of the messages, whose files go into ``scratch``, and the campaigns."""
     scratch.mkdir(exist_ok=True)
-    texts = progress(collected.texts(), "grouping", len(collected.label_ids))
+    texts = progress(collected.texts(), Message("grouping"), len(collected.label_ids))
     sketches = sketch(texts, scratch)
     return sketches, find_campaigns(collected, sketches)
 
@@ -280,13 +281,13 @@ def _check_splits(assigned: Assigned, collected: Collected) -> None:
             raise UserError(
                 "expected messages for every split, found none for {split} among "
                 "{n_assigned} distinct messages: add messages of other campaigns",
-                split=split,
+                split=SPLIT_TITLES[split],
                 n_assigned=len(assigned),
             )
         if len(missing):
             logger.warning(
                 "warning: %s has no message of %s",
-                split,
+                SPLIT_TITLES[split],
                 list_names(names[label] for label in missing),
             )
 
@@ -325,10 +326,11 @@ def _token_measure(name: str, max_length: int) -> Callable[[Splits], TokenLength
 
 
 def _log_splits(counts: RowCounts, fold: str | None) -> None:
-    sizes = ", ".join(
-        f"{split} {sum(by_label.values()):,}" for split, by_label in counts.splits.items()
-    )
-    logger.info("%s%s; %s campaigns", f"{fold}: " if fold else "", sizes, f"{counts.groups:,}")
+    sizes = split_sizes(counts)
+    if fold:
+        logger.info("%s: %s; %s campaigns", fold, sizes, f"{counts.groups:,}")
+    else:
+        logger.info("%s; %s campaigns", sizes, f"{counts.groups:,}")
     if counts.set_aside:
         logger.info(
             "  set aside %s that resemble test messages: set_aside.jsonl", f"{counts.set_aside:,}"

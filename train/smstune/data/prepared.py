@@ -95,10 +95,17 @@ def check_prepared_files(folder: Path, preparation: Preparation) -> None:
     """
     for name, expected in preparation.sha256.items():
         path = folder / name
-        if not path.is_file() or file_hash(path) != expected:
+        if not path.is_file():
             raise UserError(
-                f"{path}: expected the file that {MANIFEST} names, found "
-                f"{'another' if path.is_file() else 'none'}: prepare again"
+                "{path}: expected the file that {manifest} names, found none: prepare again",
+                path=path,
+                manifest=MANIFEST,
+            )
+        if file_hash(path) != expected:
+            raise UserError(
+                "{path}: expected the file that {manifest} names, found another: prepare again",
+                path=path,
+                manifest=MANIFEST,
             )
 
 
@@ -120,9 +127,13 @@ def require_prepared(folder: Path, labels: LabelMap | None, how_to_prepare: str)
     dropped = load_preparation(folder).dropped_labels
     if labels is not None and prepared != labels.without(dropped):
         raise UserError(
-            f"{folder} was prepared with the labels {list_names(prepared.names)}, which are not "
-            f"those of prepare.labels, {list_names(labels.names)} (or their parents differ): "
-            f"remove the folder and run {how_to_prepare}"
+            "{folder} was prepared with the labels {prepared_labels}, which are not those of "
+            "prepare.labels, {labels} (or their parents differ): remove the folder and run "
+            "{how_to_prepare}",
+            folder=folder,
+            prepared_labels=list_names(prepared.names),
+            labels=list_names(labels.names),
+            how_to_prepare=how_to_prepare,
         )
 
 

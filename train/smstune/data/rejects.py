@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from smstune.language import Message, joined
+
 #: Row numbers that a line of the terminal shows.
 _SHOWN_ROWS = 5
 
@@ -32,17 +34,24 @@ class RowCount:
         if len(self.first) < _SHOWN_ROWS:
             self.first.append((file, line))
 
-    def describe(self, *, with_files: bool) -> str:
+    def describe(self, *, with_files: bool) -> Message:
         """Return the first row numbers: ``rows 2, 12, ...``, or ``rows 2, 12 of a.csv, ...``."""
         lines_by_file: dict[str, list[str]] = {}
         for file, line in self.first:
             lines_by_file.setdefault(file, []).append(str(line))
-        listed = "; ".join(
-            ", ".join(lines) + (f" of {Path(file).name}" if with_files else "")
-            for file, lines in lines_by_file.items()
+        numbers = {Path(file).name: ", ".join(lines) for file, lines in lines_by_file.items()}
+        listed = joined(
+            [
+                Message("{rows} of {file}", rows=rows, file=file) if with_files else rows
+                for file, rows in numbers.items()
+            ],
+            "; ",
         )
-        more = ", ..." if self.count > len(self.first) else ""
-        return f"row{'s' * (self.count != 1)} {listed}{more}"
+        if self.count == 1:
+            return Message("row {row}", row=listed)
+        if self.count > len(self.first):
+            return Message("rows {rows}, ...", rows=listed)
+        return Message("rows {rows}", rows=listed)
 
 
 @dataclass

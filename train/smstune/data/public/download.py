@@ -17,6 +17,7 @@ from tqdm import tqdm
 from smstune import __version__
 from smstune.errors import UserError
 from smstune.files import file_hash
+from smstune.language import Message
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,11 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)$")
 
 
 class _RetryError(Exception):
-    """This attempt failed; another one may not."""
+    """This attempt failed for ``reason``; another one may not."""
+
+    def __init__(self, reason: Message) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 def download(
@@ -156,7 +161,9 @@ def _attempt(client: httpx2.Client, partial: _PartialFile, timeout: float) -> st
     """Make one attempt; return why it failed if it may be retried, ``None`` if it succeeded."""
     try:
         _receive(client, partial, timeout)
-    except (_RetryError, httpx2.TransportError) as error:
+    except _RetryError as error:
+        return error.reason
+    except httpx2.TransportError as error:
         return str(error) or type(error).__name__
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -192,7 +199,11 @@ def _receive(client: httpx2.Client, partial: _PartialFile, timeout: float) -> No
                     partial.delete()
                     raise _too_large(partial.url, start)
     if total is not None and start != total:
-        raise _RetryError(f"cut off: expected {total} bytes, found {start}")
+        raise _RetryError(
+            Message(
+                "cut off: expected {total} bytes, found {received}", total=total, received=start
+            )
+        )
 
 
 @contextmanager
@@ -233,10 +244,12 @@ def _extent(
     """Return where the body of ``response`` begins in the file, and the file's size if known."""
     status = response.status_code
     if status in (408, 429) or status >= 500:
-        raise _RetryError(f"the server answered {status}")
+        raise _RetryError(Message("the server answered {status}", status=status))
     if status == 416:
         partial.delete()
-        raise _RetryError("the server has no more bytes than were received: starting again")
+        raise _RetryError(
+            Message("the server has no more bytes than were received: starting again")
+        )
     if status not in (200, 206):
         raise UserError(
             "expected a file at {url}, the server answered {status}: it may have moved; "
@@ -256,7 +269,7 @@ def _extent(
     match = _CONTENT_RANGE.match(response.headers.get("content-range", ""))
     if not received or not match or int(match[1]) != received or _validator(response) != validator:
         partial.delete()
-        raise _RetryError("the file changed between attempts: starting again")
+        raise _RetryError(Message("the file changed between attempts: starting again"))
     return received, None if match[2] == "*" else int(match[2])
 
 
@@ -276,7 +289,13 @@ def _chunks(response: httpx2.Response, timeout: float) -> Iterator[bytes]:
         yield chunk
         if time.monotonic() - begin >= timeout:
             if received < _MIN_BYTES:
-                raise _RetryError(f"stalled: {received} bytes in {timeout:g} s")
+                raise _RetryError(
+                    Message(
+                        "stalled: {received} bytes in {timeout:g} s",
+                        received=received,
+                        timeout=timeout,
+                    )
+                )
             begin, received = time.monotonic(), 0
 
 
@@ -307,5 +326,8 @@ def _too_large(url: str, size: int) -> UserError:
 
 
 def _no_space(path: Path, needed: int | None) -> UserError:
-    need = "more" if needed is None else f"{needed} bytes"
-    return UserError("not enough space for {path}: free {need} on its disk", path=path, need=need)
+    if needed is None:
+        return UserError("not enough space for {path}: free more on its disk", path=path)
+    return UserError(
+        "not enough space for {path}: free {needed} bytes on its disk", path=path, needed=needed
+    )

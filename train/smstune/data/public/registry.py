@@ -18,6 +18,7 @@ from smstune.data.readers.catalogue import SOURCES
 from smstune.errors import UserError
 from smstune.files import file_hash
 from smstune.inference.origin import CommercialUse, Terms
+from smstune.language import Message, joined
 
 
 def _safe_address(address: str) -> str:
@@ -27,7 +28,7 @@ def _safe_address(address: str) -> str:
 
 def _known_format(name: str) -> str:
     if name not in SOURCES:
-        raise ValueError(f"expected one of {', '.join(SOURCES)}")
+        raise ValueError(Message("expected one of {formats}", formats=", ".join(SOURCES)))
     return name
 
 
@@ -68,9 +69,9 @@ class PublicSet(Section):
     @model_validator(mode="after")
     def _check_files(self) -> PublicSet:
         if self.download != bool(self.files):
-            raise ValueError("expected files if download is true, and none if it is false")
+            raise ValueError(Message("expected files if download is true, and none if it is false"))
         if any(file.members for file in self.files) and len(self.files) > 1:
-            raise ValueError("expected one archive or several plain files, found both")
+            raise ValueError(Message("expected one archive or several plain files, found both"))
         return self
 
     def terms(self) -> Terms:
@@ -98,17 +99,23 @@ def load_registry(path: Path) -> dict[str, PublicSet]:
     if set(content) != {"sets"} or not isinstance(sets, dict):
         raise UserError("{path}: expected one key `sets` with a mapping of names", path=path)
     registry: dict[str, PublicSet] = {}
-    problems: list[str] = []
+    problems: list[Message] = []
     for name, fields in sets.items():
         if not isinstance(fields, dict):
-            problems.append(f"{name}: expected a mapping, found {type(fields).__name__}")
+            problems.append(
+                Message(
+                    "{name}: expected a mapping, found {kind}",
+                    name=name,
+                    kind=type(fields).__name__,
+                )
+            )
             continue
         try:
             registry[name] = PublicSet.model_validate({**fields, "name": name})
         except ValidationError as error:
             problems.append(explain(error, PublicSet, [str(name)]))
     if problems:
-        raise UserError("{path}: {problems}", path=path, problems="; ".join(problems))
+        raise UserError("{path}: {problems}", path=path, problems=joined(problems, "; "))
     return registry
 
 
@@ -120,14 +127,15 @@ def find_set(registry: Mapping[str, PublicSet], name: str) -> PublicSet:
     """
     if name not in registry:
         near = difflib.get_close_matches(name.lower(), registry, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]}?" if near else ""
         names = ", ".join(registry)
-        raise UserError(
-            "unknown public set {name!r}: use one of {names}{hint}",
-            name=name,
-            names=names,
-            hint=hint,
-        )
+        if near:
+            raise UserError(
+                "unknown public set {name!r}: use one of {names}; did you mean {near}?",
+                name=name,
+                names=names,
+                near=near[0],
+            )
+        raise UserError("unknown public set {name!r}: use one of {names}", name=name, names=names)
     return registry[name]
 
 
@@ -141,17 +149,26 @@ def require_terms(public_set: PublicSet, accepted: Collection[str]) -> None:
     if public_set.commercial_use == "allowed" or name in accepted:
         return
     use, promise = {
-        "no": ("commercial use is not allowed", "use it for no commercial purpose"),
+        "no": (
+            Message("commercial use is not allowed"),
+            Message("use it for no commercial purpose"),
+        ),
         "unclear": (
-            "whether commercial use is allowed is unclear",
-            "take responsibility for your use of it",
+            Message("whether commercial use is allowed is unclear"),
+            Message("take responsibility for your use of it"),
         ),
     }[public_set.commercial_use]
     raise UserError(
-        f"give --accept-terms {name} to download {public_set.title}. "
-        f"Licence: {public_set.licence} So {use}. With --accept-terms {name} you say that you have "
-        f"read the terms at {public_set.home or 'its source'}, keep to them, {promise}, and cite: "
-        f"{public_set.citation} The terms go into the manifest and the model card."
+        "give --accept-terms {name} to download {title}. Licence: {licence} So {use}. With "
+        "--accept-terms {name} you say that you have read the terms at {home}, keep to them, "
+        "{promise}, and cite: {citation} The terms go into the manifest and the model card.",
+        name=name,
+        title=public_set.title,
+        licence=public_set.licence,
+        use=use,
+        home=public_set.home or Message("its source"),
+        promise=promise,
+        citation=public_set.citation,
     )
 
 
@@ -170,9 +187,12 @@ def download_set(
     name, target = public_set.name, folder / public_set.name
     if not public_set.files:
         raise UserError(
-            f"{name} cannot be downloaded by this command: get it from "
-            f"{public_set.home or 'its owner'} and give its path as "
-            f"{public_set.format}:PATH. {public_set.prepare}"
+            "{name} cannot be downloaded by this command: get it from {home} and give its path "
+            "as {format}:PATH. {note}",
+            name=name,
+            home=public_set.home or Message("its owner"),
+            format=public_set.format,
+            note=public_set.prepare,
         )
     for file in public_set.files:
         if not file.members:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smstune.errors import UserError
-from smstune.tables.decoding.encodings import has_bad_bytes, open_text
+from smstune.language import Message
+from smstune.tables.decoding.encodings import UNDECODABLE, has_bad_bytes, open_text
 from smstune.tables.options import TableOptions
-from smstune.tables.row import TableRow
+from smstune.tables.row import TableRow, row_problem
 
 FILES = ("ChiFraud_train.csv", "ChiFraud_t2022.csv", "ChiFraud_t2023.csv")
 LABEL_IDS = frozenset(map(str, range(11)))
@@ -46,7 +47,9 @@ def chifraud_lines(path: Path) -> Iterator[Line]:
             header = next(stream, "").strip()
             if header.lower().split("\t") != ["label_id", "text"]:
                 raise UserError(
-                    f"expected the header Label_id, a tab and Text in {file}, found {header[:80]!r}"
+                    "expected the header Label_id, a tab and Text in {file}, found {header!r}",
+                    file=file,
+                    header=header[:80],
                 )
             for number, line in enumerate(stream, 2):
                 if line.strip():
@@ -55,12 +58,16 @@ def chifraud_lines(path: Path) -> Iterator[Line]:
 
 def _parse(file: str, number: int, line: str) -> Line:
     if has_bad_bytes(line):
-        return Line(file, number, problem="undecodable bytes")
+        return Line(file, number, problem=UNDECODABLE)
     label, tab, text = line.partition("\t")
     if not tab:
-        return Line(file, number, problem="no tab between label and text")
+        return Line(file, number, problem=Message("no tab between label and text"))
     if label.strip() not in LABEL_IDS:
-        return Line(file, number, problem=f"no label id from 0 to 10: found {label.strip()[:20]!r}")
+        problem = row_problem(
+            Message("no label id from 0 to 10"),
+            Message("found {found!r}", found=label.strip()[:20]),
+        )
+        return Line(file, number, problem=problem)
     # Two fields are read, as the authors' own loader does.
     text = text.partition("\t")[0].strip()
     if len(text) > 1 and text.startswith('"') and text.endswith('"'):

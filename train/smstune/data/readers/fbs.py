@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from smstune.errors import UserError
-from smstune.tables.decoding.encodings import has_bad_bytes, open_text
+from smstune.tables.decoding.encodings import UNDECODABLE, has_bad_bytes, open_text
 from smstune.tables.options import TableOptions
 from smstune.tables.row import TableRow
 from smstune.text.pii.codes import CODE_WORD
@@ -59,13 +59,21 @@ def read_fbs(path: Path, _options: TableOptions) -> Iterator[TableRow]:
         file for file in path.iterdir() if file.is_file() and file.suffix.lower() != ".md"
     )
     if not any(file.name.startswith("FR:") for file in files):
+        if not files:
+            raise UserError(
+                "expected the files of FBS_SMS_Dataset (AD:..., FR:..., IL:..., Other), found no "
+                "file in {path}",
+                path=path,
+            )
         raise UserError(
-            f"expected the files of FBS_SMS_Dataset (AD:..., FR:..., IL:..., Other), found "
-            f"{', '.join(file.name for file in files[:5]) or 'no file'} in {path}"
+            "expected the files of FBS_SMS_Dataset (AD:..., FR:..., IL:..., Other), found "
+            "{files} in {path}",
+            files=", ".join(file.name for file in files[:5]),
+            path=path,
         )
     for file in files:
         with open_text(file) as stream:
             for number, line in enumerate(stream, 1):
-                problem = "undecodable bytes" if has_bad_bytes(line) else None
+                problem = UNDECODABLE if has_bad_bytes(line) else None
                 text = None if problem else map_fbs_placeholders(line.strip())
                 yield TableRow(str(file), number, text, file.name, problem=problem)

@@ -31,9 +31,9 @@ def read_hub(path: Path, options: TableOptions) -> Iterator[TableRow]:
         raise UserError(
             "expected a local file or a data set on the hub, could not load {name!r}: check the "
             "path or id, set HF_ENDPOINT to a mirror, or download it and give its local path "
-            "({name__}: {error})",
+            "({kind}: {error})",
             name=name,
-            name__=type(error).__name__,
+            kind=type(error).__name__,
             error=error,
         ) from error
     for split, table in splits.items():

@@ -6,12 +6,13 @@ from collections import Counter
 
 import numpy as np
 
+from smstune.language import Message
 from smstune.reporting.charts import BarChart
 from smstune.reporting.document import Figure, Table
 from smstune.reporting.format import percent
 
 #: Head of the columns that ``length_summary`` fills.
-SUMMARY_HEAD = ("mean", "median", "95 %", "99 %", "longest")
+SUMMARY_HEAD = (Message("mean"), Message("median"), "P95", "P99", Message("longest"))
 _BIN_WIDTH = 20
 _BINS = 12
 
@@ -39,14 +40,19 @@ def histogram(lengths: Counter[int], unit: str) -> list[Figure | Table]:
         [name, counts[number], percent(counts[number] / total)]
         for number, name in zip(bins, names, strict=True)
     ]
-    chart = BarChart(names, {"messages": [counts[number] for number in bins]}, "messages")
+    messages = Message("number of messages")
+    chart = BarChart(names, {messages: [counts[number] for number in bins]}, messages)
     return [
-        Figure([chart], f"Messages by length in {unit} as bars"),
-        Table([unit, "messages", "share"], rows),
+        Figure([chart], Message("Messages by length in {unit} as bars", unit=unit)),
+        Table([unit, messages, Message("share")], rows),
     ]
 
 
 def _bin_name(number: int) -> str:
     if number == _BINS:
-        return f"more than {_BINS * _BIN_WIDTH}"
-    return f"{number * _BIN_WIDTH + 1} to {(number + 1) * _BIN_WIDTH}"
+        return Message("more than {length}", length=_BINS * _BIN_WIDTH)
+    return Message(
+        "{shortest} to {longest}",
+        shortest=number * _BIN_WIDTH + 1,
+        longest=(number + 1) * _BIN_WIDTH,
+    )

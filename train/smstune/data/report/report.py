@@ -16,12 +16,15 @@ from smstune.data.report.sections import (
     length_section,
     pii_section,
     rejected_section,
+    split_sizes,
+    tenths,
     token_section,
 )
 from smstune.data.report.shortcut_sections import shortcut_sections, shortcut_warnings
 from smstune.data.report.shortcuts import ShortcutCheck
 from smstune.data.report.statistics import Campaign, Counts, LabelConflicts, summed
 from smstune.data.report.tokens import TokenLengths
+from smstune.language import Message, joined
 from smstune.reporting.document import Caution, Report, Section
 from smstune.reporting.format import percent
 
@@ -54,7 +57,7 @@ def build_data_report(
         *_token_warnings(tokens),
     ]
     return Report(
-        title="Data report",
+        title=Message("Data report"),
         opening=_opening(preparation, shortcuts, n_labels=len(labels), n_warnings=len(warnings)),
         figure=labels_figure(counts, splits, labels),
         sections=[
@@ -80,108 +83,153 @@ def _opening(
         f"{Path(input_.path).name} ({input_.source})"
         for input_ in (*preparation.inputs, *preparation.tests)
     ]
-    sizes = ", ".join(
-        f"{split} {sum(by_label.values()):,}" for split, by_label in row_counts.splits.items()
-    )
-    sentences = [
-        f"{row_counts.kept:,} distinct messages of {n_labels} labels were prepared from "
-        f"{', '.join(inputs)}.",
-        f"They form {row_counts.groups:,} campaigns and are split {_split_words(preparation)}: "
-        f"{sizes} messages.",
+    sentences: list[str] = [
+        Message(
+            "{n_messages:,} distinct messages of {n_labels} labels were prepared from {inputs}.",
+            n_messages=row_counts.kept,
+            n_labels=n_labels,
+            inputs=joined(inputs, ", "),
+        ),
+        Message(
+            "They form {n_campaigns:,} campaigns and are split {how}: {sizes} messages.",
+            n_campaigns=row_counts.groups,
+            how=_split_words(preparation),
+            sizes=split_sizes(row_counts),
+        ),
         _contamination_sentence(preparation),
     ]
     if shortcuts.style is not None:
         sentences.append(
-            "A model that sees only the style of a message reaches macro-F1 "
-            f"{shortcuts.style.macro_f1:.2f}, where guessing reaches {shortcuts.chance.best:.2f}."
+            Message(
+                "A model that sees only the style of a message reaches macro-F1 {macro_f1:.2f}, "
+                "where guessing reaches {chance:.2f}.",
+                macro_f1=shortcuts.style.macro_f1,
+                chance=shortcuts.chance.best,
+            )
         )
-    if n_warnings:
-        noun = "warning" if n_warnings == 1 else "warnings"
-        sentences.append(f"Read the {n_warnings} {noun} below before training.")
+    if n_warnings == 1:
+        sentences.append(Message("Read the 1 warning below before training."))
+    elif n_warnings:
+        sentences.append(
+            Message("Read the {n_warnings} warnings below before training.", n_warnings=n_warnings)
+        )
     else:
-        sentences.append("No check on this page found a problem.")
+        sentences.append(Message("No check on this page found a problem."))
     return sentences
 
 
-def _split_words(preparation: Preparation) -> str:
+def _split_words(preparation: Preparation) -> Message:
     split = preparation.split
     if preparation.tests:
-        return "by campaign around the test set that was given"
+        return Message("by campaign around the test set that was given")
     match split.method:
         case "group":
-            return "by campaign"
+            return Message("by campaign")
         case "time":
-            return "by time"
+            return Message("by time")
         case "source":
-            return f"by source, with {split.held_out} as the test set"
+            return Message("by source, with {source} as the test set", source=split.held_out)
         case "random":
-            return "at random"
+            return Message("randomly")
         case "folds" if split.fold is not None:
-            return f"by campaign, fold {split.fold + 1} of {split.folds}"
+            return Message(
+                "by campaign, fold {fold} of {n_folds}", fold=split.fold + 1, n_folds=split.folds
+            )
         case "folds":
-            return "by campaign into folds"
+            return Message("by campaign into folds")
 
 
-def _contamination_sentence(preparation: Preparation) -> str:
+def _contamination_sentence(preparation: Preparation) -> Message:
     method = preparation.split.method
     near = preparation.contamination[method].near
-    sentence = f"{percent(near)} of the test messages have a copy or near copy in train"
     if method == "random":
-        return f"{sentence}."
-    random_near = preparation.contamination["random"].near
-    return f"{sentence}; with a random split it would be {percent(random_near)}."
+        return Message(
+            "{share} of the test messages have a copy or near copy in train.", share=percent(near)
+        )
+    return Message(
+        "{share} of the test messages have a copy or near copy in train; with a random split it "
+        "would be {random_share}.",
+        share=percent(near),
+        random_share=percent(preparation.contamination["random"].near),
+    )
 
 
 def _warning_section(warnings: Sequence[str]) -> Section:
     if not warnings:
-        return Section("Warnings", "None: no check on this page found a problem.")
-    return Section("Warnings", "Read these before training.", [Caution(text) for text in warnings])
+        return Section(Message("Warnings"), Message("None: no check on this page found a problem."))
+    return Section(
+        Message("Warnings"),
+        Message("Read these before training."),
+        [Caution(text) for text in warnings],
+    )
 
 
 def _warnings(
     preparation: Preparation, counts: Counts, labels: Sequence[str], conflicts: LabelConflicts
-) -> list[str]:
+) -> list[Message]:
     """Return what is wrong with messages, labels and split."""
-    sentences = []
+    sentences: list[Message] = []
     row_counts, method = preparation.counts, preparation.split.method
     if (near := preparation.contamination[method].near) >= _NEAR:
         sentences.append(
-            f"{percent(near)} of the test messages have a near copy in train (split: {method}): "
-            "the test score will measure memory. Split by group."
+            Message(
+                "{share} of the test messages have a near copy in train (split: {method}): the "
+                "test score will measure memory. Split by group.",
+                share=percent(near),
+                method=method,
+            )
         )
     if conflicts.outvoted and conflicts.outvoted >= _OUTVOTED * row_counts.kept:
-        sentences.append(conflict_sentence(conflicts) + " See label conflicts.")
+        sentences.append(
+            Message("{sentence} See label conflicts.", sentence=conflict_sentence(conflicts))
+        )
     rejected = sum(row_counts.rejected.values())
     if rejected and rejected >= _REJECTED * row_counts.read:
         sentences.append(
-            f"{rejected:,} of {row_counts.read:,} rows were rejected: see the reasons below."
+            Message(
+                "{n_rejected:,} of {n_rows:,} rows were rejected: see the reasons below.",
+                n_rejected=rejected,
+                n_rows=row_counts.read,
+            )
         )
     if not preparation.text.mask_pii:
-        sentences.append("The prepared files hold personal information unmasked (--keep-pii).")
+        sentences.append(
+            Message("The prepared files hold personal information unmasked (--keep-pii).")
+        )
     rows_by_label = summed(counts.rows, 1)
     few = [
-        f"{label} ({rows_by_label[label,]:,})"
+        Message("{label} ({n_messages:,})", label=label, n_messages=rows_by_label[label,])
         for label in labels
         if rows_by_label[label,] < _FEW_ROWS
     ]
     if few:
         sentences.append(
-            f"Labels of fewer than {_FEW_ROWS} messages can be neither learnt nor measured: "
-            + ", ".join(few)
+            Message(
+                "Labels of fewer than {few} messages can be neither learnt nor measured: {labels}",
+                few=_FEW_ROWS,
+                labels=joined(few, ", "),
+            )
         )
     return sentences
 
 
-def _token_warnings(tokens: TokenLengths | None) -> list[str]:
-    sentences = []
+def _token_warnings(tokens: TokenLengths | None) -> list[Message]:
+    sentences: list[Message] = []
     if tokens is not None and tokens.share_cut >= _CUT:
         sentences.append(
-            f"max_length {tokens.max_length} cuts {percent(tokens.share_cut)} of the messages: the "
-            "model does not read their end, often the link and the opt-out line. Raise it."
+            Message(
+                "max_length {max_length} cuts {share} of the messages: the model does not read "
+                "their end, often the link and the opt-out line. Raise it.",
+                max_length=tokens.max_length,
+                share=percent(tokens.share_cut),
+            )
         )
     if tokens is not None and tokens.unknown and tokens.unknown.of_tokens >= _UNKNOWN:
         sentences.append(
-            f"{100 * tokens.unknown.of_tokens:.1f} % of the tokens are unknown to the tokenizer "
-            "and lost. Choose a checkpoint whose vocabulary fits these messages."
+            Message(
+                "{share} of the tokens are unknown to the tokenizer and lost. Choose a checkpoint "
+                "whose vocabulary fits these messages.",
+                share=tenths(tokens.unknown.of_tokens),
+            )
         )
     return sentences

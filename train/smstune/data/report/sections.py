@@ -3,28 +3,52 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from smstune.config.choices import SplitMethod
 from smstune.data.report.lengths import SUMMARY_HEAD, histogram, length_summary
 from smstune.data.report.statistics import Campaign, Counts, LabelConflicts, summed
 from smstune.data.report.tokens import TokenLengths
 from smstune.data.splits.contamination import TEST_SAMPLE
+from smstune.data.splits.methods import SPLIT_TITLES
 from smstune.inference.origin import Contamination, RowCounts
+from smstune.language import Message, joined
 from smstune.reporting.charts import BarChart
 from smstune.reporting.document import Figure, Section, Table, count_table
-from smstune.reporting.format import percent
+from smstune.reporting.format import percent, share_text
 from smstune.text.pii.placeholders import PLACEHOLDERS
+
+#: How the rows of the table of contamination name the ways to split.
+_METHOD_TITLES: dict[SplitMethod, Message] = {
+    "group": Message("by campaign"),
+    "time": Message("by time"),
+    "source": Message("by source"),
+    "random": Message("randomly"),
+    "folds": Message("by campaign into folds"),
+}
+
+
+def split_sizes(row_counts: RowCounts) -> Message:
+    """Return the names of the splits with their messages."""
+    sizes = [
+        Message(
+            "{split} {n_messages:,}", split=SPLIT_TITLES[split], n_messages=sum(by_label.values())
+        )
+        for split, by_label in row_counts.splits.items()
+    ]
+    return joined(sizes, ", ")
 
 
 def labels_figure(counts: Counts, splits: Sequence[str], labels: Sequence[str]) -> Figure:
     """Return the messages of each label as bars, a colour for each split."""
     by_label_and_split = summed(counts.rows, 1, 0)
     values_by_split = {
-        split: [by_label_and_split[label, split] for label in labels] for split in splits
+        SPLIT_TITLES[split]: [by_label_and_split[label, split] for label in labels]
+        for split in splits
     }
-    chart = BarChart(labels, values_by_split, "messages")
-    return Figure([chart], "Messages of each label as bars, a colour for each split")
+    chart = BarChart(labels, values_by_split, Message("number of messages"))
+    return Figure([chart], Message("Messages of each label as bars, a colour for each split"))
 
 
 def count_sections(
@@ -32,17 +56,47 @@ def count_sections(
 ) -> list[Section]:
     """Return the sections of the messages by label and by source."""
     sources = _sources(counts)
-    note = (
-        f"{row_counts.read:,} rows were read, {row_counts.merged:,} merged into an equal one, "
-        f"{sum(row_counts.rejected.values()):,} rejected, {row_counts.kept:,} kept"
-    )
-    if row_counts.set_aside:
-        note += f", {row_counts.set_aside:,} of them set aside because they resemble test messages"
-    source_tables = [count_table("source", sources, splits, summed(counts.rows, 2, 0))]
+    label, source = Message("label"), Message("source")
+    source_tables = [_by_split(source, sources, splits, summed(counts.rows, 2, 0))]
     if len(sources) > 1:
-        source_tables.append(count_table("label", labels, sources, summed(counts.rows, 1, 2)))
-    by_label = count_table("label", labels, splits, summed(counts.rows, 1, 0))
-    return [Section("Labels", f"{note}.", [by_label]), Section("Sources", "", source_tables)]
+        source_tables.append(count_table(label, labels, sources, summed(counts.rows, 1, 2)))
+    by_label = _by_split(label, labels, splits, summed(counts.rows, 1, 0))
+    return [
+        Section(Message("Messages by label"), _row_counts_note(row_counts), [by_label]),
+        Section(Message("Messages by source"), "", source_tables),
+    ]
+
+
+def _by_split(
+    corner: Message,
+    names: Sequence[str],
+    splits: Sequence[str],
+    counts: Mapping[tuple[str, ...], int],
+) -> Table:
+    table = count_table(corner, names, splits, counts)
+    return replace(table, head=[SPLIT_TITLES.get(name, name) for name in table.head])
+
+
+def _row_counts_note(row_counts: RowCounts) -> Message:
+    n_rejected = sum(row_counts.rejected.values())
+    if row_counts.set_aside:
+        return Message(
+            "{read:,} rows were read, {merged:,} merged into an equal one, {rejected:,} rejected, "
+            "{kept:,} kept, {set_aside:,} of them set aside because they resemble test messages.",
+            read=row_counts.read,
+            merged=row_counts.merged,
+            rejected=n_rejected,
+            kept=row_counts.kept,
+            set_aside=row_counts.set_aside,
+        )
+    return Message(
+        "{read:,} rows were read, {merged:,} merged into an equal one, {rejected:,} rejected, "
+        "{kept:,} kept.",
+        read=row_counts.read,
+        merged=row_counts.merged,
+        rejected=n_rejected,
+        kept=row_counts.kept,
+    )
 
 
 def length_section(counts: Counts, labels: Sequence[str]) -> Section:
@@ -52,36 +106,51 @@ def length_section(counts: Counts, labels: Sequence[str]) -> Section:
         by_label[label][length] += count
     total = sum(by_label.values(), Counter[int]())
     rows = [
-        [name, *length_summary(lengths)] for name, lengths in [*by_label.items(), ("all", total)]
+        [name, *length_summary(lengths)]
+        for name, lengths in [*by_label.items(), (Message("all"), total)]
     ]
     return Section(
-        "Length in characters",
-        "A placeholder counts as written: [PHONE] is seven characters. An SMS of more than 70 "
-        "characters is sent in several parts.",
-        [*histogram(total, "characters"), Table(["label", *SUMMARY_HEAD], rows)],
+        Message("Length in characters"),
+        Message(
+            "A placeholder counts as written: [PHONE] is seven characters. An SMS of more than 70 "
+            "characters is sent in several parts."
+        ),
+        [
+            *histogram(total, Message("characters")),
+            Table([Message("label"), *SUMMARY_HEAD], rows),
+        ],
     )
 
 
 def token_section(tokens: TokenLengths | None) -> Section:
     """Return the section of lengths in tokens, or how to have them measured."""
-    title = "Length in tokens"
+    title = Message("Length in tokens")
     if tokens is None:
         return Section(
             title,
-            "Not measured: `smstune prepare --tokenizer` shows what max_length cuts and which "
-            "share of the tokens is unknown.",
+            Message(
+                "Not measured: `smstune prepare --tokenizer` shows what max_length cuts and which "
+                "share of the tokens is unknown."
+            ),
         )
-    shares = [[f"messages cut by max_length {tokens.max_length}", percent(tokens.share_cut)]]
+    cut = Message("messages cut by max_length {max_length}", max_length=tokens.max_length)
+    shares = [[cut, percent(tokens.share_cut)]]
     if tokens.unknown is not None:
-        shares.append(["tokens that are unknown", f"{100 * tokens.unknown.of_tokens:.2f} %"])
-        shares.append(["messages with an unknown token", percent(tokens.unknown.of_messages)])
+        shares.append([Message("tokens that are unknown"), share_text(tokens.unknown.of_tokens)])
+        shares.append(
+            [Message("messages with an unknown token"), percent(tokens.unknown.of_messages)]
+        )
     return Section(
         title,
-        f"Of {tokens.lengths.total():,} of {tokens.total:,} messages, special tokens included.",
+        Message(
+            "Of {n_measured:,} of {total:,} messages, special tokens included.",
+            n_measured=tokens.lengths.total(),
+            total=tokens.total,
+        ),
         [
-            *histogram(tokens.lengths, "tokens"),
+            *histogram(tokens.lengths, Message("tokens")),
             Table(SUMMARY_HEAD, [length_summary(tokens.lengths)]),
-            Table(["", "share"], shares),
+            Table(["", Message("share")], shares),
         ],
     )
 
@@ -91,26 +160,42 @@ def contamination_section(
 ) -> Section:
     """Return the section of test messages that have copies in train."""
     rows = [
-        [f"{name} (this split)" if name == method else name]
-        + [f"{100 * share:.1f} %" for share in (shares.exact, shares.near)]
+        [_method_title(name, is_chosen=name == method)]
+        + [tenths(share) for share in (shares.exact, shares.near)]
         for name, shares in contamination.items()
     ]
     return Section(
-        "Contamination",
-        f"Share of the test messages (a sample if they are more than {TEST_SAMPLE:,}) with a copy "
-        "in train. The difference is how much a random split would have flattered the score.",
-        [Table(["split", "exact copy", "near copy"], rows)],
+        Message("Contamination"),
+        Message(
+            "Share of the test messages (a sample if they are more than {test_sample:,}) with a "
+            "copy in train. The difference is how much a random split would have flattered the "
+            "score.",
+            test_sample=TEST_SAMPLE,
+        ),
+        [Table([Message("split"), Message("exact copy"), Message("near copy")], rows)],
     )
+
+
+def tenths(share: float) -> Message:
+    """Return a share as a percentage with one decimal."""
+    return Message("{percentage:.1f} %", percentage=100 * share)
+
+
+def _method_title(method: SplitMethod, *, is_chosen: bool) -> Message:
+    title = _METHOD_TITLES[method]
+    return Message("{method} (this split)", method=title) if is_chosen else title
 
 
 def rejected_section(rejected: dict[str, int]) -> Section:
     """Return the section of rejected rows by reason."""
     if not rejected:
-        return Section("Rejected rows", "None.")
+        return Section(Message("Rejected rows"), Message("None."))
+    # The manifest, from which they come, keeps no templates; no reason has values.
+    rows = [(Message(reason), n_rows) for reason, n_rows in rejected.items()]
     return Section(
-        "Rejected rows",
-        "rejected.jsonl names the file and line of each.",
-        [Table(["reason", "rows"], list(rejected.items()))],
+        Message("Rejected rows"),
+        Message("rejected.jsonl names the file and line of each."),
+        [Table([Message("reason"), Message("rows")], rows)],
     )
 
 
@@ -124,15 +209,23 @@ def pii_section(counts: Counts, labels: Sequence[str], *, masked: bool) -> Secti
     present = {kind for (kind,) in summed(by_kind, 2)}
     kinds = [kind for mark in PLACEHOLDERS if (kind := mark.strip("[]")) in present]
     if not kinds:
-        return Section("Personal information", "None was found.")
+        return Section(Message("Personal information"), Message("None was found."))
+    if masked:
+        note = Message(
+            "Found and masked, by type. Masking is de-identification, not anonymisation: what a "
+            "message says may still identify a person. Names and addresses are not searched for."
+        )
+    else:
+        note = Message(
+            "Found and NOT masked, by type. Masking is de-identification, not anonymisation: what "
+            "a message says may still identify a person. Names and addresses are not searched for."
+        )
     return Section(
-        "Personal information",
-        ("Found and masked" if masked else "Found and NOT masked")
-        + ", by type. Masking is de-identification, not anonymisation: what a message says may "
-        "still identify a person. Names and addresses are not searched for.",
+        Message("Personal information"),
+        note,
         [
-            count_table("label", labels, kinds, summed(by_kind, 0, 2)),
-            count_table("type", kinds, _sources(counts), summed(by_kind, 2, 1)),
+            count_table(Message("label"), labels, kinds, summed(by_kind, 0, 2)),
+            count_table(Message("type"), kinds, _sources(counts), summed(by_kind, 2, 1)),
         ],
     )
 
@@ -149,22 +242,34 @@ def campaign_section(campaigns: Sequence[Campaign]) -> Section:
         ]
         for campaign in campaigns
     ]
-    head = ["messages", "example", "labels", "distinct", "first time"]
+    example, labels = Message("example"), Message("labels")
+    head = [
+        Message("number of messages"),
+        example,
+        labels,
+        Message("distinct"),
+        Message("first time"),
+    ]
     return Section(
-        "Largest campaigns",
-        "A campaign is a group of near-duplicate messages. The column messages counts exact "
-        "copies; labels and distinct do not. A dash: no message has a time.",
-        [Table(head, rows, text_columns=("example", "labels"))],
+        Message("Largest campaigns"),
+        Message(
+            "A campaign is a group of near-duplicate messages. The number of messages includes "
+            "exact copies; labels and distinct do not. A dash: no message has a time."
+        ),
+        [Table(head, rows, text_columns=(example, labels))],
     )
 
 
-def conflict_sentence(conflicts: LabelConflicts) -> str:
+def conflict_sentence(conflicts: LabelConflicts) -> Message:
     """Return how many campaigns have several labels, in words."""
     if not conflicts.groups:
-        return "No campaign has several labels."
-    return (
-        f"Campaigns with several labels: {conflicts.groups:,}, with {conflicts.rows:,} messages, "
-        f"of which {conflicts.outvoted:,} have another label than most of their campaign."
+        return Message("No campaign has several labels.")
+    return Message(
+        "Campaigns with several labels: {n_campaigns:,}, with {n_messages:,} messages, of which "
+        "{outvoted:,} have another label than most of their campaign.",
+        n_campaigns=conflicts.groups,
+        n_messages=conflicts.rows,
+        outvoted=conflicts.outvoted,
     )
 
 
@@ -175,9 +280,12 @@ def conflict_section(conflicts: LabelConflicts) -> Section:
         for conflict in conflicts.largest
         for number, (label, count) in enumerate(conflict.labels.items())
     ]
-    head = ["campaign of", "example", "label", "messages"]
-    table = Table(head, rows, text_columns=("example", "label"))
-    return Section("Label conflicts", conflict_sentence(conflicts), [table] if rows else [])
+    example, label_head = Message("example"), Message("label")
+    head = [Message("campaign of"), example, label_head, Message("number of messages")]
+    table = Table(head, rows, text_columns=(example, label_head))
+    return Section(
+        Message("Label conflicts"), conflict_sentence(conflicts), [table] if rows else []
+    )
 
 
 def _sources(counts: Counts) -> list[str]:

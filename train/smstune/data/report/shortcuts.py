@@ -23,12 +23,13 @@ from smstune.arrays import Flags, Floats, Ints
 from smstune.data.report.sample import Sample, draw_sample
 from smstune.data.report.statistics import Splits
 from smstune.data.splits.methods import kfold_by_group
+from smstune.language import Message
 from smstune.text.opt_out import OPT_OUT
 from smstune.text.pii.mask import mask_pii
 from smstune.text.pii.placeholders import PLACEHOLDERS
 
 SAMPLE_ROWS = 20_000
-STYLE = "length, punctuation, digits, placeholders, first and last characters"
+STYLE = Message("length, punctuation, digits, placeholders, first and last characters")
 #: Warn if a style-only or source-only macro-F1 is at least chance + WARN_FROM * (1 - chance).
 WARN_FROM = 0.6
 #: A feature is common in a label if at least this share of its messages has it, and at most this
@@ -58,12 +59,12 @@ _DIGIT, _LATIN, _BLANK = re.compile("[0-9]"), re.compile("[A-Za-z]"), re.compile
 _BRACKETS = re.compile("[【】]")
 _RATES = (_PUNCTUATION, _DIGIT, _LATIN, _BLANK)
 _PRESENCE = {
-    "punctuation": _PUNCTUATION,
-    "a digit": _DIGIT,
-    "a Latin letter": _LATIN,
-    "a blank": _BLANK,
-    "【 or 】": _BRACKETS,
-    "an opt-out line": OPT_OUT,
+    Message("punctuation"): _PUNCTUATION,
+    Message("a digit"): _DIGIT,
+    Message("a Latin letter"): _LATIN,
+    Message("a blank"): _BLANK,
+    Message("【 or 】"): _BRACKETS,
+    Message("an opt-out line"): OPT_OUT,
     **{name: re.compile(mark) for name, mark in _MARKS.items()},
 }
 
@@ -175,23 +176,28 @@ def _features(texts: Sequence[str]) -> tuple[list[str], Flags, Floats]:
     plain = [_PLACEHOLDER.sub(lambda match: _MARKS[match[0]], text) for text in texts]
     length = np.array([len(text) for text in plain])
     flags_by_name: dict[str, Iterable[bool]] = {
-        f"contains {name}": [bool(pattern.search(text)) for text in plain]
+        Message("contains {sign}", sign=name): [bool(pattern.search(text)) for text in plain]
         for name, pattern in _PRESENCE.items()
     }
-    flags_by_name["up to 20 characters"] = length <= 20
-    flags_by_name["more than 70 characters"] = length > 70
-    for word, affixes in (
-        ("begins", [(text[:1], text[:2]) for text in plain]),
-        ("ends", [(text[-1:], text[-2:]) for text in plain]),
-    ):
-        for affix in _frequent(affixes):
-            name = "".join(_NAMES.get(character, character) for character in affix)
-            flags_by_name[f"{word} with {name}"] = [affix in pair for pair in affixes]
+    flags_by_name[Message("up to 20 characters")] = length <= 20
+    flags_by_name[Message("more than 70 characters")] = length > 70
+    beginnings = [(text[:1], text[:2]) for text in plain]
+    for affix in _frequent(beginnings):
+        feature = Message("begins with {affix}", affix=_affix_name(affix))
+        flags_by_name[feature] = [affix in pair for pair in beginnings]
+    endings = [(text[-1:], text[-2:]) for text in plain]
+    for affix in _frequent(endings):
+        feature = Message("ends with {affix}", affix=_affix_name(affix))
+        flags_by_name[feature] = [affix in pair for pair in endings]
     flags = np.array(list(flags_by_name.values()), dtype=bool).T
     rates = [[len(pattern.findall(text)) for pattern in _RATES] for text in plain]
     counts = [[text.count(mark) for mark in _NAMES] for text in plain]
     numbers = np.column_stack([length, np.array(rates) / np.maximum(length, 1)[:, None], counts])
     return list(flags_by_name), flags, numbers.astype(np.float64)
+
+
+def _affix_name(affix: str) -> str:
+    return "".join(_NAMES.get(character, character) for character in affix)
 
 
 def _frequent(affixes: Sequence[tuple[str, str]]) -> list[str]:
@@ -262,9 +268,9 @@ def _give_aways(sample: Sample, names: Sequence[str], flags: Flags) -> list[Give
     names = list(names)
     # With two labels, what one lacks the other contains.
     if len(sample.label_names) > 2:
-        contains = [column for column, name in enumerate(names) if name.startswith("contains ")]
-        names += [names[column].replace("contains", "lacks", 1) for column in contains]
-        flags = np.hstack([flags, ~flags[:, contains]])
+        names += [Message("lacks {sign}", sign=name) for name in _PRESENCE]
+        # The signs come first in ``_features``.
+        flags = np.hstack([flags, ~flags[:, : len(_PRESENCE)]])
     give_aways = []
     for label, label_name in enumerate(sample.label_names):
         in_label = sample.labels == label

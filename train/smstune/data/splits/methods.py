@@ -8,10 +8,17 @@ import numpy as np
 
 from smstune.arrays import Assigned, Flags, Ints
 from smstune.errors import UserError
+from smstune.language import Message
 from smstune.tables.times import parse_times
 
 SPLITS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
+#: How a reader sees the names of the splits.
+SPLIT_TITLES = {
+    "train": Message("train"),
+    "validation": Message("validation"),
+    "test": Message("test"),
+}
 FRACTIONS = (0.7, 0.1, 0.2)
 #: Split index of a row that goes into no split.
 SET_ASIDE = -1
