@@ -321,7 +321,7 @@ def test_a_workbook_is_read_as_its_sheet_shows_it(workbook, caplog):
 def test_a_workbook_by_another_name_is_read_and_its_sheets_are_listed(workbook):
     renamed = workbook.rename(workbook.with_name("a.csv"))
     assert len(read(renamed)) == 3
-    with pytest.raises(UserError, match=r"no sheet 数据 .*: 隐藏, 标注, 备份"):
+    with pytest.raises(UserError, match=r"^no sheet 数据 .*: 隐藏, 标注, 备份"):
         read(renamed, sheet="数据")
 
 

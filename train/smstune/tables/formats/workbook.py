@@ -81,6 +81,8 @@ def _open_sheet(path: Path, name: str | None) -> Iterator[CalamineSheet]:
             _check_file(path, unpacked)
             workbook = CalamineWorkbook.from_path(unpacked)
             yield workbook.get_sheet_by_name(_sheet_name(path, workbook, name))
+    except UserError:
+        raise
     except (CalamineError, zipfile.BadZipFile, zlib.error, OSError, ValueError) as error:
         raise _damaged(path, str(error)) from error
 
