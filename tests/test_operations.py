@@ -42,8 +42,9 @@ def test_three_days_with_drift_on_the_third(learned_run, prepared, tmp_path):
         "PYTHONPATH": str(ROOT / "train"),
     }
     statuses = []
-    for number, rows in enumerate((usual, usual[::-1], strange), 1):
-        day = f"2026-11-0{number}"
+    # The third day is run twice: its answers are there already.
+    for number, rows in enumerate((usual, usual[::-1], strange, strange), 1):
+        day = f"2026-11-0{min(number, 3)}"
         write_csv(folder / f"incoming/{day}.csv", rows, ("text",))
         done = subprocess.run(
             [daily, day], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
@@ -51,7 +52,7 @@ def test_three_days_with_drift_on_the_third(learned_run, prepared, tmp_path):
         statuses.append(done.returncode)
         assert (folder / f"answers/{day}.csv").is_file()
         assert (folder / f"runs/mine/eval/{day}/drift.html").is_file()
-    assert statuses == [0, 0, 3]
+    assert statuses == [0, 0, 3, 3]
     assert "evaluation.max_drift" in done.stderr.splitlines()[-1]
 
 
@@ -70,4 +71,4 @@ def test_the_cron_job_is_not_retried_after_what_a_retry_cannot_fix():
     assert pod["securityContext"]["runAsNonRoot"]
     (container,) = pod["containers"]
     # Without exec the shell would get the signals.
-    assert "; exec smstune predict " in container["command"][-1]
+    assert "|| exec smstune predict " in container["command"][-1]

@@ -134,6 +134,41 @@ def test_an_empty_line_of_one_column_is_an_empty_message(written):
     assert [row.text for row in read(written("text\na\n\nb\n"), labelled=False)] == ["a", "", "b"]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "numbers"),
+    [
+        ("a.csv", "id,text\n1,a\n\n,\n4,b\n\n,,\n", [2, 3, 4, 5]),
+        ("a.csv", "id;text\n\n1;a\n;;\n;;\n4;b\n", [2, 3, 4, 5, 6]),
+        ("a.txt", "__label__x a\n\n__label__x b\n\n", [1, 2, 3]),
+        ("a.jsonl", '\n{"内容": "a"}\n\n{"内容": "b"}\n\n', [1, 2, 3, 4]),
+    ],
+)
+def test_empty_rows_between_others_are_messages(written, caplog, name, content, numbers):
+    caplog.set_level(logging.INFO)
+    path = written(content, name)
+    rows = read(path, labelled=False)
+    assert [row.line for row in rows] == numbers
+    assert [row.text for row in rows if row.text] == ["a", "b"]
+    assert {row.problem for row in rows} == {None}
+    assert ("empty rows at the end, left out" in caplog.text) == content.endswith(("\n\n", ",,\n"))
+
+
+def test_empty_rows_are_skipped_and_counted_where_labels_are_needed(written, caplog):
+    caplog.set_level(logging.INFO)
+    rows = read(written("text,label\na,x\n\n,\nb,y\n\n"))
+    assert [row.line for row in rows] == [2, 5]
+    assert "empty rows skipped: 3, the first is row 3" in caplog.text
+
+
+def test_empty_rows_below_a_sheet_are_no_messages(tmp_path):
+    path = tmp_path / "a.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        sheet = book.add_worksheet()
+        sheet.write_column(0, 0, ["text", "a", None, "b"])
+        sheet.write_blank(90, 0, None, book.add_format({"bg_color": "red"}))
+    assert [row.text for row in read(path, labelled=False)] == ["a", "", "b"]
+
+
 def test_unnamed_index_columns_are_dropped_and_counted(written, caplog):
     caplog.set_level(logging.INFO)
     table = "Unnamed: 0,,text,label,\n" + "".join(f"{n},{n}.0,消息{n},x,\n" for n in range(5))
@@ -286,7 +321,7 @@ def test_a_workbook_is_read_as_its_sheet_shows_it(workbook, caplog):
 def test_a_workbook_by_another_name_is_read_and_its_sheets_are_listed(workbook):
     renamed = workbook.rename(workbook.with_name("a.csv"))
     assert len(read(renamed)) == 3
-    with pytest.raises(UserError, match=r"no sheet 数据 .*: 隐藏, 标注, 备份"):
+    with pytest.raises(UserError, match=r"^no sheet 数据 .*: 隐藏, 标注, 备份"):
         read(renamed, sheet="数据")
 
 
@@ -322,7 +357,7 @@ def test_commands_read_a_workbook(finished_run, workbook, tmp_path):
     output = tmp_path / "out.jsonl"
     assert run("predict", finished_run, workbook, output, "--sheet", "标注") == 0
     answers = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
-    assert [answer["短信内容"] for answer in answers] == ["消费券来了", "计算", ""]
+    assert [answer["短信内容"] for answer in answers] == ["消费券来了", "", "计算", ""]
     assert run("predict", finished_run, workbook, tmp_path / "out.parquet") == 0
     assert run("prepare", workbook, "--output", tmp_path / "o", "--sheet", "没有") == 2
     assert run("eval", finished_run, "--data", workbook, "--sheet", "没有") == 2

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from smstune.errors import UserError
 from smstune.language import Message
+from smstune.tables.formats.empty_rows import EmptyRows
 from smstune.tables.header import has_role, say_once, shown_names
 from smstune.tables.options import TableOptions
 from smstune.tables.row import RawRow, row_problem
@@ -45,7 +46,8 @@ def name_rows(
 ) -> Iterator[RawRow]:
     """Yield the rows of a table below its header, with the names of their columns.
 
-    Empty rows are skipped unless the table has one column. Fields beyond the last column are joined
+    An empty row between others is a message without text, and is skipped where labels are needed
+    unless the table has one column (``EmptyRows``). Fields beyond the last column are joined
     by ``joiner`` into it and are the row's problem, unless they are empty.
 
     Raises:
@@ -60,6 +62,7 @@ def name_rows(
     column_names = [name or "" for name in names]
     drops = None in names
     repeated = 0
+    empty_rows = EmptyRows(path, options)
     header_cells = next((cells for number, cells in sample if number == header.number), [""])
     first_name = header_cells[0]
     for number, cells in itertools.chain(sample, numbered):
@@ -71,7 +74,11 @@ def name_rows(
                 repeated += 1
                 continue
             if (not first or len(cells) == 1) and not any(_texts(cells)):
+                empty_rows.add(number)
                 continue
+            if empty_rows:
+                for empty_number in empty_rows.take():
+                    yield RawRow(empty_number, {name: "" for name in names if name is not None})
         problem = None
         if len(cells) != width:
             cells, problem = _fitted(cells, width, joiner)
@@ -82,6 +89,7 @@ def name_rows(
         else:
             fields = dict(zip(column_names, cells, strict=True))
         yield RawRow(number, fields, problem)
+    empty_rows.say_left_out()
     if repeated:
         say_once(
             Message("{path}: dropped {n_lines} repeated header lines", path=path, n_lines=repeated)

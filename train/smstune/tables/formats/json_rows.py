@@ -11,6 +11,7 @@ from smstune.errors import UserError
 from smstune.language import Message
 from smstune.tables.decoding.encodings import UNDECODABLE, has_bad_bytes, is_printable, open_text
 from smstune.tables.formats.annotations import read_annotations
+from smstune.tables.formats.empty_rows import EmptyRows
 from smstune.tables.header import find_column
 from smstune.tables.options import TableOptions
 from smstune.tables.row import Cells, RawRow
@@ -74,20 +75,27 @@ def _is_json(line: str) -> bool:
 
 def _read_lines(path: Path, options: TableOptions) -> Iterator[RawRow]:
     whole: Cells = {}
+    empty_rows = EmptyRows(path, options)
     with open_text(path) as stream:
         for number, line in enumerate(stream, 1):
             if not line.strip():
+                empty_rows.add(number)
                 continue
             cells, problem = _parse_object(line)
+            whole = whole if cells is None else cells
+            if empty_rows:
+                text_column = _text_column(whole, options)
+                for empty_number in empty_rows.take():
+                    yield RawRow(empty_number, {text_column: None})
             if cells is None:
                 # In the column of the messages, as the last object has it.
-                text_column = (
-                    find_column(list(whole), "text", options.text) or options.text or "text"
-                )
-                cells = {text_column: line.rstrip("\r\n")}
-            else:
-                whole = cells
+                cells = {_text_column(whole, options): line.rstrip("\r\n")}
             yield RawRow(number, cells, problem)
+    empty_rows.say_left_out()
+
+
+def _text_column(cells: Cells, options: TableOptions) -> str:
+    return find_column(list(cells), "text", options.text) or options.text or "text"
 
 
 def _parse_object(line: str) -> tuple[Cells | None, str | None]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from smstune.tables.decoding.encodings import clean_lines, open_text
+from smstune.tables.formats.empty_rows import EmptyRows
 from smstune.tables.labels import several_labels
 from smstune.tables.options import TableOptions
 from smstune.tables.row import RawRow
@@ -29,12 +30,17 @@ def line_rows(lines: Iterable[str], options: TableOptions) -> Iterator[RawRow]:
         yield RawRow(number, {name: line.rstrip("\r\n")})
 
 
-def read_fasttext(path: Path, _options: TableOptions) -> Iterator[RawRow]:
-    """Yield the rows of fastText's form, ``__label__NAME text``; empty lines are skipped."""
+def read_fasttext(path: Path, options: TableOptions) -> Iterator[RawRow]:
+    """Yield the rows of fastText's form, ``__label__NAME text``; empty ones as in ``EmptyRows``."""
+    empty_rows = EmptyRows(path, options)
     with open_text(path) as stream:
         for number, line in enumerate(clean_lines(stream), 1):
             if not line.strip():
+                empty_rows.add(number)
                 continue
+            if empty_rows:
+                for empty_number in empty_rows.take():
+                    yield RawRow(empty_number, {"text": "", "label": None})
             match = _FASTTEXT.fullmatch(line.rstrip("\r\n"))
             if match is None:
                 yield RawRow(number, {"text": line.rstrip("\r\n"), "label": None})
@@ -42,6 +48,7 @@ def read_fasttext(path: Path, _options: TableOptions) -> Iterator[RawRow]:
             labels = [word.removeprefix(_LABEL) for word in match[1].split()]
             problem = several_labels(len(labels)) if len(labels) > 1 else None
             yield RawRow(number, {"text": match[2], "label": labels[0]}, problem)
+    empty_rows.say_left_out()
 
 
 def is_fasttext(path: Path) -> bool:

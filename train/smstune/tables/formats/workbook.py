@@ -6,7 +6,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -52,8 +52,10 @@ def count_workbook_rows(path: Path, options: TableOptions) -> int:
         return sheet.total_height + 1
 
 
-def _plain_rows(rows: Iterable[Sequence[object]]) -> Iterator[NumberedCells]:
-    for number, cells in enumerate(rows, 1):
+def _plain_rows(rows: Sequence[Sequence[object]]) -> Iterator[NumberedCells]:
+    """Yield the rows up to the last with a value: below it a sheet may have coloured cells."""
+    filled = [number for number, cells in enumerate(rows, 1) if any(cell != "" for cell in cells)]
+    for number, cells in enumerate(rows[: filled[-1] if filled else 0], 1):
         yield number, list(map(_plain, cells))
 
 
@@ -79,6 +81,8 @@ def _open_sheet(path: Path, name: str | None) -> Iterator[CalamineSheet]:
             _check_file(path, unpacked)
             workbook = CalamineWorkbook.from_path(unpacked)
             yield workbook.get_sheet_by_name(_sheet_name(path, workbook, name))
+    except UserError:
+        raise
     except (CalamineError, zipfile.BadZipFile, zlib.error, OSError, ValueError) as error:
         raise _damaged(path, str(error)) from error
 
