@@ -16,9 +16,9 @@ from smstune.data.report.tokens import measure_tokens
 from smstune.reporting.html import render_html
 
 SECTIONS = (
-    "Warnings", "Messages by label", "Messages by source", "Length in characters", "Length in tokens",
-    "Contamination",    "Rejected rows", "Personal information", "Largest campaigns", "Label conflicts",
-    "Shortcut check", "What gives a label away",
+    "Warnings", "Messages by label", "Messages by source", "Length in characters",
+    "Length in tokens", "Contamination", "Rejected rows", "Personal information",
+    "Largest campaigns", "Label conflicts", "Shortcut check", "What gives a label away",
 )  # fmt: skip
 SECRET = "13800138000"
 

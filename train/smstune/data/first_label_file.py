@@ -39,7 +39,7 @@ def write_first_label_file(section: PrepareConfig, path: Path) -> None:
         raise UserError(
             "found {counts}, which look like messages: name the column of the labels with "
             "--label-column",
-            counts=counts,
+            counts=counts.listed(),
         )
     with file_written_whole(path) as scratch:
         scratch.write_text(label_file_text(dict(sorted(counts.rows.items()))), "utf-8")

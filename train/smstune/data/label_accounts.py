@@ -63,7 +63,7 @@ class UnusableLabels:
             logger.warning(
                 "warning: the label file lacks these labels of the data, so their rows are "
                 "rejected: %s. Add each to the `from` of the label that it belongs to",
-                self.unknown,
+                self.unknown.listed(),
             )
         if dropped:
             logger.warning(

@@ -205,7 +205,7 @@ def _label_ids(names: Sequence[str], label_ids: Mapping[str, int], where: str) -
             "{where}: the run was not trained on these labels: {unknown}. It has {labels}: correct "
             "the labels, or delete these rows",
             where=where,
-            unknown=unknown,
+            unknown=unknown.listed(),
             labels=list_names(label_ids),
         )
     return np.array([label_ids[name] for name in names], dtype=np.int64)

@@ -6,10 +6,27 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
+
+from smstune.language import Message, joined
+
+Unit = Literal["row", "message", "campaign", "label"]
 
 #: More labels than this, or longer ones, may be a column of messages: they are only counted.
 MAX_LABELS = 200
 MAX_CHARACTERS = 40
+_ONE: dict[Unit, Message] = {
+    "row": Message("{count:,} row"),
+    "message": Message("{count:,} message"),
+    "campaign": Message("{count:,} campaign"),
+    "label": Message("{count:,} label"),
+}
+_SEVERAL: dict[Unit, Message] = {
+    "row": Message("{count:,} rows"),
+    "message": Message("{count:,} messages"),
+    "campaign": Message("{count:,} campaigns"),
+    "label": Message("{count:,} labels"),
+}
 
 
 @dataclass
@@ -31,12 +48,14 @@ class LabelCounts:
         """Return whether the labels are few and short enough to be no messages."""
         return not self.unnamed_rows and may_be_named(self.rows)
 
-    def __str__(self) -> str:
+    def listed(self) -> Message:
         """Return the labels with their rows, or only how many they are."""
         if not self.unnamed_rows:
             return list_counts(self.rows)
         rows = self.rows.total() + self.unnamed_rows
-        return f"more than {MAX_LABELS} labels ({rows:,} rows)"
+        return Message(
+            "more than {max_labels} labels ({n_rows:,} rows)", max_labels=MAX_LABELS, n_rows=rows
+        )
 
 
 def may_be_named(labels: Iterable[str]) -> bool:
@@ -47,17 +66,25 @@ def may_be_named(labels: Iterable[str]) -> bool:
     )
 
 
-def list_counts(rows_by_label: Mapping[str, int], unit: str = "row") -> str:
+def list_counts(rows_by_label: Mapping[str, int], unit: Unit = "row") -> Message:
     """Return ``fraud (3 rows), retail (1 row)``, or only how many labels and rows there are."""
     if may_be_named(rows_by_label):
-        return ", ".join(f"{name} ({_number(rows, unit)})" for name, rows in rows_by_label.items())
-    return f"{_number(len(rows_by_label), 'label')} ({_number(sum(rows_by_label.values()), unit)})"
+        counts = [
+            Message("{name} ({count})", name=name, count=_number(rows, unit))
+            for name, rows in rows_by_label.items()
+        ]
+        return joined(counts, ", ")
+    return Message(
+        "{name} ({count})",
+        name=_number(len(rows_by_label), "label"),
+        count=_number(sum(rows_by_label.values()), unit),
+    )
 
 
-def list_names(labels: Iterable[str]) -> str:
+def list_names(labels: Iterable[str]) -> Message:
     """Return the names with commas between them, or only how many they are."""
     names = list(labels)
-    return ", ".join(names) if may_be_named(names) else _number(len(names), "label")
+    return joined(names, ", ") if may_be_named(names) else _number(len(names), "label")
 
 
 def similar_names(labels: Iterable[str]) -> list[tuple[str, ...]]:
@@ -69,5 +96,5 @@ def similar_names(labels: Iterable[str]) -> list[tuple[str, ...]]:
     return [tuple(names) for names in by_plain_name.values() if len(names) > 1]
 
 
-def _number(count: int, unit: str) -> str:
-    return f"{count:,} {unit}{'s' * (count != 1)}"
+def _number(count: int, unit: Unit) -> Message:
+    return Message(_ONE[unit] if count == 1 else _SEVERAL[unit], count=count)

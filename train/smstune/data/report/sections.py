@@ -43,7 +43,7 @@ def split_sizes(row_counts: RowCounts) -> Message:
 def labels_figure(counts: Counts, splits: Sequence[str], labels: Sequence[str]) -> Figure:
     """Return the messages of each label as bars, a colour for each split."""
     by_label_and_split = summed(counts.rows, 1, 0)
-    values_by_split = {
+    values_by_split: dict[str, list[int]] = {
         SPLIT_TITLES[split]: [by_label_and_split[label, split] for label in labels]
         for split in splits
     }
