@@ -49,6 +49,7 @@ from smstune.modeling.build import (
 )
 from smstune.modeling.cpu_layer import use_cpu_layers
 from smstune.modeling.dropout import use_byte_dropout
+from smstune.modeling.layers import keep_layers
 from smstune.modeling.lora import add_lora
 from smstune.modeling.losses import CLASS_WEIGHTS, LOSSES, WITH_COUNTS, Loss
 from smstune.modeling.pooling import (
@@ -126,6 +127,8 @@ def assemble(config: Config) -> Assembled:
     encoder = build_encoder(tokenizer, config.data.max_length)
     model = _model(config, data.labels, tokenizer, setup.attention)
     mean_layer = remove_mean_layers(model)
+    if config.model.keep_layers is not None:
+        keep_layers(model, config.model.keep_layers)
     _check_max_length(config.data.max_length, model)
     check_answers(model, encoder)
     if config.model.pooling == "mean":
