@@ -216,6 +216,11 @@ def with_labels(folder, names, renamed=None, rows=None):
     )
 
 
+def with_a_copy(table):
+    """Let the last two messages be the same."""
+    return [*table[:-1], table[-1] | {"text": table[-2]["text"]}]
+
+
 def test_labels_are_compared_by_their_names(make):
     same = compared(make("a", 0.7, 1), make("b", 0.9, 2), draws=50)
     reordered = make("c", 0.9, 2)
@@ -232,7 +237,8 @@ def test_runs_of_different_labels_are_compared_on_those_that_both_have(make, tmp
     renamed = dict.fromkeys((0, 1), ("parcel", "parcel"))
     table = pq.read_table(new / "eval/test/predictions.parquet").to_pylist()
     renamed |= {row: (table[row]["label"], "parcel") for row in range(2, 10)}
-    with_labels(new, ["parcel", *NAMES], renamed, rows=lambda table: table[::-1])
+    with_labels(old, list(NAMES), rows=with_a_copy)
+    with_labels(new, ["parcel", *NAMES], renamed, rows=lambda table: with_a_copy(table)[::-1])
     file = tmp_path / "out.json"
     capsys.readouterr()
     assert run("compare", old, new, "--draws", 50, "--json", file) == 0
