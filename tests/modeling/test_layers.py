@@ -122,3 +122,12 @@ def test_layers_that_cannot_be_kept_are_refused_in_one_line(
     assert len(errors) == 1
     assert reason in errors[0]
     assert not (tmp_path / "run").exists()
+
+
+def test_layers_are_refused_in_the_reader_s_language(config_file, encoder, tmp_path, capsys):
+    folder = encoder("BertConfig", SIZES)
+    capsys.readouterr()
+    words = ("model.keep_layers=[0,9]", "--lang", "zh")
+    assert finetune(config_file, folder, tmp_path / "run", *words) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line == "错误：model.keep_layers：序号应在 0 到 4 之间，实际有 9：该编码器共有 5 层"

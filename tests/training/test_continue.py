@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 from doors import TINY_OVERRIDES, change_json, run, write_csv
+from hub_server import Repository
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
@@ -117,6 +118,24 @@ def n_layers(folder):
     config = json.loads((folder / "config.json").read_text("utf-8"))
     assert config["num_hidden_layers"] == len(numbers)
     return len(numbers)
+
+
+@pytest.mark.parametrize("damaged", [False, True], ids=["same", "another normaliser"])
+def test_a_run_on_the_hub_is_continued_unless_of_another_normaliser(
+    config_file, finished_run, prepared, tmp_path, capsys, hub, damaged
+):
+    start = tmp_path / "start"
+    shutil.copytree(finished_run, start, ignore=shutil.ignore_patterns("checkpoints", "logs"))
+    reason = of_another_normaliser(start) if damaged else "4 labels of my-team/sms are taken over"
+    repository = Repository(private=False)
+    files = [path for path in start.iterdir() if path.is_file()]
+    repository.commit({path.name: path.read_bytes() for path in files})
+    hub.repositories["my-team/sms"] = repository
+    capsys.readouterr()
+    status = continued(config_file, "my-team/sms", prepared, tmp_path / "run")
+    assert status == (2 if damaged else 0)
+    assert reason in capsys.readouterr().err
+    assert (tmp_path / "run").exists() is not damaged
 
 
 def of_another_normaliser(folder):

@@ -34,9 +34,10 @@ def require_encoder(name_or_path: str, *, revision: str | None = None) -> None:
         raise UserError(
             "expected an encoder's folder at {path}, found none: check the path", path=path
         )
-    from smstune.inference.hub import use_hub
+    from smstune.inference.hub import check_run_versions, use_hub
 
     use_hub(name_or_path, "config.json", revision=revision)
+    check_run_versions(name_or_path, revision=revision)
 
 
 def local_folder(
