@@ -49,9 +49,14 @@ from smstune.modeling.build import (
 )
 from smstune.modeling.cpu_layer import use_cpu_layers
 from smstune.modeling.dropout import use_byte_dropout
+from smstune.modeling.layers import keep_layers
 from smstune.modeling.lora import add_lora
 from smstune.modeling.losses import CLASS_WEIGHTS, LOSSES, WITH_COUNTS, Loss
-from smstune.modeling.pooling import append_mean_layer, require_mean_pooling
+from smstune.modeling.pooling import (
+    append_mean_layer,
+    remove_mean_layers,
+    require_mean_pooling,
+)
 from smstune.modeling.tokenization import (
     PaddingCollator,
     add_missing_characters,
@@ -121,10 +126,18 @@ def assemble(config: Config) -> Assembled:
     tokenizer = _tokenizer(config, data.splits["train"])
     encoder = build_encoder(tokenizer, config.data.max_length)
     model = _model(config, data.labels, tokenizer, setup.attention)
+    mean_layer = remove_mean_layers(model)
+    if config.model.keep_layers is not None:
+        keep_layers(model, config.model.keep_layers)
     _check_max_length(config.data.max_length, model)
     check_answers(model, encoder)
     if config.model.pooling == "mean":
-        append_mean_layer(model)
+        append_mean_layer(model, mean_layer)
+    elif mean_layer is not None:
+        logger.info(
+            "%s was trained with mean pooling, which model.pooling=cls removes",
+            config.model.name_or_path,
+        )
     if config.model.lora is not None:
         model = add_lora(model, tokenizer, **config.model.lora.model_dump())
     else:
