@@ -87,8 +87,8 @@ def _character_tokens(
     if '"ByteLevel"' in json.dumps([content["normalizer"], content["pre_tokenizer"]]):
         yield from pre_tokenizers.ByteLevel.alphabet()
     for character in characters:
-        # Three times, to see its tokens at the beginning, inside and at the end of a word, if a word
-        # can have it there: BERT makes each Chinese character a word of its own.
+        # Three times, to see its tokens at the beginning, inside and at the end of a word. BERT
+        # makes each Chinese character a word of its own.
         text = character * 3
         if backend.normalizer is not None:
             text = backend.normalizer.normalize_str(text)
