@@ -186,6 +186,16 @@ def test_added_tokens_stay_with_their_meaning(pair):
     assert small.config.pad_token_id == trimmed.pad_token_id == 1
 
 
+def test_a_saved_folder_is_read_as_it_was_written(pair, tmp_path):
+    _, _, trimmed, small = pair
+    small.save_pretrained(tmp_path)
+    trimmed.save_pretrained(tmp_path)
+    texts = [*FEW, "[URL]", "氺"]
+    assert (
+        AutoTokenizer.from_pretrained(tmp_path)(texts)["input_ids"] == trimmed(texts)["input_ids"]
+    )
+
+
 def test_common_characters_are_those_of_gb_2312():
     characters = common_characters()
     assert sum("\u4e00" <= character <= "\u9fff" for character in characters) == 3755
@@ -203,16 +213,35 @@ def test_unknown_characters_score_no_better_than_before(tmp_path):
     assert full.tokenize("abcdef") == trimmed.tokenize("abcdef") == ["ab", "cd", "ef"]
 
 
-def test_bert_keeps_no_chinese_characters_inside_words(tmp_path):
-    words = ["的", "##的", "a", "##a", "[unused1]"]
-    folder = tmp_path / "bert"
-    folder.mkdir()
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary), "utf-8")
-    BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
-    full = load_tokenizer(str(folder))
-    trimmed = trim_vocabulary(tiny_roberta(full, pad_token_id=0), full, ["好"])
-    assert {word for word in words if word in trimmed.get_vocab()} == {"的", "a", "##a"}
+@pytest.fixture
+def bert(tmp_path):
+    """Return a tokenizer of BERT, whose special tokens come after unused ones."""
+    words = ["[PAD]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "的", "##的", "a", "##a"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words), "utf-8")
+    BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "bert")
+    return load_tokenizer(str(tmp_path / "bert"))
+
+
+def test_bert_keeps_no_chinese_characters_inside_words(bert):
+    trimmed = trim_vocabulary(tiny_roberta(bert, pad_token_id=0), bert, ["好"])
+    dropped = bert.get_vocab().keys() - trimmed.get_vocab().keys()
+    assert dropped == {"[unused1]", "##的"}
+
+
+ENDS = ("[SEP]", 4), ("[CLS]", 3)
+TEMPLATE = processors.TemplateProcessing(
+    single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=ENDS
+)
+
+
+@pytest.mark.parametrize(
+    "step", [processors.BertProcessing(*ENDS), TEMPLATE, processors.Sequence([TEMPLATE])]
+)
+def test_first_and_last_token_are_renumbered(bert, step):
+    bert.backend_tokenizer.post_processor = step
+    trimmed = trim_vocabulary(tiny_roberta(bert, pad_token_id=0), bert, ["好"])
+    assert trimmed.convert_ids_to_tokens(trimmed("的")["input_ids"]) == ["[CLS]", "的", "[SEP]"]
+    assert build_encoder(trimmed, 8).encode(["的"]) == [trimmed("的")["input_ids"]]
 
 
 @torch.inference_mode()
@@ -340,4 +369,6 @@ def test_what_cannot_be_trimmed_is_refused_before_training(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: model.trim_vocabulary: ")
     assert reason in error
+    assert finetune(config_file, folder, tmp_path / "run", *overrides, "--lang", "zh") == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("错误：model.trim_vocabulary：应为")
     assert not (tmp_path / "run").exists()
