@@ -43,9 +43,10 @@ def trim_vocabulary(
     """Cut ``model``'s embeddings in place to the tokens that stay, and return their tokenizer.
 
     The tokens that stay are those of ``texts``; those of their characters and of common ones, so
-    that other words can still be spelled; bytes; and all added tokens, which include the special
-    ones, the placeholders and the characters of ``add_missing_characters``. If all tokens of a text
-    stay and none is unknown, it has the same tokens as before and so the very same logits.
+    that other words can still be spelled; bytes; those that the model's configuration names; and
+    all added tokens, which include the special ones, the placeholders and the characters of
+    ``add_missing_characters``. If all tokens of a text stay and none is unknown, it has the same
+    tokens as before and so the very same logits.
 
     Raises:
         UserError: if the tokenizer is neither WordPiece nor Unigram nor BPE, or if the model counts
@@ -62,6 +63,7 @@ def trim_vocabulary(
         )
     characters = sorted(set(common_characters()).union(*texts))
     ids = {token_id for row in encoder.encode([*texts, *characters]) for token_id in row}
+    ids.update(_named_ids(model).values())
     old_ids: dict[str, int] = backend.get_vocab(with_added_tokens=True)
     kept = {
         *(token for token, token_id in old_ids.items() if token_id in ids),
@@ -218,9 +220,19 @@ def _cut_embeddings(model: PreTrainedModel, rows: Sequence[int]) -> None:
     # It cuts tied weights, too, and sets vocab_size.
     model.resize_token_embeddings(len(rows), mean_resizing=False)
     table.padding_idx = new_ids.get(padding_row)
-    for name, token_id in config.to_dict().items():
-        if name.endswith("_token_id") and isinstance(token_id, int):
-            setattr(config, name, new_ids.get(token_id))
+    for name, token_id in _named_ids(model).items():
+        # Left alone if the tokenizer has no such token: some configurations have defaults for
+        # a vocabulary of another size.
+        setattr(config, name, new_ids.get(token_id, token_id))
+
+
+def _named_ids(model: PreTrainedModel) -> dict[str, int]:
+    """Return the ids of tokens that the configuration names, such as ``pad_token_id``."""
+    return {
+        name: value
+        for name, value in model.config.to_dict().items()
+        if name.endswith("_token_id") and isinstance(value, int)
+    }
 
 
 def _counts_from_padding(model: PreTrainedModel) -> bool:
