@@ -469,6 +469,11 @@ class ModelConfig(Section):
     pooling: Literal["cls", "mean"] = Field(
         "cls", description="Input of the classifier: the first token, or the mean of all."
     )
+    trim_vocabulary: bool = Field(
+        False,
+        description="Keep only the tokens of the training messages, of common characters and of "
+        "bytes, special tokens and placeholders; drop the others with their embeddings.",
+    )
     linear: bool = Field(
         False,
         description="Add the scores of a linear model of character n-grams to the logits, with a "

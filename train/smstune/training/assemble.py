@@ -65,6 +65,7 @@ from smstune.modeling.tokenization import (
     load_tokenizer,
     tokenize_dataset,
 )
+from smstune.modeling.trim_vocabulary import trim_vocabulary
 from smstune.training.arguments import training_arguments
 from smstune.training.augment import AugmentedRows, EpochRows
 from smstune.training.epoch_order import EpochOrder
@@ -129,6 +130,9 @@ def assemble(config: Config) -> Assembled:
     mean_layer = remove_mean_layers(model)
     if config.model.keep_layers is not None:
         keep_layers(model, config.model.keep_layers)
+    if config.model.trim_vocabulary:
+        tokenizer = trim_vocabulary(model, tokenizer, data.splits["train"]["text"])
+        encoder = build_encoder(tokenizer, config.data.max_length)
     _check_max_length(config.data.max_length, model)
     check_answers(model, encoder)
     if config.model.pooling == "mean":
@@ -230,6 +234,11 @@ def _tokenizer(config: Config, train: Dataset) -> PreTrainedTokenizerBase:
             raise UserError(
                 "model.lora: expected a pretrained encoder to adapt, found model.from_scratch: "
                 "remove one of them"
+            )
+        if section.trim_vocabulary:
+            raise UserError(
+                "model.trim_vocabulary: expected a pretrained encoder, found model.from_scratch, "
+                "whose vocabulary is built from the messages: remove one of them"
             )
         return build_tokenizer(train["text"], section.from_scratch.vocab_size)
     tokenizer = load_tokenizer(section.name_or_path, revision=section.revision)
