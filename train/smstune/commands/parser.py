@@ -15,7 +15,6 @@ from smstune.language import LANGUAGES, Message, joined, translated
 
 #: argparse's own errors, which it has translated by gettext.
 ARGPARSE_ERRORS = (
-    Message("%(prog)s: error: %(message)s\n"),
     Message("argument %(argument_name)s: %(message)s"),
     Message("the following arguments are required: %s"),
     Message("unrecognized arguments: %s"),
@@ -49,7 +48,8 @@ class _Parser(argparse.ArgumentParser):
         A misspelt flag is named also where argparse only misses the argument that it stands for.
         """
         hints = list(dict.fromkeys([*self._near_flags(), *_near_choice(message)]))
-        super().error(translated(joined([message, *hints], "; ")))
+        error = Message("error: {message}", message=joined([message, *hints], "; "))
+        self.exit(2, f"{translated(error)}\n")
 
     def _near_flags(self) -> Iterator[Message]:
         flags = {flag for parser in _parsers(self) for flag in parser._option_string_actions}

@@ -164,12 +164,19 @@ def load_manifest(path: Path) -> Manifest:
         unfinished = (path / "checkpoints").is_dir()
         if unfinished:
             raise UserError(
-                "expected a finished run folder, found no manifest.json in {path}: the training "
-                "was stopped, continue it with training.resume_from_checkpoint=true",
+                "expected a finished run folder, found no manifest.json in {path}: wait until the "
+                "training ends or, if it was stopped, continue it with "
+                "training.resume_from_checkpoint=true",
                 path=path,
             )
         raise UserError(
             "expected a finished run folder, found no manifest.json in {path}: check the path",
+            path=path,
+        )
+    if (path / "train.parquet").is_file():
+        raise UserError(
+            "expected a run folder, found the prepared folder {path}: name the run, such as "
+            "runs/mine",
             path=path,
         )
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
 from smstune.deploy.audit.masking import masked_cell, masked_message
@@ -131,6 +131,7 @@ class Inspector:
 
     def inspect(self, rows: Sequence[TableRow]) -> Iterator[Finding]:
         """Count ``rows`` and yield a finding for each that hits a rule or cannot be read."""
+        rows = [_required_message(row) for row in rows]
         self.problems.count(rows)
         self._judge([row.text or "" for row in rows if row.problem is None])
         for row in rows:
@@ -264,3 +265,10 @@ def listed(texts: Iterable[str]) -> str:
 
 def _text_of(cell: object) -> str:
     return (cell_text(cell) or "").strip()
+
+
+def _required_message(row: TableRow) -> TableRow:
+    """Return the row, its problem set if it has no message: that was not sent to anybody."""
+    if row.problem is not None or (row.text or "").strip():
+        return row
+    return replace(row, problem=Message("no message"))

@@ -21,13 +21,17 @@ from smstune.reporting.format import share_text, show
 _SINGLE = 200
 _BATCH = 32
 _BATCHES = 8
+#: A stage of timing ends after so long,
+_SECONDS = 60
+#: but not before this part of its calls.
+_LEAST_CALLS = 10
 
 
 def measure_latency(forms: Mapping[str, SmsClassifier], texts: Sequence[str]) -> dict[str, Latency]:
     """Return how fast each form answers, the forms taking turns.
 
     200 calls with one message and 8 with 32, in the order of ``texts``, which are repeated if there
-    are fewer.
+    are fewer; on a slow machine as many as fit into a minute, but at least 20 and 1.
     """
     single = list(islice(cycle(texts), _SINGLE))
     batched = list(islice(cycle(texts), _BATCH * _BATCHES))
@@ -40,7 +44,7 @@ def measure_latency(forms: Mapping[str, SmsClassifier], texts: Sequence[str]) ->
     latency = {}
     for name in forms:
         p50, p95, p99 = (1000 * np.quantile(single_seconds[name], [0.5, 0.95, 0.99])).tolist()
-        rate = len(batched) / sum(batch_seconds[name])
+        rate = _BATCH * len(batch_seconds[name]) / sum(batch_seconds[name])
         latency[name] = Latency(p50_ms=p50, p95_ms=p95, p99_ms=p99, messages_per_second=rate)
     return latency
 
@@ -50,7 +54,10 @@ def _time_calls(
 ) -> dict[str, list[float]]:
     """Return the seconds that each form takes for each call, by the form's name."""
     seconds: dict[str, list[float]] = {name: [] for name in forms}
-    for texts in progress(calls, stage, len(calls), Message("calls")):
+    end = time.monotonic() + _SECONDS
+    for number, texts in enumerate(progress(calls, stage, len(calls), Message("calls"))):
+        if number >= len(calls) // _LEAST_CALLS and time.monotonic() > end:
+            break
         for name, classifier in forms.items():
             started = time.perf_counter()
             classifier.predict_proba(texts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from smstune.errors import UserError
@@ -106,11 +106,13 @@ def find_header(path: Path, sample: Sequence[NumberedCells], options: TableOptio
     if not filled:
         return Header((), 0)
     if options.header is not False:
+        # Below a title the usual names still show which row is the header, if a name is misspelt.
+        usual = replace(options, text=None, label=None)
         for index, (number, cells) in enumerate(filled[:_HEADER_WITHIN]):
             is_below_title = all(
                 len(_filled(above)) < len(_filled(cells)) for _, above in filled[:index]
             )
-            if has_role(cells, options) and is_below_title:
+            if is_below_title and (has_role(cells, options) or has_role(cells, usual)):
                 if index:
                     say_once(
                         Message(
