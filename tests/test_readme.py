@@ -12,10 +12,11 @@ import sys
 import tomllib
 
 import httpx2
+import pyarrow.parquet as pq
 import pytest
 import xlsxwriter
 import yaml
-from doors import ROOT, TINY_OVERRIDES, run
+from doors import ROOT, TINY_OVERRIDES, run, write_csv
 from serving import serving
 
 from smstune.commands.__main__ import COMMANDS as COMMANDS_BY_NAME
@@ -94,6 +95,40 @@ def test_commands_of_the_data_page_run(tmp_path, monkeypatch, messages, labels_f
     for command in found:
         _, name, *arguments = shlex.split(command)
         assert run(name, *arguments) == 0, command
+
+
+def test_commands_of_the_page_on_continuing_run(
+    tmp_path, monkeypatch, capsys, messages, checkpoint
+):
+    """Add a label to a run of three labels, and compare both."""
+    monkeypatch.chdir(tmp_path)
+    with messages.open(encoding="utf-8") as stream:
+        rows = [(row["text"], row["label"]) for row in csv.DictReader(stream)]
+    new = [row for row in rows if row[1] == "gambling"]
+    header = ("text", "label")
+    write_csv(tmp_path / "messages.csv", [row for row in rows if row not in new], header)
+    write_csv(tmp_path / "parcels.csv", new[:-6], header)
+    write_csv(tmp_path / "parcels_test.csv", new[-6:], header)
+    tiny = (f"model.name_or_path={checkpoint}", *TINY_OVERRIDES)
+    assert run("prepare", "messages.csv", "--output", "prepared/mine") == 0
+    assert run("finetune", "mine", *tiny) == 0
+    names = ", ".join(sorted({row[1] for row in rows}))
+    (tmp_path / "labels.yaml").write_text(f"labels: [{names}]\n", "utf-8")
+    for command in commands((ROOT / "docs/continuing.md").read_text("utf-8")):
+        _, name, *arguments = shlex.split(command)
+        overrides = TINY_OVERRIDES if name == "finetune" else ()
+        assert run(name, *arguments, *overrides) == 0, command
+    printed = capsys.readouterr()
+    for text in (
+        "3 labels of runs/mine are taken over by name",
+        "new labels, which start untrained: gambling",
+        "labels that not every run has, left out: gambling",
+    ):
+        assert text in printed.err
+    # All test messages of the first run, and no others.
+    n_compared = pq.read_metadata("prepared/mine/test.parquet").num_rows
+    assert f"test: {n_compared} messages" in printed.out
+    assert "only these are compared" not in printed.err
 
 
 def test_commands_of_the_serving_page_run(tmp_path, learned_run):

@@ -19,6 +19,7 @@ from smstune.data.readers.nus import read_nus
 from smstune.inference.labels import LabelMap
 from smstune.modeling.build import load_pretrained_model
 from smstune.modeling.tokenization import build_encoder, load_tokenizer
+from smstune.modeling.trim_vocabulary import trim_vocabulary
 from smstune.tables.options import TableOptions
 
 FBS = SHARED / "data/FBS_SMS_Dataset"
@@ -107,6 +108,24 @@ def test_encoder_stored_in_fp16_is_built_in_fp32():
     assert "[URL]" in tokenizer.convert_ids_to_tokens(batch["input_ids"][0])
     with torch.inference_mode():
         assert model(**batch).logits.shape == (1, 14)
+
+
+@torch.inference_mode()
+def test_trimming_keeps_the_logits_of_real_messages(fbs):
+    tokenizer = load_tokenizer(str(ENCODER))
+    texts = pq.read_table(fbs / "train.parquet")["text"].to_pylist()[::500]
+    labels = LabelMap.from_yaml(ROOT / "configs/labels/fbs14.yaml")
+    model = load_pretrained_model(str(ENCODER), labels, tokenizer, attention="eager").eval()
+    n_bytes = model.get_memory_footprint()
+    logits = [model(**tokenizer(text, return_tensors="pt")).logits for text in texts]
+    trimmed = trim_vocabulary(model, tokenizer, texts)
+    for text, before in zip(texts, logits, strict=True):
+        assert torch.equal(model(**trimmed(text, return_tensors="pt")).logits, before)
+    n_tokens = (len(tokenizer), len(trimmed))
+    # In fp32, 4 bytes for each of 384 numbers of a token.
+    saved = n_bytes - model.get_memory_footprint()
+    assert saved == (n_tokens[0] - n_tokens[1]) * 384 * 4
+    assert n_tokens == (19_031, 4_146)
 
 
 def wordpiece(folder, texts):

@@ -301,3 +301,13 @@ def test_weights_without_a_use_are_counted_with_verbose(config_file, encoder, tm
 def test_remote_code_is_no_key(config_file, encoder, tmp_path, capsys):
     assert finetune(config_file, "x", tmp_path / "run", "model.trust_remote_code=true") == 2
     assert "trust_remote_code" in capsys.readouterr().err
+
+
+def test_a_head_whose_labels_have_no_names_is_not_taken_over(config_file, encoder, tmp_path):
+    """It has as many rows as there are labels, but nobody knows what they mean."""
+    folder = encoder(*BERT)
+    head = {"classifier.weight": torch.full((4, 32), 9.0), "classifier.bias": torch.full((4,), 9.0)}
+    change_weights(folder, lambda found: {f"bert.{name}": found[name] for name in found} | head)
+    change_json(folder / "config.json", lambda config: config.update(num_labels=4))
+    assert finetune(config_file, folder, tmp_path / "run") == 0
+    assert load_file(tmp_path / "run/model.safetensors")["classifier.weight"].abs().max() < 1

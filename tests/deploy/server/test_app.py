@@ -100,12 +100,12 @@ def test_an_explanation_adds_up(served):
     ("body", "expected", "found"),
     [
         (b'{"texts": [', "a body of JSON", "invalid JSON at character 11"),
-        (b"", "Field required", "no body"),
-        (b"[1]", "dictionary", "list at body"),
-        (b"{}", "exactly one of text and texts", "body"),
-        (b'{"text": "a", "texts": ["b"]}', "exactly one of text and texts", "body"),
-        (b'{"texts": ["a", 7]}', "valid string", "int at body.texts.1"),
-        (b'{"text": "a", "Text": "b"}', "Extra inputs", "body.Text"),
+        (b"", "either text or texts", "no body"),
+        (b"[1]", "either text or texts", "a body of the type list"),
+        (b"{}", "either text or texts", "both of them or neither"),
+        (b'{"text": "a", "texts": ["b"]}', "either text or texts", "both of them or neither"),
+        (b'{"texts": ["a", 7]}', "either text or texts", "texts.1 of the type int"),
+        (b'{"text": "a", "Text": "b"}', "either text or texts", "the unknown key Text"),
         (b'{"texts": []}', "1 to 256 messages", "0"),
         (b"[" * 100_000, "knows", "parsing the body"),
     ],
@@ -116,6 +116,32 @@ def test_useless_bodies_get_an_explanation(served, body, expected, found):
     told = problem(response, 400 if body[:2] == b"[[" else 422)
     assert expected in told["expected"]
     assert found in told["found"]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language"),
+    [
+        ("", "en"),
+        ("zh-CN,zh;q=0.9,en;q=0.8", "zh"),
+        ("en-US,en;q=0.9,zh;q=0.8", "en"),
+        ("de, zh-TW;q=0.3", "zh"),
+        ("zh;q=0, en;q=0.1", "en"),
+        ("zh;q=much", "en"),
+    ],
+)
+def test_answers_are_in_the_language_of_the_request(served, accepted, language):
+    headers = {"Accept-Language": accepted}
+    answer = served.client.post("/v1/classify", json={"text": ""}, headers=headers)
+    assert answer.json()["answers"][0]["note"] == {"en": "empty message", "zh": "空短信"}[language]
+    refused = served.client.post("/v1/classify", json={"texts": []}, headers=headers)
+    expected = {"en": "1 to 256 messages", "zh": "1 到 256 条短信"}[language]
+    assert problem(refused, 422)["expected"] == expected
+    page = served.client.get("/", headers=headers)
+    assert {"en": "Messages, one per line", "zh": "短信，每行一条"}[language] in page.text
+    assert f'<html lang="{ {"en": "en", "zh": "zh-CN"}[language] }">' in page.text
+    for response in (answer, refused, page):
+        assert response.headers["content-language"] == language
+        assert "Accept-Language" in response.headers["vary"]
 
 
 def test_what_is_not_there(served):

@@ -202,6 +202,69 @@ def test_what_cannot_be_compared_is_told(make, finished_run, tmp_path, capsys):
     ):
         assert run("compare", *runs) == 2
         assert expected in capsys.readouterr().err.splitlines()[-1]
-    change_json(other / "manifest.json", lambda manifest: manifest["labels"].reverse())
+    names = ["other task", *"abc"]
+    change_json(other / "manifest.json", lambda manifest: manifest.update(labels=names))
     assert run("compare", one, other) == 2
-    assert "only runs with the same labels" in capsys.readouterr().err
+    assert "at least two labels that all runs have, found 0" in capsys.readouterr().err
+
+
+def with_labels(folder, names, renamed=None, rows=None):
+    """Let a run have these labels in this order, some messages another label, and some rows."""
+    file = folder / "eval/test/predictions.parquet"
+    table = pq.read_table(file).to_pylist()
+    own = json.loads((folder / "manifest.json").read_text("utf-8"))["labels"]
+    for row in table:
+        scores = dict(zip(own, row["scores"], strict=True))
+        row["scores"] = [scores.get(name, 0.0) for name in names]
+    for number, (label, predicted) in (renamed or {}).items():
+        table[number].update(label=label, predicted=predicted)
+    pq.write_table(pa.Table.from_pylist(table if rows is None else rows(table)), file)
+    change_json(
+        folder / "manifest.json",
+        lambda manifest: manifest.update(labels=names, parents=[None] * len(names)),
+    )
+
+
+def with_a_copy(table):
+    """Let the last two messages be the same."""
+    return [*table[:-1], table[-1] | {"text": table[-2]["text"]}]
+
+
+def test_labels_are_compared_by_their_names(make):
+    same = compared(make("a", 0.7, 1), make("b", 0.9, 2), draws=50)
+    reordered = make("c", 0.9, 2)
+    with_labels(reordered, list(NAMES[::-1]))
+    other = compared(make("d", 0.7, 1), reordered, draws=50)
+    values = [[row["value"] for row in found["overall"]] for found in (same, other)]
+    assert values[0] == values[1]
+    assert other["labels_left_out"] == []
+
+
+def test_runs_of_different_labels_are_compared_on_those_that_both_have(make, tmp_path, capsys):
+    """Rows 0 and 1 got the new label; in rows 2 to 9, it is the new run's wrong answer."""
+    old, new = make("old", 1.0, 1), make("new", 1.0, 1)
+    renamed = dict.fromkeys((0, 1), ("parcel", "parcel"))
+    table = pq.read_table(new / "eval/test/predictions.parquet").to_pylist()
+    renamed |= {row: (table[row]["label"], "parcel") for row in range(2, 10)}
+    with_labels(old, list(NAMES), rows=with_a_copy)
+    with_labels(new, ["parcel", *NAMES], renamed, rows=lambda table: with_a_copy(table)[::-1])
+    file = tmp_path / "out.json"
+    capsys.readouterr()
+    assert run("compare", old, new, "--draws", 50, "--json", file) == 0
+    log = capsys.readouterr().err
+    assert "labels that not every run has, left out: parcel" in log
+    assert "of 400 messages of the labels that all runs have, 398 have an answer" in log
+    found = json.loads(file.read_text("utf-8"))
+    assert (found["n"], found["campaigns"]) == (398, 199)
+    assert found["labels_left_out"] == ["parcel"]
+    (row,) = rows(found, "campaigns (McNemar)")
+    assert (row["reference_value"], row["value"]) == (4, 0)
+    # Eight of 398 are wrong: rows 2 to 9 are of labels 1, 2, 3, 0.
+    of_label = {row["score"].split(".")[1]: row["value"] for row in found["per_label"]}
+    assert of_label.keys() == set(NAMES)
+    n = {NAMES[0]: 98, NAMES[1]: 100, NAMES[2]: 100, NAMES[3]: 100}
+    for name, value in of_label.items():
+        assert value == pytest.approx(2 * (n[name] - 2) / (2 * n[name] - 2))
+    (macro,) = rows(found, "macro_f1")
+    # The label that is left out has no share in the mean.
+    assert macro["value"] == pytest.approx(np.mean(list(of_label.values())))

@@ -169,6 +169,8 @@ def _stock_trainer(config: Config, folder: Path, *, tuned: bool) -> Trainer:
     model = AutoModelForSequenceClassification.from_pretrained(
         config.model.name_or_path,
         num_labels=len(labels.names),
+        # A run may have been trained with other labels.
+        ignore_mismatched_sizes=True,
         dtype=torch.float32,
         trust_remote_code=False,
     )

@@ -453,6 +453,12 @@ class ModelConfig(Section):
     from_scratch: FromScratchConfig | None = Field(
         None, description="Build a new BERT of this size instead of loading name_or_path."
     )
+    keep_layers: list[Annotated[Whole, Field(ge=0)]] | None = Field(
+        None,
+        min_length=1,
+        description="Start from these layers of name_or_path alone, counted from 0; null keeps "
+        "all.",
+    )
     hidden_dropout: ShareBelow1 | None = Field(None, description="Null keeps the checkpoint's own.")
     attention_dropout: ShareBelow1 | None = Field(
         None, description="Null keeps the checkpoint's own."
@@ -462,6 +468,11 @@ class ModelConfig(Section):
     )
     pooling: Literal["cls", "mean"] = Field(
         "cls", description="Input of the classifier: the first token, or the mean of all."
+    )
+    trim_vocabulary: bool = Field(
+        False,
+        description="Keep only the tokens of the training messages, of common characters and of "
+        "bytes, special tokens and placeholders; drop the others with their embeddings.",
     )
     linear: bool = Field(
         False,
@@ -486,6 +497,18 @@ class ModelConfig(Section):
         if isinstance(values, dict) and values.get("trust_remote_code") is False:
             return {name: values[name] for name in values if name != "trust_remote_code"}
         return values
+
+    @model_validator(mode="after")
+    def _layers_of_a_checkpoint(self) -> Self:
+        if self.keep_layers is None:
+            return self
+        if self.from_scratch is not None:
+            raise ValueError(
+                Message("keep_layers needs a checkpoint, found from_scratch: remove one of them")
+            )
+        if self.keep_layers != sorted(set(self.keep_layers)):
+            raise ValueError(Message("keep_layers must be in ascending order, each once"))
+        return self
 
 
 class TrainingConfig(Section):

@@ -70,16 +70,20 @@ class EvaluatedSet(LabelledSet):
 
     def where(self, chosen: Flags) -> EvaluatedSet:
         """Return the set of the chosen messages alone."""
-        rows = np.flatnonzero(chosen).tolist()
+        return self.take(np.flatnonzero(chosen).tolist())
+
+    def take(self, rows: Sequence[int]) -> EvaluatedSet:
+        """Return the set of the messages in these rows, in this order."""
+        numbers = np.array(rows, dtype=np.int64)
         return replace(
             self,
             texts=[self.texts[row] for row in rows],
-            truth=self.truth[chosen],
-            groups=self.groups[chosen],
+            truth=self.truth[numbers],
+            groups=self.groups[numbers],
             columns={name: [values[row] for row in rows] for name, values in self.columns.items()},
             raw=None if self.raw is None else [self.raw[row] for row in rows],
-            probabilities=self.probabilities[chosen],
-            answers=self.answers[chosen],
+            probabilities=self.probabilities[numbers],
+            answers=self.answers[numbers],
         )
 
 

@@ -8,27 +8,36 @@ from smstune.config.choices import BackendChoice, DeviceChoice, PrecisionChoice
 from smstune.errors import UserError
 from smstune.inference.backends.exported import EXPORTED
 from smstune.inference.backends.pick import pick_backend, pick_run_device
-from smstune.inference.manifest import WEIGHTS, Manifest
+from smstune.inference.manifest import MANIFEST, WEIGHTS, Manifest
+from smstune.inference.run import load_run
 from smstune.paths import local_path
 
 
 def require_encoder(name_or_path: str, *, revision: str | None = None) -> None:
     """Check, without loading anything heavy, that an encoder's folder exists or the hub answers.
 
+    A folder may be a run's: then its files must be those that its manifest names, and its
+    normaliser this library's.
+
     Raises:
-        UserError: if there is no folder at the path, or the hub does not answer for the id.
+        UserError: if there is no folder at the path, the hub does not answer for the id, or a run
+            is unfinished, damaged or of another normaliser.
     """
     path = local_path(name_or_path)
     if path is not None and path.is_dir():
+        # A run that was stopped has checkpoints and no manifest, which load_run explains.
+        if (path / MANIFEST).exists() or (path / "checkpoints").is_dir():
+            load_run(path)
         return
     # Some old ids, such as bert-base-chinese, have no organisation.
     if path is not None and path.name != name_or_path:
         raise UserError(
             "expected an encoder's folder at {path}, found none: check the path", path=path
         )
-    from smstune.inference.hub import use_hub
+    from smstune.inference.hub import check_run_versions, use_hub
 
     use_hub(name_or_path, "config.json", revision=revision)
+    check_run_versions(name_or_path, revision=revision)
 
 
 def local_folder(

@@ -33,6 +33,7 @@ from smstune.inference.manifest import (
     Manifest,
     load_manifest,
 )
+from smstune.inference.run import check_versions
 from smstune.language import Message
 
 logger = logging.getLogger(__name__)
@@ -84,6 +85,22 @@ def use_hub(
             ) from error
         logger.warning("warning: %s: %s is read from its cache", no_answer, repo_id)
         constants.HF_HUB_OFFLINE = True
+
+
+def check_run_versions(repo_id: str, *, revision: str | None = None) -> None:
+    """Check the versions of a repository that holds a run, before an encoder is taken from it.
+
+    Raises:
+        UserError: if another version of the normaliser trained the run, or its manifest is damaged.
+    """
+    try:
+        file = Path(hf_hub_download(repo_id, MANIFEST, revision=revision))
+    except HUB_ERRORS:
+        # It holds no run. What else is wrong with it shows when the encoder is loaded.
+        return
+    # Other tools write files of this name, too.
+    if b'"normalizer_version"' in file.read_bytes():
+        check_versions(Path(repo_id), load_manifest(file.parent))
 
 
 def fetch_run(repo_id: str, revision: str | None, heavy_files: HeavyFiles) -> Path:

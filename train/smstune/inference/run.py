@@ -60,7 +60,7 @@ def load_run(path: str | Path, *, manifest: Manifest | None = None, weights: boo
     if manifest.checksum is None:
         warn_unchecked(path)
     files = {name: run_file(path, manifest, name) for name in _FILES if weights or name != WEIGHTS}
-    _check_versions(path, manifest)
+    check_versions(path, manifest)
     _compare_normalizer(path, manifest)
     labels = LabelMap.load(path / LABELS)
     config = _read_json(path / CONFIG)
@@ -140,7 +140,12 @@ def _linear(path: Path, manifest: Manifest) -> LinearModel:
     return linear
 
 
-def _check_versions(path: Path, manifest: Manifest) -> None:
+def check_versions(path: Path, manifest: Manifest) -> None:
+    """Check that this library reads a run's format and normalises text as it was trained on.
+
+    Raises:
+        UserError: if it does not; ``path`` is for the message.
+    """
     if manifest.format_version != FORMAT_VERSION:
         raise mismatch(
             path,

@@ -25,6 +25,12 @@ from smstune.errors import UserError
 from smstune.inference.labels import LabelMap
 from smstune.inference.tokenization import Encoder, pad
 from smstune.language import Message
+from smstune.modeling.head import (
+    classifier_labels,
+    log_rows,
+    output_layer,
+    take_over_rows,
+)
 from smstune.modeling.tokenization import first_words, load_error
 
 logger = logging.getLogger(__name__)
@@ -104,23 +110,28 @@ def load_pretrained_model(
     dropouts: Mapping[str, float] | None = None,
     revision: str | None = None,
 ) -> PreTrainedModel:
-    """Return the checkpoint as a sequence classifier with a new head for ``labels``, in fp32.
+    """Return the checkpoint as a sequence classifier with a head for ``labels``, in fp32.
 
-    A checkpoint stored in fp16 is converted, because fp16 weights lose small updates. The embedding
-    table grows to the tokenizer's vocabulary. ``dropouts`` are our keys of dropout and their rates.
+    The head is new, except the rows of labels that the checkpoint's own classifier has by the same
+    name. A checkpoint stored in fp16 is converted, because fp16 weights lose small updates. The
+    embedding table grows to the tokenizer's vocabulary. ``dropouts`` are our keys of dropout and
+    their rates.
 
     Raises:
         UserError: if the checkpoint cannot be reached, is not an encoder, or lacks weights of it.
     """
     config = load_encoder_config(name_or_path, revision=revision)
-    _adapt(config, labels, dropouts)
+    own_labels = classifier_labels(config)
+    _adapt(config, dropouts)
+    if not own_labels:
+        _set_labels(config, labels)
     try:
         model, keys = AutoModelForSequenceClassification.from_pretrained(
             name_or_path,
             config=config,
             dtype=torch.float32,
             attn_implementation=attention,
-            # A checkpoint that already is a classifier has a head for other labels.
+            # A head that is not of the size that config.json says is not taken over.
             ignore_mismatched_sizes=True,
             revision=revision,
             trust_remote_code=False,
@@ -128,17 +139,24 @@ def load_pretrained_model(
         )
     except Exception as error:
         raise load_error(Message("encoder"), name_or_path, error) from error
-    _check_weights(model, keys, name_or_path)
+    absent = {*keys["missing_keys"], *(name for name, *_ in keys["mismatched_keys"])}
+    _check_weights(model, absent, name_or_path)
+    if keys["unexpected_keys"]:
+        logger.debug("%d weights of the checkpoint are not used", len(keys["unexpected_keys"]))
+    has_own_head = f"{output_layer(model)[0]}.weight" not in absent
+    if own_labels or has_own_head:
+        # A head without names of its labels says nothing about ours, whatever its size.
+        take_over_rows(model, own_labels if has_own_head else (), labels)
+        _set_labels(model.config, labels)
+    if own_labels and has_own_head:
+        log_rows(name_or_path, own_labels, labels)
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer))
     return cast("PreTrainedModel", model)
 
 
-def _check_weights(
-    model: PreTrainedModel, keys: Mapping[str, Collection[Any]], name_or_path: str
-) -> None:
+def _check_weights(model: PreTrainedModel, absent: Collection[str], name_or_path: str) -> None:
     """Refuse an encoder with missing weights; head and pooler may be new."""
-    absent = {*keys["missing_keys"], *(name for name, *_ in keys["mismatched_keys"])}
     expected = [name for name in model.state_dict() if _is_of_encoder(name, model)]
     missing = [name for name in expected if name in absent]
     if missing:
@@ -152,8 +170,6 @@ def _check_weights(
             n_expected=len(expected),
             example=missing[0],
         )
-    if keys["unexpected_keys"]:
-        logger.debug("%d weights of the checkpoint are not used", len(keys["unexpected_keys"]))
 
 
 def _is_of_encoder(name: str, model: PreTrainedModel) -> bool:
@@ -222,17 +238,19 @@ def build_new_model(
         max_position_embeddings=max_length,
         pad_token_id=tokenizer.pad_token_id,
     )
-    _adapt(config, labels, dropouts)
+    _set_labels(config, labels)
+    _adapt(config, dropouts)
     return AutoModelForSequenceClassification.from_config(
         config, dtype=torch.float32, attn_implementation=attention
     )
 
 
-def _adapt(
-    config: PreTrainedConfig, labels: LabelMap, dropouts: Mapping[str, float] | None
-) -> None:
+def _set_labels(config: PreTrainedConfig, labels: LabelMap) -> None:
     config.id2label = labels.id2label
     config.label2id = labels.label2id
+
+
+def _adapt(config: PreTrainedConfig, dropouts: Mapping[str, float] | None) -> None:
     # A checkpoint may ask for more outputs or for a tuple; the trainer needs only the logits.
     config.output_hidden_states = False
     config.output_attentions = False

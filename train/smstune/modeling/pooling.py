@@ -30,8 +30,38 @@ def require_mean_pooling(config: PreTrainedConfig) -> None:
         )
 
 
-def append_mean_layer(model: PreTrainedModel) -> None:
+def remove_mean_layers(model: PreTrainedModel) -> nn.Module | None:
+    """Remove the mean layer of a model that was trained with mean pooling, and return it.
+
+    It is recognised when adapters were merged into it, too. Of several, which earlier versions
+    appended to a run that was continued, the first is returned; ``None`` if there is none.
+    """
+    if model.config.model_type != "bert":
+        return None
+    encoder: Any = model.base_model.encoder
+    layers, mean_layer = encoder.layer, None
+    while len(layers) and _was_mean_layer(layers[-1]):
+        mean_layer = layers[-1]
+        del layers[-1]
+    model.config.num_hidden_layers = len(layers)
+    return mean_layer
+
+
+def _was_mean_layer(layer: nn.Module) -> bool:
+    """Return whether ``append_mean_layer`` made a BERT layer, adapters merged into it or not.
+
+    An encoder's own weights, and the changes by adapters, are far smaller than ``MEAN_WEIGHT``.
+    """
+    bert_layer: Any = layer
+    weights: torch.Tensor = bert_layer.attention.output.dense.weight.diagonal()
+    return bool((weights > MEAN_WEIGHT / 2).all())
+
+
+def append_mean_layer(model: PreTrainedModel, mean_layer: nn.Module | None = None) -> None:
     """Append a frozen BERT layer whose first token is the layer norm of the mean of all tokens.
+
+    ``mean_layer`` is one that ``remove_mean_layers`` returned; without it, a new one is made.
+
 
     A stock BERT classifier reads the first token, where an encoder trained with mean pooling stores
     little. The layer's queries are zero, so it attends to all tokens equally; its values are the
@@ -45,7 +75,7 @@ def append_mean_layer(model: PreTrainedModel) -> None:
     require_mean_pooling(model.config)
     encoder: Any = model.base_model.encoder
     layers = encoder.layer
-    layer: Any = _mean_layer(layers[-1])
+    layer: Any = mean_layer or _mean_layer(layers[-1])
     layer.attention.self.layer_idx = len(layers)
     layers.append(layer.requires_grad_(False))
     model.config.num_hidden_layers += 1

@@ -11,7 +11,7 @@ from smstune.language import Message, reader_language, translated
 Content = TypeVar("Content")
 
 #: The language tag of a page, by language.
-_TAGS = {"en": "en", "zh": "zh-CN"}
+TAGS = {"en": "en", "zh": "zh-CN"}
 
 
 def in_reader_language(content: Content) -> Content:
@@ -24,7 +24,7 @@ def in_reader_language(content: Content) -> Content:
 
 def language_tag() -> str:
     """Return the reader's language as a page names it, ``en`` or ``zh-CN``."""
-    return _TAGS[reader_language()]
+    return TAGS[reader_language()]
 
 
 def _translated(content: object) -> object:

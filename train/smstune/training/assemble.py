@@ -49,9 +49,14 @@ from smstune.modeling.build import (
 )
 from smstune.modeling.cpu_layer import use_cpu_layers
 from smstune.modeling.dropout import use_byte_dropout
+from smstune.modeling.layers import keep_layers
 from smstune.modeling.lora import add_lora
 from smstune.modeling.losses import CLASS_WEIGHTS, LOSSES, WITH_COUNTS, Loss
-from smstune.modeling.pooling import append_mean_layer, require_mean_pooling
+from smstune.modeling.pooling import (
+    append_mean_layer,
+    remove_mean_layers,
+    require_mean_pooling,
+)
 from smstune.modeling.tokenization import (
     PaddingCollator,
     add_missing_characters,
@@ -60,6 +65,7 @@ from smstune.modeling.tokenization import (
     load_tokenizer,
     tokenize_dataset,
 )
+from smstune.modeling.trim_vocabulary import trim_vocabulary
 from smstune.training.arguments import training_arguments
 from smstune.training.augment import AugmentedRows, EpochRows
 from smstune.training.epoch_order import EpochOrder
@@ -121,10 +127,21 @@ def assemble(config: Config) -> Assembled:
     tokenizer = _tokenizer(config, data.splits["train"])
     encoder = build_encoder(tokenizer, config.data.max_length)
     model = _model(config, data.labels, tokenizer, setup.attention)
+    mean_layer = remove_mean_layers(model)
+    if config.model.keep_layers is not None:
+        keep_layers(model, config.model.keep_layers)
+    if config.model.trim_vocabulary:
+        tokenizer = trim_vocabulary(model, tokenizer, data.splits["train"]["text"])
+        encoder = build_encoder(tokenizer, config.data.max_length)
     _check_max_length(config.data.max_length, model)
     check_answers(model, encoder)
     if config.model.pooling == "mean":
-        append_mean_layer(model)
+        append_mean_layer(model, mean_layer)
+    elif mean_layer is not None:
+        logger.info(
+            "%s was trained with mean pooling, which model.pooling=cls removes",
+            config.model.name_or_path,
+        )
     if config.model.lora is not None:
         model = add_lora(model, tokenizer, **config.model.lora.model_dump())
     else:
@@ -217,6 +234,11 @@ def _tokenizer(config: Config, train: Dataset) -> PreTrainedTokenizerBase:
             raise UserError(
                 "model.lora: expected a pretrained encoder to adapt, found model.from_scratch: "
                 "remove one of them"
+            )
+        if section.trim_vocabulary:
+            raise UserError(
+                "model.trim_vocabulary: expected a pretrained encoder, found model.from_scratch, "
+                "whose vocabulary is built from the messages: remove one of them"
             )
         return build_tokenizer(train["text"], section.from_scratch.vocab_size)
     tokenizer = load_tokenizer(section.name_or_path, revision=section.revision)

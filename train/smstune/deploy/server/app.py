@@ -20,9 +20,19 @@ from smstune.config.schema import ServeConfig
 from smstune.deploy.server.batcher import Batcher
 from smstune.deploy.server.metrics import Metrics
 from smstune.deploy.server.middleware import BodyLimits, RequestGuard
-from smstune.deploy.server.responses import Problem, RefusedError, add_handlers
+from smstune.deploy.server.page_texts import page_texts
+from smstune.deploy.server.responses import (
+    Problem,
+    RefusedError,
+    add_handlers,
+    language_headers,
+    request_language,
+)
+from smstune.inference.classifier import Prediction
 from smstune.inference.decision import Decision
+from smstune.language import LANGUAGES, Message, translated
 from smstune.reporting.html import STYLE
+from smstune.reporting.translation import TAGS
 
 Value = TypeVar("Value")
 #: FastAPI's telemetry would send error texts, which may quote a message, and URLs with queries.
@@ -59,7 +69,7 @@ class ClassifyRequest(_Strict):
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if (self.text is None) == (self.texts is None):
-            raise ValueError("exactly one of text and texts")
+            raise ValueError("both or neither")
         return self
 
 
@@ -154,15 +164,14 @@ def _add_scoring(app: FastAPI, batcher: Batcher, section: ServeConfig, *, with_k
     dependencies = [bearer, header] if with_key else []
 
     @app.post("/v1/classify", responses=_PROBLEMS, dependencies=dependencies)
-    async def classify(body: ClassifyRequest, request: Request) -> Answers:
+    async def classify(body: ClassifyRequest, request: Request, response: Response) -> Answers:
         """Label one message or many."""
         texts = [body.text] if body.text is not None else body.texts or []
         _check(texts, section)
         predictions = await _until_disconnect(request, batcher.classify(texts))
-        answers = [
-            Answer.model_validate(prediction, from_attributes=True) for prediction in predictions
-        ]
-        return Answers(answers=answers)
+        language = request_language(request.headers.get("accept-language", ""))
+        response.headers.update(language_headers(language))
+        return Answers(answers=[_answer(prediction, language) for prediction in predictions])
 
     @app.post("/v1/explain", responses=_PROBLEMS, dependencies=dependencies)
     async def explain(body: ExplainRequest, request: Request) -> ExplainedAnswer:
@@ -180,13 +189,30 @@ def _add_scoring(app: FastAPI, batcher: Batcher, section: ServeConfig, *, with_k
 
 def _check(texts: Sequence[str], section: ServeConfig) -> None:
     if not 1 <= len(texts) <= section.max_messages:
-        advice = "send them in several requests" if texts else "send at least one"
-        raise RefusedError(422, f"1 to {section.max_messages} messages", str(len(texts)), advice)
+        raise RefusedError(
+            422,
+            Message("1 to {limit} messages", limit=section.max_messages),
+            Message(str(len(texts))),
+            Message("send them in several requests") if texts else Message("send at least one"),
+        )
     for number, text in enumerate(texts):
         if len(text) > section.max_characters:
-            actual = f"{len(text)} in message {number}, counted from 0"
-            expected = f"messages of at most {section.max_characters} characters"
-            raise RefusedError(422, expected, actual, "shorten it")
+            raise RefusedError(
+                422,
+                Message("messages of at most {limit} characters", limit=section.max_characters),
+                Message(
+                    "{length} in message {number}, counted from 0",
+                    length=len(text),
+                    number=number,
+                ),
+                Message("shorten it"),
+            )
+
+
+def _answer(prediction: Prediction, language: str) -> Answer:
+    answer = Answer.model_validate(prediction, from_attributes=True)
+    note = prediction.note and translated(prediction.note, language)
+    return answer.model_copy(update={"note": note})
 
 
 async def _until_disconnect(request: Request, answer: Coroutine[Any, Any, Value]) -> Value:
@@ -202,9 +228,9 @@ async def _until_disconnect(request: Request, answer: Coroutine[Any, Any, Value]
         if not work.done():
             raise RefusedError(
                 499,
-                "a client that waits for its answer",
-                "a client that disconnected",
-                "wait for the answer",
+                Message("a client that waits for its answer"),
+                Message("a client that disconnected"),
+                Message("wait for the answer"),
             )
         return work.result()
     finally:
@@ -224,9 +250,9 @@ def _add_health(app: FastAPI, batcher: Batcher, metrics: Metrics) -> None:
         if not batcher.ready:
             raise RefusedError(
                 503,
-                "a server that accepts requests",
-                "a server that is stopping",
-                "use another server",
+                Message("a server that accepts requests"),
+                Message("a server that is stopping"),
+                Message("use another server"),
             )
         return "ready\n"
 
@@ -244,17 +270,24 @@ def _add_page(
     folder = files("smstune.deploy.server") / "page"
     html, css, js = ((folder / f"page.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
     template = Environment(autoescape=True).from_string(html)
-    page = template.render(
-        name=name,
-        max_messages=section.max_messages,
-        with_key=with_key,
-        explains=batcher.explains,
-        shown_names=batcher.shown_names,
-    )
+    pages = {
+        language: template.render(
+            name=name,
+            max_messages=section.max_messages,
+            with_key=with_key,
+            explains=batcher.explains,
+            shown_names=batcher.shown_names(language),
+            texts=page_texts(language),
+            language_tag=TAGS[language],
+        )
+        for language in LANGUAGES
+    }
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
-    async def root() -> Response:
-        return HTMLResponse(page, headers=_PAGE_HEADERS)
+    async def root(request: Request) -> Response:
+        language = request_language(request.headers.get("accept-language", ""))
+        headers = {**_PAGE_HEADERS, **language_headers(language)}
+        return HTMLResponse(pages[language], headers=headers)
 
     @app.get("/page.css", include_in_schema=False)
     async def style() -> Response:

@@ -19,6 +19,7 @@ from smstune.deploy.server.responses import RefusedError, busy, failed
 from smstune.evaluation.mistakes.attribution import STEPS, Explanation, explain
 from smstune.inference.classifier import Prediction, SmsClassifier
 from smstune.inference.manifest import WEIGHTS
+from smstune.language import Message
 
 logger = logging.getLogger(__name__)
 
@@ -113,14 +114,22 @@ class _Lane(Generic[Answer]):
     def _admit(self, size: int) -> None:
         pace = self._scoring_seconds / self._scored_messages if self._scored_messages else 0.0
         wait = self.messages * pace
-        expected = actual = ""
+        expected = actual = None
         if self.messages + size > self._max_messages:
-            expected = f"a queue of at most {self._max_messages} messages"
-            actual = f"{self.messages} waiting and {size} in this request"
+            expected = Message("a queue of at most {limit} messages", limit=self._max_messages)
+            actual = Message(
+                "{n_waiting} waiting and {n_new} in this request",
+                n_waiting=self.messages,
+                n_new=size,
+            )
         elif wait > self._max_wait:
-            expected = f"a wait of at most {self._max_wait:g} s"
-            actual = f"{wait:.1f} s for the {self.messages} messages before it"
-        if expected:
+            expected = Message("a wait of at most {limit:g} s", limit=self._max_wait)
+            actual = Message(
+                "{wait:.1f} s for the {n_waiting} messages before it",
+                wait=wait,
+                n_waiting=self.messages,
+            )
+        if expected and actual:
             seconds = min(60, max(1, math.ceil(wait)))
             raise busy(expected, actual, seconds)
 
@@ -208,10 +217,9 @@ class Batcher:
         """Messages accepted and not yet answered; an explanation counts as 64."""
         return self._classifying.messages + self._explaining.messages
 
-    @property
-    def shown_names(self) -> dict[str, str]:
-        """The run's labels by name, each with its title if it has one."""
-        return self._classifier.labels.shown_names()
+    def shown_names(self, language: str) -> dict[str, str]:
+        """Return the run's labels by name, each with its title in ``language`` if it has one."""
+        return self._classifier.labels.shown_names(language)
 
     @property
     def explains(self) -> bool:
@@ -271,14 +279,17 @@ class Batcher:
         """
         if find_spec("captum") is None:
             raise RefusedError(
-                501, "the packages torch and captum", "neither", "install smstune[train]"
+                501,
+                Message("the packages torch and captum"),
+                Message("neither"),
+                Message("install smstune[train]"),
             )
         if self._exact is None:
             raise RefusedError(
                 501,
-                f"{WEIGHTS} in the run folder",
-                "only an exported ONNX file",
-                "serve the whole run folder",
+                Message("{file} in the run folder", file=WEIGHTS),
+                Message("only an exported ONNX file"),
+                Message("serve the whole run folder"),
             )
         self._require_ready()
         return await self._explaining.submit([text], STEPS)
@@ -302,4 +313,4 @@ class Batcher:
 
 
 def _stopping() -> RefusedError:
-    return busy("a server that accepts requests", "a server that is stopping", 1)
+    return busy(Message("a server that accepts requests"), Message("a server that is stopping"), 1)

@@ -9,10 +9,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Message as Event
 
 from smstune.deploy.server.metrics import Metrics
-from smstune.deploy.server.responses import CLOSE, RefusedError, busy
+from smstune.deploy.server.responses import CLOSE, RefusedError, busy, request_language
+from smstune.language import Message
 
 _REASONS = {
     400: "malformed",
@@ -65,13 +67,13 @@ class RequestGuard:
         deadline = asyncio.get_running_loop().time() + self._limits.seconds
         status, size, complete = 500, 0, False
 
-        async def send_noting_status(message: Message) -> None:
+        async def send_noting_status(message: Event) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
-        async def receive_within_limits() -> Message:
+        async def receive_within_limits() -> Event:
             nonlocal size, complete
             if complete:
                 return await receive()
@@ -95,7 +97,7 @@ class RequestGuard:
             scope = {**scope, "method": "GET"}
         try:
             refusal = self._refusal(scope, Headers(scope=scope))
-            answer = refusal.response() if refusal else self.app
+            answer = refusal.response(_language(scope)) if refusal else self.app
             await answer(scope, receive_within_limits, send_noting_status)
         finally:
             self._bytes_in_flight -= size
@@ -114,36 +116,53 @@ class RequestGuard:
             # on this connection could then be smuggled in as another client's request.
             return RefusedError(
                 400,
-                "one way to delimit the body",
-                "Transfer-Encoding beside Content-Length or in HTTP/1.0",
-                "send Content-Length alone",
+                Message("one way to delimit the body"),
+                Message("Transfer-Encoding beside Content-Length or in HTTP/1.0"),
+                Message("send Content-Length alone"),
                 CLOSE,
             )
         if self._key and scope["path"] not in _PUBLIC_PATHS and not self._has_key(headers):
-            advice = "send it as Authorization: Bearer KEY or X-API-Key: KEY"
-            challenge = {"WWW-Authenticate": "Bearer"}
             return RefusedError(
-                401, "the server's API key", "none or another one", advice, challenge
+                401,
+                Message("the server's API key"),
+                Message("none or another one"),
+                Message("send it as Authorization: Bearer KEY or X-API-Key: KEY"),
+                {"WWW-Authenticate": "Bearer"},
             )
         if int(headers.get("content-length", "0")) > self._limits.bytes:
             return self._too_large()
         return None
 
     def _too_large(self) -> RefusedError:
-        expected = f"a body of at most {self._limits.bytes} bytes"
-        return RefusedError(413, expected, "a larger one", "send fewer messages in a request")
+        return RefusedError(
+            413,
+            Message("a body of at most {limit} bytes", limit=self._limits.bytes),
+            Message("a larger one"),
+            Message("send fewer messages in a request"),
+        )
 
     def _too_slow(self) -> RefusedError:
-        expected = f"a whole body within {self._limits.seconds:g} s"
-        return RefusedError(408, expected, "an incomplete one", "send it faster", CLOSE)
+        return RefusedError(
+            408,
+            Message("a whole body within {seconds:g} s", seconds=self._limits.seconds),
+            Message("an incomplete one"),
+            Message("send it faster"),
+            CLOSE,
+        )
 
     def _too_many_bytes(self) -> RefusedError:
-        expected = f"at most {self._limits.bytes_in_flight} bytes of requests at a time"
+        expected = Message(
+            "at most {limit} bytes of requests at a time", limit=self._limits.bytes_in_flight
+        )
         # Closed, so that clients that hold back the rest of their bodies do not use up connections.
-        return busy(expected, "more", 1, close=True)
+        return busy(expected, Message("more"), 1, close=True)
 
     def _has_key(self, headers: Headers) -> bool:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         sent = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
         # Starlette decodes headers as latin-1.
         return hmac.compare_digest(sent.encode("latin-1"), self._key or b"")
+
+
+def _language(scope: Scope) -> str:
+    return request_language(Headers(scope=scope).get("accept-language", ""))

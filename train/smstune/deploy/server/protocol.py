@@ -12,6 +12,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from smstune.deploy.server.responses import RefusedError, busy
+from smstune.language import Message
 
 #: Seconds for a new connection to send the headers of its first request.
 _HEAD_SECONDS = 10
@@ -44,7 +45,13 @@ class Http11(H11Protocol):
             # Not counted from here on, so that no other connection is refused because of it.
             self.connections.discard(self)
             limit = self.limit_concurrency - 1
-            self._refuse(busy(f"at most {limit} connections", f"{limit + 1} connections", 1))
+            self._refuse(
+                busy(
+                    Message("at most {limit} connections", limit=limit),
+                    Message("{n_connections} connections", n_connections=limit + 1),
+                    1,
+                )
+            )
             return
         self._set_timer(_HEAD_SECONDS, self._close_if_silent)
 
@@ -59,7 +66,9 @@ class Http11(H11Protocol):
         in_head = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
         in_body = self.conn.their_state is h11.SEND_BODY
         if in_head or (in_body and cycle is not None and not cycle.response_started):
-            self.send_400_response("the connection was closed before the end of the request")
+            self.send_400_response(
+                Message("the connection was closed before the end of the request")
+            )
         if self.transport.is_closing() or cycle is None or cycle.response_complete:
             return False
         # A response to a complete request, or to one refused early, is still on its way.
@@ -82,7 +91,14 @@ class Http11(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer a malformed request in JSON, and close the connection."""
-        self._refuse(RefusedError(400, "a request of HTTP/1.1", msg, "send a well-formed request"))
+        self._refuse(
+            RefusedError(
+                400,
+                Message("a request of HTTP/1.1"),
+                Message(msg),
+                Message("send a well-formed request"),
+            )
+        )
 
     def _refuse(self, error: RefusedError) -> None:
         if self.cycle is not None:
@@ -90,7 +106,8 @@ class Http11(H11Protocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            response = error.response()
+            # Without complete headers the language that the client prefers is unknown.
+            response = error.response("en")
             headers = [*response.raw_headers, (b"connection", b"close")]
             reason = HTTPStatus(error.status_code).phrase.encode()
             for event in (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from fastapi import FastAPI, HTTPException, Request
@@ -12,6 +12,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from smstune.language import LANGUAGES, Message, translated
 
 #: Ends the connection after an answer.
 CLOSE = {"Connection": "close"}
@@ -26,7 +28,7 @@ class Problem(BaseModel):
 
 
 class RefusedError(StarletteHTTPException):
-    """A request that is refused with a status and a ``Problem``.
+    """A request that is refused with a status and a ``Problem``, in the request's language.
 
     An ``HTTPException``, because FastAPI turns any other error raised while it reads a body into a
     400.
@@ -35,48 +37,94 @@ class RefusedError(StarletteHTTPException):
     def __init__(
         self,
         status: int,
-        expected: str,
-        actual: str,
-        what_to_do: str,
+        expected: Message,
+        actual: Message,
+        what_to_do: Message,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(status, expected, headers)
-        self.problem = Problem(expected=expected, found=actual, what_to_do=what_to_do)
+        self._expected, self._actual, self._what_to_do = expected, actual, what_to_do
 
-    def response(self) -> JSONResponse:
-        """Return the HTTP response."""
-        return JSONResponse(self.problem.model_dump(), self.status_code, self.headers)
+    def response(self, language: str) -> JSONResponse:
+        """Return the HTTP response, its texts in ``language``."""
+        problem = Problem(
+            expected=translated(self._expected, language),
+            found=translated(self._actual, language),
+            what_to_do=translated(self._what_to_do, language),
+        )
+        headers = {**language_headers(language), **(self.headers or {})}
+        return JSONResponse(problem.model_dump(), self.status_code, headers)
+
+
+def request_language(accept_language: str) -> str:
+    """Return ``zh`` or ``en``, whichever a request's Accept-Language prefers; ``en`` for neither.
+
+    RFC 9110, 12.5.4, without the wildcard. Of equal qualities the first counts.
+    """
+    best, best_quality = "en", 0.0
+    for item in accept_language.split(","):
+        tag, _, parameter = item.partition(";")
+        language = tag.strip().lower().partition("-")[0]
+        quality = _quality(parameter)
+        if language in LANGUAGES and quality > best_quality:
+            best, best_quality = language, quality
+    return best
+
+
+def language_headers(language: str) -> dict[str, str]:
+    """Return the headers of a response in ``language``, for caches."""
+    return {"Content-Language": language, "Vary": "Accept-Language"}
+
+
+def _quality(parameter: str) -> float:
+    name, _, value = parameter.partition("=")
+    try:
+        return float(value) if name.strip().lower() == "q" else 1.0
+    except ValueError:
+        return 0.0
 
 
 def failed() -> RefusedError:
     """Return the error for a failure of the server itself."""
-    return RefusedError(500, "an answer", "an internal error", "see the server's log")
+    return RefusedError(
+        500, Message("an answer"), Message("an internal error"), Message("see the server's log")
+    )
 
 
-def busy(expected: str, actual: str, seconds: int, *, close: bool = False) -> RefusedError:
+def busy(expected: Message, actual: Message, seconds: int, *, close: bool = False) -> RefusedError:
     """Return the error for a request that can be retried after ``seconds``."""
     headers = {"Retry-After": str(seconds), **(CLOSE if close else {})}
-    return RefusedError(503, expected, actual, f"try again in {seconds} s", headers)
+    advice = Message("try again in {seconds} s", seconds=seconds)
+    return RefusedError(503, expected, actual, advice, headers)
 
 
 def add_handlers(app: FastAPI) -> None:
     """Let ``app`` answer every error with a ``Problem``."""
 
     async def refused(request: Request, error: RefusedError) -> JSONResponse:
-        return error.response()
+        return error.response(_language(request))
 
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return _invalid(error).response()
+        return _invalid(request, error).response(_language(request))
 
     async def by_status(request: Request, error: HTTPException) -> JSONResponse:
-        actual = f"{request.method} {request.url.path}: {error.detail}"
-        advice = "see /openapi.json for the available requests"
-        return RefusedError(
-            error.status_code, "a request this server knows", actual, advice, error.headers
-        ).response()
+        actual = Message(
+            "{method} {path}: {detail}",
+            method=request.method,
+            path=request.url.path,
+            detail=error.detail,
+        )
+        refusal = RefusedError(
+            error.status_code,
+            Message("a request this server knows"),
+            actual,
+            Message("see /openapi.json for the available requests"),
+            error.headers,
+        )
+        return refusal.response(_language(request))
 
     async def unforeseen(request: Request, error: Exception) -> JSONResponse:
-        return failed().response()
+        return failed().response(_language(request))
 
     app.add_exception_handler(RefusedError, refused)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, invalid)  # type: ignore[arg-type]
@@ -84,20 +132,40 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, unforeseen)
 
 
-def _invalid(error: RequestValidationError) -> RefusedError:
+def _language(request: Request) -> str:
+    return request_language(request.headers.get("accept-language", ""))
+
+
+def _invalid(request: Request, error: RequestValidationError) -> RefusedError:
     """Return the first error of a body, without the value, which may be part of a message."""
     first = error.errors()[0]
     if first["type"] == "json_invalid":
-        error_position = f"invalid JSON at character {first['loc'][-1]}: {first['ctx']['error']}"
-        return RefusedError(422, "a body of JSON", error_position, "fix the JSON")
-    path = ".".join(map(str, first["loc"]))
-    actual = f"{type(first.get('input')).__name__} at {path}"
-    if first["type"] == "missing":
-        actual = f"no {path}"
-    elif first["type"] in ("extra_forbidden", "value_error"):
-        actual = path
-    advice = "send a JSON object as /openapi.json has it, with Content-Type: application/json"
-    return RefusedError(422, first["msg"].removeprefix("Value error, "), actual, advice)
+        actual = Message(
+            "invalid JSON at character {position}: {error}",
+            position=first["loc"][-1],
+            error=first["ctx"]["error"],
+        )
+        return RefusedError(422, Message("a body of JSON"), actual, Message("fix the JSON"))
+    if request.url.path == "/v1/explain":
+        expected = Message("a JSON object with text")
+    else:
+        expected = Message("a JSON object with either text or texts")
+    advice = Message("send JSON as /openapi.json has it, with Content-Type: application/json")
+    return RefusedError(422, expected, _found(first["type"], first["loc"], first["input"]), advice)
+
+
+def _found(problem: str, location: Sequence[str | int], value: object) -> Message:
+    key = ".".join(map(str, location[1:]))
+    if problem == "missing":
+        return Message("no {key}", key=key) if key else Message("no body")
+    if problem == "extra_forbidden":
+        return Message("the unknown key {key}", key=key)
+    if problem == "value_error":
+        return Message("both of them or neither")
+    type_name = type(value).__name__
+    if not key:
+        return Message("a body of the type {type_name}", type_name=type_name)
+    return Message("{key} of the type {type_name}", key=key, type_name=type_name)
 
 
 class WithoutValues(logging.Formatter):

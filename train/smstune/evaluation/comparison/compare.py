@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,8 @@ from smstune.language import Message
 from smstune.paths import user_path
 from smstune.reporting.document import Table
 from smstune.results import Result
+
+logger = logging.getLogger(__name__)
 
 _LEVEL = 0.05
 #: A score of each seed; ``None`` where a seed has none.
@@ -60,7 +65,8 @@ class Differences(Result):
 class Comparison(Differences):
     """Runs compared with the first of them on the evaluation ``name``.
 
-    ``seeds`` is the number of seeds of each run, by its name.
+    ``seeds`` is the number of seeds of each run, by its name. ``labels_left_out`` are those that
+    not every run has; a message of such a label is not compared.
     """
 
     name: str
@@ -68,6 +74,16 @@ class Comparison(Differences):
     campaigns: int
     draws: int
     seeds: dict[str, int]
+    labels_left_out: list[str]
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """The evaluated sets of each run, with the ids of ``labels``: all that any run has."""
+
+    sets_by_run: dict[str, list[EvaluatedSet]]
+    labels: LabelMap
+    labels_left_out: list[str]
 
 
 @dataclass(frozen=True)
@@ -88,14 +104,19 @@ def compare_runs(
 ) -> Comparison:
     """Compare each run with the first on the rows of ``RUN/eval/<name>/predictions.parquet``.
 
-    ``A,B,C`` are runs of one recipe, whose scores are averaged; see ``compare_sets``.
+    ``A,B,C`` are runs of one recipe, whose scores are averaged; see ``compare_sets``. Runs of
+    different labels are compared on the messages of the labels that all of them have; another
+    label may still be the answer to one of these, and is wrong.
 
     Raises:
-        UserError: if a run was not evaluated, or the data or labels of two differ.
+        UserError: if a run was not evaluated, the data of two differ, or all have fewer than two
+            labels in common.
     """
-    sets_by_run, labels = _load_sets(runs, name)
+    loaded = _load_sets(runs, name)
+    sets_by_run, labels = loaded.sets_by_run, loaded.labels
     first = next(iter(sets_by_run.values()))[0]
     differences = compare_sets(sets_by_run, labels, draws=draws, seed=seed)
+    left_out = {f"per_label.{label}.f1" for label in loaded.labels_left_out}
     return Comparison(
         name=name,
         n=len(first.truth),
@@ -103,7 +124,8 @@ def compare_runs(
         draws=draws,
         seeds={run: len(sets) for run, sets in sets_by_run.items()},
         overall=differences.overall,
-        per_label=differences.per_label,
+        per_label=[row for row in differences.per_label if row.score not in left_out],
+        labels_left_out=loaded.labels_left_out,
     )
 
 
@@ -290,7 +312,7 @@ def _values_by_seed(sets: Sequence[EvaluatedSet], labels: LabelMap) -> dict[Scor
 
 
 def first_run_labels(runs: Sequence[str]) -> LabelMap:
-    """Return the labels of the first of the compared runs, which have the same ones, with titles.
+    """Return the labels of the first of the compared runs, with titles.
 
     Raises:
         UserError: if it has no ``labels.json``.
@@ -304,36 +326,62 @@ def _folders(run: str) -> list[Path]:
     return [user_path(name) for name in names]
 
 
-def _load_sets(runs: Sequence[str], name: str) -> tuple[dict[str, list[EvaluatedSet]], LabelMap]:
+def _load_sets(runs: Sequence[str], name: str) -> _Loaded:
     if len(runs) < 2:
         raise UserError("expected two runs or more to compare, found {n_runs}", n_runs=len(runs))
     folders_by_run = {run: _folders(run) for run in runs}
     if len(folders_by_run) < len(runs):
         raise UserError("expected different runs to compare, found one twice")
-    first = folders_by_run[runs[0]][0]
-    manifest = load_manifest(first)
-    labels = LabelMap.from_names(manifest.labels, manifest.parents)
-    reference = _load(first, name, labels, first)
-    sets_by_run = {
-        run: [_load(folder, name, labels, first) for folder in folders]
-        for run, folders in folders_by_run.items()
-    }
-    for run, sets in sets_by_run.items():
-        for folder, evaluated in zip(folders_by_run[run], sets, strict=True):
-            _require_same_messages(evaluated, reference, folder, first)
-    return sets_by_run, labels
-
-
-def _load(run: Path, name: str, labels: LabelMap, first: Path) -> EvaluatedSet:
-    manifest = load_manifest(run)
-    if manifest.labels != list(labels.names):
+    folders = list(dict.fromkeys(chain.from_iterable(folders_by_run.values())))
+    own_labels = {folder: _labels(folder) for folder in folders}
+    labels = _all_labels(list(own_labels.values()))
+    shared = [
+        label for label in labels.names if all(label in own.label2id for own in own_labels.values())
+    ]
+    if len(shared) < 2:
         raise UserError(
-            "expected the labels of {first} in {run}, found {labels}: only "
-            "runs with the same labels can be compared",
-            first=first,
-            run=run,
-            labels=", ".join(manifest.labels),
+            "expected at least two labels that all runs have, found {n_shared}: compare runs of "
+            "the same task",
+            n_shared=len(shared),
         )
+    sets_by_folder = {
+        folder: _with_labels(_load(folder, name, own_labels[folder]), own_labels[folder], labels)
+        for folder in folders
+    }
+    left_out = [label for label in labels.names if label not in shared]
+    if left_out:
+        logger.info("labels that not every run has, left out: %s", ", ".join(left_out))
+        shared_ids = [labels.label2id[label] for label in shared]
+        sets = _on_shared_messages(list(sets_by_folder.values()), shared_ids)
+        sets_by_folder = dict(zip(folders, sets, strict=True))
+    reference = sets_by_folder[folders[0]]
+    for folder, evaluated in sets_by_folder.items():
+        _require_same_messages(evaluated, reference, folder, folders[0])
+    return _Loaded(
+        {run: [sets_by_folder[folder] for folder in its] for run, its in folders_by_run.items()},
+        labels,
+        left_out,
+    )
+
+
+def _labels(run: Path) -> LabelMap:
+    manifest = load_manifest(run)
+    return LabelMap.from_names(manifest.labels, manifest.parents)
+
+
+def _all_labels(maps: Sequence[LabelMap]) -> LabelMap:
+    """Return the labels of all maps, those of the first in front; parents if every label has one.
+
+    A label's parent is the first that a map gives it.
+    """
+    parents: dict[str, str | None] = {}
+    for labels in maps:
+        for label, parent in zip(labels.names, labels.parents, strict=True):
+            parents.setdefault(label, parent)
+    return LabelMap.from_names(parents, parents.values() if all(parents.values()) else None)
+
+
+def _load(run: Path, name: str, labels: LabelMap) -> EvaluatedSet:
     path = run / "eval" / name / "predictions.parquet"
     if not path.is_file():
         raise UserError(
@@ -342,6 +390,64 @@ def _load(run: Path, name: str, labels: LabelMap, first: Path) -> EvaluatedSet:
             path=path,
         )
     return load_predictions(path, labels)
+
+
+def _with_labels(evaluated: EvaluatedSet, own: LabelMap, labels: LabelMap) -> EvaluatedSet:
+    """Return a set with the ids of ``labels``, among which are all of its own labels."""
+    new_ids = np.array([labels.label2id[label] for label in own.names])
+    probabilities = np.zeros((len(evaluated.truth), len(labels.names)))
+    probabilities[:, new_ids] = evaluated.probabilities
+    return replace(
+        evaluated,
+        truth=new_ids[evaluated.truth],
+        answers=new_ids[evaluated.answers],
+        probabilities=probabilities,
+    )
+
+
+def _on_shared_messages(
+    sets: Sequence[EvaluatedSet], shared_ids: Sequence[int]
+) -> list[EvaluatedSet]:
+    """Return each set's rows of the messages that are in all sets under the same shared label.
+
+    They are in the order of the first set and have its campaigns: a message more may join two.
+    """
+    rows_by_set = [_rows_by_message(evaluated, set(shared_ids)) for evaluated in sets]
+    first = rows_by_set[0]
+    messages = [message for message in first if all(message in rows for rows in rows_by_set)]
+    if not messages:
+        raise UserError(
+            "expected messages that all runs were evaluated on, found none: evaluate them on the "
+            "same data"
+        )
+    n_most = max(map(len, rows_by_set))
+    if len(messages) < n_most:
+        logger.warning(
+            "warning: of %d messages of the labels that all runs have, %d have an answer and the "
+            "same label in every run: only these are compared",
+            n_most,
+            len(messages),
+        )
+    groups = sets[0].groups[[first[message] for message in messages]]
+    return [
+        replace(evaluated.take([rows[message] for message in messages]), groups=groups)
+        for evaluated, rows in zip(sets, rows_by_set, strict=True)
+    ]
+
+
+def _rows_by_message(
+    evaluated: EvaluatedSet, label_ids: Collection[int]
+) -> dict[tuple[str, int, int], int]:
+    """Return the row of each message of some labels: by text, label and the number of the copy."""
+    copies: Counter[tuple[str, int]] = Counter()
+    rows = {}
+    for row, (text, label_id) in enumerate(
+        zip(evaluated.texts, evaluated.truth.tolist(), strict=True)
+    ):
+        if label_id in label_ids:
+            rows[text, label_id, copies[text, label_id]] = row
+            copies[text, label_id] += 1
+    return rows
 
 
 def _require_same_messages(

@@ -8,6 +8,9 @@ const percent = (share) => (100 * share).toFixed(1) + " %";
 const signed = (score) => (score < 0 ? "−" : "+") + Math.abs(score).toFixed(2);
 const shownNames = new Map(
   Array.from(find("labels").content.children, (item) => [item.dataset.label, item.textContent]));
+const texts = JSON.parse(find("page-texts").dataset.texts);
+const filled = (name, values) =>
+  texts[name].replace(/\{(\w+)\}/g, (_, key) => values[key]);
 let running = new AbortController();
 
 async function post(path, body, signal) {
@@ -19,11 +22,11 @@ async function post(path, body, signal) {
     response = await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Error("The server does not answer.");
+    throw new Error(texts.no_answer);
   }
   const answer = await response.json();
   if (response.ok) return answer;
-  throw new Error(`Expected ${answer.expected}, found ${answer.found}: ${answer.what_to_do}.`);
+  throw new Error(filled("problem", answer));
 }
 
 function element(name, text, styles = {}) {
@@ -63,9 +66,10 @@ function showMessage(paragraph, pieces) {
 function showAnswer(answer) {
   const item = copy("answer");
   const query = (css) => item.querySelector(css);
-  query(".label").textContent = `${shownNames.get(answer.label)}, ${percent(answer.score)}`;
+  query(".label").textContent = filled("label", {
+    label: shownNames.get(answer.label), probability: percent(answer.score) });
   if (answer.decision) {
-    query(".decision").textContent = answer.decision;
+    query(".decision").textContent = texts[answer.decision];
     query(".decision").classList.add(answer.decision);
   }
   query(".note").textContent = answer.note || "";
@@ -73,7 +77,7 @@ function showAnswer(answer) {
   const scores = Object.entries(answer.scores).sort((left, right) => right[1] - left[1]);
   showScores(query(".scores"), scores.slice(0, SHOWN));
   const rest = scores.slice(SHOWN);
-  query("summary").textContent = `${rest.length} more`;
+  query("summary").textContent = filled("more", { count: rest.length });
   showScores(query(".more .scores"), rest);
   if (!rest.length) query(".more").remove();
   return item;
@@ -90,13 +94,14 @@ function strongest(pieces) {
 
 async function explain(item, text, signal) {
   const output = item.querySelector(".explanation");
-  output.textContent = "Working …";
+  output.textContent = texts.working;
   try {
     const explanation = await post("v1/explain", { text }, signal);
     showMessage(item.querySelector(".message"), explanation.pieces);
-    output.textContent =
-      `Red parts support ${shownNames.get(explanation.label)}, blue parts oppose it; darker means stronger. ` +
-      `Strongest, in nats: ${strongest(explanation.pieces) || "none"}.`;
+    output.textContent = filled("explanation", {
+      label: shownNames.get(explanation.label),
+      pieces: strongest(explanation.pieces) || texts.nothing,
+    });
   } catch (error) {
     if (error.name !== "AbortError") output.textContent = error.message;
   }
@@ -107,19 +112,20 @@ async function classify(event) {
   running.abort();
   running = new AbortController();
   const { signal } = running;
-  const texts = find("texts").value.split("\n").filter((line) => line.trim());
+  const messages = find("texts").value.split("\n").filter((line) => line.trim());
   const status = find("status");
   status.className = "";
-  status.textContent = "Working …";
+  status.textContent = texts.working;
   find("results").replaceChildren();
   try {
-    const { answers } = await post("v1/classify", { texts }, signal);
+    const { answers } = await post("v1/classify", { texts: messages }, signal);
     answers.forEach((answer, index) => {
       const item = showAnswer(answer);
-      item.querySelector(".explain")?.addEventListener("click", () => explain(item, texts[index], signal));
+      item.querySelector(".explain")?.addEventListener("click", () => explain(item, messages[index], signal));
       find("results").append(item);
     });
-    status.textContent = `${answers.length} ${answers.length === 1 ? "message" : "messages"} answered.`;
+    status.textContent = answers.length === 1
+      ? texts.one_answered : filled("answered", { count: answers.length });
   } catch (error) {
     if (error.name === "AbortError") return;
     status.className = "warning";

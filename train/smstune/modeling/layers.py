@@ -1,0 +1,97 @@
+"""The layers of an encoder: some of them chosen as a smaller encoder to start from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+
+from smstune.errors import UserError
+from smstune.language import Message
+
+
+def keep_layers(model: PreTrainedModel, indices: Sequence[int]) -> None:
+    """Keep only the layers of these indices, counted from 0 at the input, in ascending order.
+
+    The model remains a stock one of fewer layers: its configuration says how many, and which type
+    each has where an architecture has several.
+
+    Raises:
+        UserError: if an index does not exist, the architecture's layers cannot be told, or its own
+            code would load the shorter model otherwise.
+    """
+    name, layers = _layers(model)
+    n_layers = len(layers)
+    absent = [index for index in indices if index >= n_layers]
+    if absent:
+        raise UserError(
+            "model.keep_layers: expected indices from 0 to {last}, found {absent}: the encoder "
+            "has {n_layers} layers",
+            last=n_layers - 1,
+            absent=", ".join(map(str, absent)),
+            n_layers=n_layers,
+        )
+    kept = nn.ModuleList([layers[index] for index in indices])
+    for number, layer in enumerate(kept):
+        for module in layer.modules():
+            if hasattr(module, "layer_idx"):
+                numbered: Any = module
+                numbered.layer_idx = number
+    model.set_submodule(name, kept)
+    config = model.config
+    # Such as layer_types, before the number of layers, with which they must agree.
+    for key, value in config.to_dict().items():
+        if isinstance(value, list | tuple) and len(value) == n_layers:
+            setattr(config, key, [value[index] for index in indices])
+    config.num_hidden_layers = len(indices)
+    _check_loadable(model)
+
+
+def _layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
+    """Return the encoder's list of layers: as long as its configuration says, all of one class."""
+    n_layers = getattr(model.config, "num_hidden_layers", None)
+    encoder = set(model.base_model.modules())
+    found = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.ModuleList)
+        and module in encoder
+        and len(module) == n_layers
+        and len({type(layer) for layer in module}) == 1
+    ]
+    # A layer may hold lists of its own.
+    outermost = [
+        (name, module)
+        for name, module in found
+        if not any(name.startswith(f"{other}.") for other, _ in found)
+    ]
+    if len(outermost) != 1:
+        raise _unsupported(model, Message("its list of layers cannot be told"))
+    return outermost[0]
+
+
+def _check_loadable(model: PreTrainedModel) -> None:
+    """Refuse a shorter model that its own configuration does not describe.
+
+    ModernBERT's first layer, for example, lacks a norm that all others have.
+    """
+    auto_class: Any = AutoModelForSequenceClassification
+    with torch.device("meta"):
+        stock = auto_class.from_config(model.config)
+    shapes = {name: weight.shape for name, weight in model.state_dict().items()}
+    if shapes != {name: weight.shape for name, weight in stock.state_dict().items()}:
+        raise _unsupported(
+            model, Message("these layers do not fit into a shorter encoder: begin with layer 0")
+        )
+
+
+def _unsupported(model: PreTrainedModel, reason: Message) -> UserError:
+    return UserError(
+        "model.keep_layers cannot cut {model_type} ({reason}): remove it or choose another "
+        "checkpoint",
+        model_type=model.config.model_type,
+        reason=reason,
+    )
