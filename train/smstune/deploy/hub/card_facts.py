@@ -352,18 +352,26 @@ def published_data(manifest: Manifest) -> DataFacts:
     return data.model_copy(update={"path": Path(data.path).name})
 
 
-def unclear_terms(data: DataFacts) -> list[str]:
+def unclear_terms(data: DataFacts) -> list[Message]:
     """Return why the model may not be passed on: a line for each set, none if all is clear."""
     if data.terms is None:
-        return ["the origin of the data is unknown"]
+        return [Message("the origin of the data is unknown")]
     public_sets = {terms.name for terms in data.terms}
-    words = {"no": "no commercial use", "unclear": "whether it may be used is unclear"}
+    words = {
+        "no": Message("no commercial use"),
+        "unclear": Message("whether it may be used is unclear"),
+    }
     return [
-        f"{terms.name}: {words[terms.commercial_use]}. {terms.licence}"
+        Message(
+            "{name}: {doubt}. {licence}",
+            name=terms.name,
+            doubt=words[terms.commercial_use],
+            licence=terms.licence,
+        )
         for terms in data.terms
         if terms.commercial_use != "allowed"
     ] + [
-        f"{source}: a file of your own, whose terms only you know"
+        Message("{source}: a file of your own, whose terms only you know", source=source)
         for source in data.sources or ()
         if source not in public_sets
     ]
