@@ -7,6 +7,7 @@ import gc
 import io
 import json
 import os
+import re
 import sys
 import threading
 from datetime import date
@@ -325,3 +326,6 @@ def test_either_files_or_a_message(finished_run, capsys, words, said):
     with pytest.raises(SystemExit, match="2"):
         run("predict", finished_run, *words)
     assert said in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        run("predict", finished_run, *words, "--lang", "zh")
+    assert not re.search(r"[A-Za-z]+ [A-Za-z]+ [A-Za-z]+", capsys.readouterr().err.splitlines()[-1])

@@ -419,14 +419,14 @@ GATES = [
     (plant_phone_in_a_graph, "(PHONE) in onnx/model.onnx"),
     (plant_phone_in_a_graph_s_tensor, "(PHONE) in onnx/model.onnx"),
     (plant_weights_beside_a_graph, "onnx/model.onnx keeps its weights in another file"),
-    (damage_a_graph, "onnx/model.onnx is not the file that the manifest names"),
+    (damage_a_graph, "onnx/model.onnx is not the file that manifest.json names"),
     (name_another_graph, "onnx/model.onnx is not the file that onnx/export.json names"),
     (plant_phone_in_the_metadata, "(PHONE) in model.safetensors"),
     (plant_phone_in_a_tensor_s_name, "(PHONE) in model.safetensors"),
     (plant_phone_among_n_grams, "linear.safetensors is not a linear model"),
     (link_to_a_key, "vocab.txt is a link"),
     (keep_personal_information, "--allow-unmasked"),
-    (tamper_weights, "model.safetensors is not the file that the manifest names"),
+    (tamper_weights, "model.safetensors is not the file that manifest.json names"),
     (tamper_evaluation, "an evaluation of this calibration"),
     (move_the_operating_point, "an evaluation of this calibration"),
     (better_the_scores, "does not match predictions.parquet next to it"),
@@ -552,6 +552,18 @@ def test_doubtful_terms_must_be_accepted(hub, small_form_run, tmp_path, capsys, 
         assert publish(copy, "--dry-run") == 0
 
 
+def test_doubts_about_terms_are_said_in_chinese(hub, small_form_run, tmp_path, capsys):
+    copy = shutil.copytree(small_form_run, tmp_path / "run")
+    terms = [TERMS | {"commercial_use": "no", "licence": "无"}]
+    data = {"path": "gone", "terms": terms, "sources": ["messages", "own"]}
+    change_json(copy / "manifest.json", lambda manifest: manifest["data"].update(data))
+    assert run("publish", copy, REPO, "--dry-run", "--lang", "zh") == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "messages：不允许商用" in line
+    assert "own：" in line
+    assert not re.search(r"[A-Za-z]+ [A-Za-z]+ [A-Za-z]+", line)
+
+
 @pytest.mark.parametrize("name", ["sms", "a/b/c", "../x/y", "my team/sms"])
 def test_what_is_no_repository_is_told(hub, small_form_run, capsys, name):
     assert run("publish", small_form_run, name) == 2
@@ -615,7 +627,7 @@ def test_a_tampered_repository_is_refused(hub, small_form_run):
     assert publish(small_form_run) == 0
     tree = hub.repositories[REPO].commits[-1][1]
     tree["model.safetensors"] = tree["model.safetensors"][:-1] + b"\x01"
-    with pytest.raises(UserError, match="is not the file that the manifest names"):
+    with pytest.raises(UserError, match=r"is not the file that manifest\.json names"):
         SmsClassifier.from_pretrained(REPO, backend="torch")
 
 
@@ -631,7 +643,7 @@ def test_other_repositories_and_paths_are_told(hub, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
     for missing in ("runs/mine", "./my-team/sms", "a/b/c", "mine", str(tmp_path / "mine")):
-        with pytest.raises(UserError, match=r"found no manifest\.json in .*: check the path"):
+        with pytest.raises(UserError, match=r"no folder at .*: check the path"):
             SmsClassifier.from_pretrained(missing)
     assert hub.requests == []
 

@@ -88,11 +88,13 @@ def main(argv: Sequence[str] | None) -> None:
         parser.error(Message("--workers must be at least 1, found {workers}", workers=args.workers))
     if args.text is None:
         if args.output is None or args.json:
-            parser.error("expected INPUT and OUTPUT, or --text MESSAGE, which --json needs")
+            parser.error(
+                Message("expected INPUT and OUTPUT, or --text MESSAGE, which --json needs")
+            )
         _label_file(args)
     else:
         if args.input is not None:
-            parser.error("expected INPUT and OUTPUT or --text MESSAGE, found both")
+            parser.error(Message("expected INPUT and OUTPUT or --text MESSAGE, found both"))
         _label_message(args)
 
 

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from smstune.deploy.hub.card_facts import CardFacts, card_facts
 from smstune.inference.manifest import Manifest
+from smstune.language import Message, translated
 from smstune.paths import is_repo_id
 from smstune.reporting.format import share_text, show
 
@@ -45,7 +46,7 @@ def write_card(folder: Path, run: Path, manifest: Manifest, name: str) -> None:
         autoescape=False,
     )
     pages.globals["show"] = show
-    pages.filters.update(md=escape_markdown, pct=share_text, span=interval)
+    pages.filters.update(md=escape_markdown, pct=share_text, span=interval, zh=_chinese)
     values = {**vars(facts), "data": manifest.data}
     body = pages.get_template("card_en.md.jinja").render(values)
     ModelCard(f"---\n{card_metadata(facts)}\n---\n\n{body}").save(folder / ENGLISH)
@@ -94,6 +95,11 @@ def escape_markdown(text: object) -> str:
     """Return ``text`` on one line, so that Markdown and its tables show it as it is."""
     line = " ".join(str(text).split())
     return _SPECIAL.sub(lambda match: match[1] or f"\\{match[2]}", line)
+
+
+def _chinese(text: str) -> str:
+    """Return a text of ours in Chinese, also one that was read from a file as plain English."""
+    return translated(Message(text), "zh")
 
 
 def interval(bounds: Sequence[float] | None) -> str:

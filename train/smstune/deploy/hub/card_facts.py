@@ -16,6 +16,8 @@ from smstune import __version__
 from smstune.data.manifest import Preparation
 from smstune.data.prepared import provenance
 from smstune.errors import UserError
+from smstune.evaluation.calibration.cascade import reason_for_none as reason_for_no_cascade
+from smstune.evaluation.calibration.operating_points import reason_for_none as reason_for_no_point
 from smstune.evaluation.evaluated import load_predictions
 from smstune.evaluation.metrics import Metrics
 from smstune.evaluation.report.report import headline_rows
@@ -237,7 +239,8 @@ class CardFacts:
     """Everything that the templates of the card fill in; the same for both languages.
 
     ``needs_torch`` says whether a CPU has to score it with torch. ``linear_min_campaigns`` is
-    ``None`` without a linear model, and for one of an earlier version.
+    ``None`` without a linear model, and for one of an earlier version. ``no_threshold`` says why an
+    operating point has no threshold, by its name; ``no_cascade`` why the cascade has none.
     """
 
     name: str
@@ -250,6 +253,8 @@ class CardFacts:
     beats_baseline: str
     headline: list[list[object]]
     labels: list[LabelRow]
+    no_threshold: dict[str, str]
+    no_cascade: str | None
     rare: list[str]
     rare_below: int
     other_evaluations: dict[str, Metrics]
@@ -286,6 +291,8 @@ def card_facts(run: Path, manifest: Manifest, name: str) -> CardFacts:
         beats_baseline=_beats_baseline(metrics),
         headline=headline_rows(metrics),
         labels=label_rows(labels, metrics),
+        no_threshold=_no_threshold(metrics),
+        no_cascade=_no_cascade(metrics),
         rare=[label for label, row in metrics.per_label.items() if row.support < RARE],
         rare_below=RARE,
         other_evaluations=evaluations,
@@ -297,6 +304,23 @@ def card_facts(run: Path, manifest: Manifest, name: str) -> CardFacts:
         raw_example=RAW_EXAMPLE,
         read_example=manifest.text.preprocess(RAW_EXAMPLE),
     )
+
+
+def _no_threshold(metrics: Metrics) -> dict[str, str]:
+    """Return why operating points have no threshold, as messages: metrics.json has plain texts."""
+    return {
+        point.name: reason_for_no_point(point, metrics.calibration.checkpoints_compared)
+        for point in metrics.operating_points
+        if point.threshold is None
+    }
+
+
+def _no_cascade(metrics: Metrics) -> Message | None:
+    calibration = metrics.calibration
+    if calibration.cascade is None or calibration.cascade.threshold is not None:
+        return None
+    n_campaigns = calibration.fitted_on.campaigns if calibration.fitted_on else 0
+    return reason_for_no_cascade(calibration.cascade, n_campaigns, calibration.checkpoints_compared)
 
 
 def _linear_min_campaigns(run: Path, manifest: Manifest) -> int | None:
@@ -328,18 +352,26 @@ def published_data(manifest: Manifest) -> DataFacts:
     return data.model_copy(update={"path": Path(data.path).name})
 
 
-def unclear_terms(data: DataFacts) -> list[str]:
+def unclear_terms(data: DataFacts) -> list[Message]:
     """Return why the model may not be passed on: a line for each set, none if all is clear."""
     if data.terms is None:
-        return ["the origin of the data is unknown"]
+        return [Message("the origin of the data is unknown")]
     public_sets = {terms.name for terms in data.terms}
-    words = {"no": "no commercial use", "unclear": "whether it may be used is unclear"}
+    words = {
+        "no": Message("no commercial use"),
+        "unclear": Message("whether it may be used is unclear"),
+    }
     return [
-        f"{terms.name}: {words[terms.commercial_use]}. {terms.licence}"
+        Message(
+            "{name}: {doubt}. {licence}",
+            name=terms.name,
+            doubt=words[terms.commercial_use],
+            licence=terms.licence,
+        )
         for terms in data.terms
         if terms.commercial_use != "allowed"
     ] + [
-        f"{source}: a file of your own, whose terms only you know"
+        Message("{source}: a file of your own, whose terms only you know", source=source)
         for source in data.sources or ()
         if source not in public_sets
     ]

@@ -16,7 +16,7 @@ from smstune.errors import UserError
 from smstune.inference.linear import LINEAR, LinearModel
 from smstune.inference.manifest import MANIFEST, Manifest, run_file
 from smstune.inference.run import load_run
-from smstune.language import Message
+from smstune.language import Message, joined
 from smstune.text.pii.find import find_pii
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def check_terms(manifest: Manifest, *, accepted: bool) -> None:
             "the terms of the data may not allow publishing: {doubts}. With "
             "--accept-terms you confirm that you have read the terms and take responsibility for "
             "publishing; the model card lists them",
-            doubts="; ".join(doubts),
+            doubts=joined(doubts, "; "),
         )
 
 
