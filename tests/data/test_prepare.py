@@ -131,7 +131,7 @@ def test_hostile_bytes_are_rejected_or_cleaned_and_the_rest_is_prepared(tmp_path
     kept = {row["text"] for part in rows(out).values() for row in part}
     assert {"空字节的消息", "孤立的代理项", "短信是数字零", "=cmd()"} <= kept
     (rejected,) = (out / "rejected.jsonl").read_text("utf-8").splitlines()
-    assert "longer than an SMS can be" in rejected
+    assert "longer than 17085 characters, which no SMS can be" in rejected
 
 
 def test_a_row_that_is_too_long_is_rejected_unread(tmp_path, messages, monkeypatch):

@@ -26,7 +26,7 @@ def test_whole_folder_loads(copy):
 def test_tampered_file_is_refused(copy, name):
     path = copy / name
     path.write_bytes(path.read_bytes()[:-1] + b" ")
-    with pytest.raises(UserError, match=f"{name} is not the file that the manifest names"):
+    with pytest.raises(UserError, match=f"{name} is not the file that manifest.json names"):
         load_run(copy)
 
 

@@ -73,7 +73,10 @@ def test_finetune_makes_the_rows_of_every_epoch(config_file, tmp_path, monkeypat
     ("override", "expected"),
     [
         ("data.augment={transforms: [pinyn]}", "data.augment.transforms.0: input should be"),
-        ("data.augment={transforms: []}", "data.augment.transforms: list should have at least 1"),
+        (
+            "data.augment={transforms: []}",
+            "data.augment.transforms: the list should have at least 1",
+        ),
         ("data.augment={transforms: [pinyin], share: 0}", "data.augment.share"),
         ("data.augment={transforms: [pinyin], strength: [0.1, 2]}", "data.augment.strength.1"),
         ("data.augment={transforms: [pinyin], strength: [0.5, 0.1]}", "from a smaller to a larger"),

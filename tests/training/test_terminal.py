@@ -48,7 +48,9 @@ def test_quiet_leaves_warnings_alone(config_file, overrides, capsys, monkeypatch
     monkeypatch.setattr(transformers_log, "propagate", True)
     transformers.logging.set_verbosity_info()
     assert run("finetune", config_file, *overrides, "--quiet") == 0
-    assert capsys.readouterr().err == ""
+    lines = capsys.readouterr().err.splitlines()
+    # The tiny run has too few messages to be calibrated on.
+    assert [line.split(" ")[0] for line in lines] == ["warning:"]
 
 
 def test_rows_of_a_preparation_are_counted_with_reasons(messages, tmp_path, capsys):

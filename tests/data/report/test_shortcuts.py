@@ -105,7 +105,7 @@ def test_sources_that_differ_in_punctuation_are_named(mixed):
     )
     assert "found only in fbs: ad, fraud" in sentence
     assert "found nearly only in nus: normal" in sentence
-    assert "98 % score there means nothing" in sentence
+    assert "0.98 score there means nothing" in sentence
 
 
 def test_the_source_alone_finds_the_label_of_one_source(mixed):

@@ -48,7 +48,7 @@ class _Parser(argparse.ArgumentParser):
         A misspelt flag is named also where argparse only misses the argument that it stands for.
         """
         hints = list(dict.fromkeys([*self._near_flags(), *_near_choice(message)]))
-        error = Message("error: {message}", message=joined([message, *hints], "; "))
+        error = Message("error: {message}", message=joined([Message(message), *hints], "; "))
         self.exit(2, f"{translated(error)}\n")
 
     def _near_flags(self) -> Iterator[Message]:

@@ -27,6 +27,7 @@ _TEXTS = {
         "nats: {pieces}."
     ),
     "nothing": Message("none"),
+    "comma": Message(", "),
     "one_answered": Message("1 message answered."),
     "answered": Message("{count} messages answered."),
     "pass": Message("pass"),

@@ -89,7 +89,7 @@ function strongest(pieces) {
     .sort((left, right) => Math.abs(right.score) - Math.abs(left.score))
     .slice(0, SHOWN)
     .map((piece) => `${piece.text} ${signed(piece.score)}`)
-    .join(", ");
+    .join(texts.comma);
 }
 
 async function explain(item, text, signal) {
