@@ -333,6 +333,8 @@ def test_a_workbook_by_another_name_is_read_and_its_sheets_are_listed(workbook):
         ("<html><table><tr><td>您的快递</td></tr></table></html>", "a.xls", "HTML page"),
         ("<!DOCTYPE html>\n<table>", "a.csv", "HTML page"),
         (b"%PDF-1.7", "a.csv", "is a PDF"),
+        (bytes(range(256)) * 16, "a.csv", "is a binary file"),
+        (b"\x08\x07\x12\x05onnx" * 100, "a.txt", "is a binary file"),
         ("", "a.csv", "empty file"),
     ],
 )

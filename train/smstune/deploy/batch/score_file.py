@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Literal
@@ -94,11 +95,18 @@ def score_file(
         for chunk, answers in _score_chunks(rows, scorer, scored_parts, progress):
             write(_answered_rows(classifier, chunk, answers))
             count += len(chunk)
-            problems.count(chunk)
+            problems.count(map(_noted, chunk))
     if scored_parts:
         scored_parts.finish()
     problems.warn(Message("answered all the same, see the column note"))
     return count
+
+
+def _noted(row: TableRow) -> TableRow:
+    """Return the row, its problem set if it has no message, although it is answered."""
+    if row.problem is not None or (row.text or "").strip():
+        return row
+    return replace(row, problem=Message("empty message"))
 
 
 def _score_chunks(

@@ -38,7 +38,7 @@ def detect_encoding(path: Path) -> str:
         raise UserError("expected messages, found an empty file at {path}", path=path)
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    if unmarked := _unmarked_utf16(head):
+    if unmarked := unmarked_utf16(head):
         return unmarked
     if _decodes(path, "utf-8-sig"):
         return "utf-8-sig"
@@ -118,7 +118,7 @@ def _is_wide_utf8(line: bytes) -> bool:
     return _line_decodes(line, "utf-8") and max(line.decode()) >= "\u0800"
 
 
-def _unmarked_utf16(head: bytes) -> str | None:
+def unmarked_utf16(head: bytes) -> str | None:
     """Return which UTF-16 a file without a mark is in, by the zero bytes of its ASCII."""
     zeros = (head[::2].count(0), head[1::2].count(0))
     if max(zeros) < _LEAST_ZEROS or max(zeros) < 0.01 * len(head) or min(zeros) > max(zeros) / 20:

@@ -10,10 +10,16 @@ from typing import Literal
 from smstune.errors import UserError
 from smstune.language import Message
 from smstune.tables.decoding.compression import open_bytes, open_seekable
+from smstune.tables.decoding.encodings import unmarked_utf16
 
 FileKind = Literal["workbook", "parquet", "zip", "html", "xml", "json", "text"]
 
-_HEAD = 4096
+_HEAD = 1 << 16
+#: Control characters that no text has.
+_CONTROLS = bytes(set(range(32)) - set(b"\0\t\n\v\f\r\x1a\x1b"))
+#: Measured in the first 64 KiB: 3 % in an exported graph, 5 % in weights, 12 % in a program.
+_CONTROL_SHARE = 0.02
+_LEAST_CONTROLS = 20
 _OLE2 = b"\xd0\xcf\x11\xe0"
 #: Files that hold no table, by their first bytes.
 _OTHER_KINDS = {
@@ -66,7 +72,21 @@ def file_kind(path: Path) -> FileKind:
                 "{path} is an XML of Excel 2003: open it in Excel and save it as xlsx", path=path
             )
         return "html" if b"<html" in head.lower() else "xml"
+    if _is_binary(head):
+        raise UserError("{path} is a binary file, not a table: check the path", path=path)
     return "json" if _JSON.match(text) else "text"
+
+
+def _is_binary(head: bytes) -> bool:
+    """Return whether a file's start has more control characters than a damaged text has.
+
+    NUL and Ctrl-Z do not count, because damaged exports have them, nor does UTF-16, whose bytes
+    may be any.
+    """
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or unmarked_utf16(head):
+        return False
+    n_controls = len(head) - len(head.translate(None, _CONTROLS))
+    return n_controls >= _LEAST_CONTROLS and n_controls > _CONTROL_SHARE * len(head)
 
 
 #: An array of objects, or an object: a message in brackets is neither.
