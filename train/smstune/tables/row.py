@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from smstune.language import Message
 
@@ -55,6 +55,13 @@ def problem_kind(problem: str) -> str:
     """Return what rows with the same kind of problem share."""
     kind = problem.values.get("kind") if isinstance(problem, Message) else None
     return kind if isinstance(kind, str) else problem
+
+
+def with_message(row: TableRow, problem: Message) -> TableRow:
+    """Return the row; one without a message and without another problem gets ``problem``."""
+    if row.problem is not None or (row.text or "").strip():
+        return row
+    return replace(row, problem=problem)
 
 
 def cell_text(cell: object) -> str | None:

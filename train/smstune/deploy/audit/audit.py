@@ -16,7 +16,6 @@ from smstune.deploy.audit.inspector import (
     OPTIONAL,
     InputColumns,
     Inspector,
-    listed,
 )
 from smstune.deploy.audit.recipients import read_moment
 from smstune.deploy.audit.report import audit_report
@@ -178,7 +177,9 @@ def _columns(source: AuditInput, rows: Sequence[TableRow]) -> InputColumns:
     ]
     if guessed:
         say_once(
-            Message("{path}: reading column {columns}", path=source.path, columns=listed(guessed))
+            Message(
+                "{path}: reading column {columns}", path=source.path, columns=joined(guessed, ", ")
+            )
         )
     times = [row.fields.get(by_role["time"]) for row in whole] if "time" in by_role else []
     if times and all(read_moment(time) is None for time in times):

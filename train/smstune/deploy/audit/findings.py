@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from smstune.deploy.audit.inspector import Finding, listed
+from smstune.deploy.audit.inspector import Finding
 from smstune.deploy.audit.masking import masked_cell
 from smstune.deploy.audit.rules import Rules
 from smstune.inference.label_files import LabelTitle
-from smstune.language import Message, reader_language, translated
+from smstune.language import Message, joined, reader_language, translated
 from smstune.tables.formulas import with_apostrophe
 
 #: The columns by the keys under which audit.json lists them, in their order.
@@ -70,7 +70,7 @@ class FindingsTable:
         titles = [self._rule_titles[name] for name in finding.rules]
         cells: dict[str, object] = {
             "row": finding.row,
-            "rule_titles": translated(listed(titles)) if titles else "",
+            "rule_titles": translated(joined(titles, ", ")) if titles else "",
             "rules": " ".join(finding.rules),
             "label": finding.label,
             "label_title": self._label_titles.get(finding.label, ""),

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import reduce
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from smstune.deploy.audit.masking import masked_cell, masked_message
 from smstune.deploy.audit.recipients import Moment, RecipientDays, read_moment
 from smstune.deploy.audit.rules import AppliedRules, text_hits
 from smstune.inference.classifier import SmsClassifier
-from smstune.language import Message
+from smstune.language import Message, joined
 from smstune.tables.header import Role
-from smstune.tables.row import TableRow, cell_text
+from smstune.tables.row import TableRow, cell_text, with_message
 from smstune.tables.row_problems import RowProblems
 from smstune.text.normalize import MAX_CHARACTERS
 
@@ -131,7 +130,7 @@ class Inspector:
 
     def inspect(self, rows: Sequence[TableRow]) -> Iterator[Finding]:
         """Count ``rows`` and yield a finding for each that hits a rule or cannot be read."""
-        rows = [_required_message(row) for row in rows]
+        rows = [with_message(row, Message("no message")) for row in rows]
         self.problems.count(rows)
         self._judge([row.text or "" for row in rows if row.problem is None])
         for row in rows:
@@ -164,7 +163,7 @@ class Inspector:
         """Return why a rule cannot be checked in this input with this run, ``None`` if it can."""
         missing = [OPTIONAL[role] for role in _NEEDS.get(name, ()) if role not in self.columns]
         if missing:
-            return Message("the input has no column for {roles}", roles=listed(missing))
+            return Message("the input has no column for {roles}", roles=joined(missing, ", "))
         if name == "fraud" and not self.rules.labels_by_rule[name]:
             return Message("the run has none of the labels of this rule")
         return None
@@ -255,20 +254,5 @@ class Inspector:
                 examples.append(new)
 
 
-def listed(texts: Iterable[str]) -> str:
-    """Return texts with commas between them, those of the reader's language."""
-    first, *others = texts
-    return reduce(
-        lambda before, text: Message("{before}, {text}", before=before, text=text), others, first
-    )
-
-
 def _text_of(cell: object) -> str:
     return (cell_text(cell) or "").strip()
-
-
-def _required_message(row: TableRow) -> TableRow:
-    """Return the row, its problem set if it has no message: that was not sent to anybody."""
-    if row.problem is not None or (row.text or "").strip():
-        return row
-    return replace(row, problem=Message("no message"))

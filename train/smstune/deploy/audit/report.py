@@ -9,11 +9,10 @@ from smstune.deploy.audit.inspector import (
     MAX_SENDERS_SHOWN,
     OTHER_SENDERS,
     Inspector,
-    listed,
 )
 from smstune.deploy.audit.result import AuditResult, RecipientCounts
 from smstune.deploy.audit.rules import Rule
-from smstune.language import Message, reader_language
+from smstune.language import Message, joined, reader_language
 from smstune.reporting.charts import BarChart
 from smstune.reporting.document import (
     Block,
@@ -101,7 +100,9 @@ def _hits_sentence(audit: AuditResult, titles: Mapping[str, str]) -> str:
 def _limits_sentence(audit: AuditResult, titles: Mapping[str, str]) -> str:
     over = [titles[name] for name, rule in audit.rules.items() if rule.over]
     if over:
-        return Message("Hit more often than their limit allows: {titles}.", titles=listed(over))
+        return Message(
+            "Hit more often than their limit allows: {titles}.", titles=joined(over, ", ")
+        )
     if all(rule.max_share is None for rule in audit.rules.values()):
         return Message("No limits (--max-share) were set, so nothing is passed or failed here.")
     return Message("No rule is hit more often than its limit allows.")

@@ -9,7 +9,6 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Literal
@@ -27,7 +26,7 @@ from smstune.tables.formats.folder import folder_files
 from smstune.tables.json_text import is_finite
 from smstune.tables.options import TableOptions
 from smstune.tables.read import STANDARD, column_names, count_rows, read_rows
-from smstune.tables.row import Cells, TableRow
+from smstune.tables.row import Cells, TableRow, with_message
 from smstune.tables.row_problems import RowProblems
 from smstune.tables.write import OutputTable, check_output, open_writer
 
@@ -95,18 +94,11 @@ def score_file(
         for chunk, answers in _score_chunks(rows, scorer, scored_parts, progress):
             write(_answered_rows(classifier, chunk, answers))
             count += len(chunk)
-            problems.count(map(_noted, chunk))
+            problems.count(with_message(row, Message("empty message")) for row in chunk)
     if scored_parts:
         scored_parts.finish()
     problems.warn(Message("answered all the same, see the column note"))
     return count
-
-
-def _noted(row: TableRow) -> TableRow:
-    """Return the row, its problem set if it has no message, although it is answered."""
-    if row.problem is not None or (row.text or "").strip():
-        return row
-    return replace(row, problem=Message("empty message"))
 
 
 def _score_chunks(
