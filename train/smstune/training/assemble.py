@@ -121,8 +121,8 @@ def assemble(config: Config) -> Assembled:
     hide_loading_bars()
     disable_progress_bars()
     data = _load_data(config)
-    config = _fit_to_encoder(config)
-    setup = _pick_setup(config)
+    config = fit_to_encoder(config)
+    setup = pick_setup(config)
     set_seed(config.training.seed)
     tokenizer = _tokenizer(config, data.splits["train"])
     encoder = build_encoder(tokenizer, config.data.max_length)
@@ -133,7 +133,7 @@ def assemble(config: Config) -> Assembled:
     if config.model.trim_vocabulary:
         tokenizer = trim_vocabulary(model, tokenizer, data.splits["train"]["text"])
         encoder = build_encoder(tokenizer, config.data.max_length)
-    _check_max_length(config.data.max_length, model)
+    check_max_length(config.data.max_length, model)
     check_answers(model, encoder)
     if config.model.pooling == "mean":
         append_mean_layer(model, mean_layer)
@@ -190,7 +190,7 @@ def _check_labels(splits: dict[str, Dataset], folder: Path) -> None:
         )
 
 
-def _fit_to_encoder(config: Config) -> Config:
+def fit_to_encoder(config: Config) -> Config:
     """Return the configuration with the learning rate as a number, from the encoder's width.
 
     No weights are loaded. This comes before the tokenizer, whose errors about an architecture are
@@ -221,7 +221,8 @@ def _fit_to_encoder(config: Config) -> Config:
     return config.model_copy(update={"training": training})
 
 
-def _pick_setup(config: Config) -> ComputeSetup:
+def pick_setup(config: Config) -> ComputeSetup:
+    """Return where and how a configuration is computed on this machine."""
     device = pick_device(config.training.device)
     precision = pick_precision(device, config.training.precision)
     return ComputeSetup(device, precision, pick_attention(device))
@@ -276,7 +277,12 @@ def _model(
     )
 
 
-def _check_max_length(max_length: int, model: PreTrainedModel) -> None:
+def check_max_length(max_length: int, model: PreTrainedModel) -> None:
+    """Check that the model has a position for each of ``max_length`` tokens.
+
+    Raises:
+        UserError: if it has fewer.
+    """
     positions = usable_positions(model)
     if positions is not None and max_length > positions:
         raise UserError(
