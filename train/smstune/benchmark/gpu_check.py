@@ -147,7 +147,7 @@ def gpu_steps(inputs: Inputs, *, has_onnxruntime_gpu: bool) -> list[Step]:
         predict = ["predict", run, messages, output, "--device", device]
         steps.append(_step("predict", processor, 40, predict, partial(_rows_of_csv, output)))
     for processor, _ in both:
-        steps.append(_step("benchmark train", processor, 60, training, speeds))
+        steps.append(_step("benchmark train", processor, 90, training, speeds))
     for processor, _ in both:
         inference = ["benchmark", "inference", run, "--messages", "200"]
         steps.append(_step("benchmark inference", processor, 60, inference, speeds))
