@@ -257,8 +257,8 @@ class EvaluationConfig(Section):
     )
     groups: dict[str, list[str]] = Field(
         default={},
-        description="By name: labels (or parents) whose joint recall at a fixed false-positive "
-        "rate is reported, as it is for each parent.",
+        description="By name: labels (or parents) whose macro-F1 against all other labels and "
+        "whose joint recall at a fixed false-positive rate are reported, as for each parent.",
     )
     costs: dict[str, dict[str, Number]] = Field(
         default={},
@@ -352,7 +352,9 @@ class PrepareConfig(Section):
         description="YAML that maps the sources' labels to ours, relative to this file; null keeps "
         "the labels unchanged.",
     )
-    split: SplitMethod = Field("group", description="How to split.")
+    split: SplitMethod = Field(
+        "group", description="How to split; given: as the column `split` of each row says."
+    )
     held_out: str | None = Field(
         None, description="For split source: the source that becomes the test set."
     )

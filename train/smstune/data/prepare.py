@@ -34,7 +34,7 @@ from smstune.data.report.statistics import (
     largest_campaigns,
 )
 from smstune.data.report.tokens import TokenLengths, measure_tokens
-from smstune.data.splits.assign import SplitChoice, assign, explain_set_aside
+from smstune.data.splits.assign import SplitChoice, assign, check_choice, explain_set_aside
 from smstune.data.splits.contamination import measure_contamination
 from smstune.data.splits.files import read_split, write_set_aside, write_splits
 from smstune.data.splits.methods import FRACTIONS, SET_ASIDE, SPLIT_TITLES, SPLITS
@@ -77,11 +77,12 @@ def prepare(
     It holds ``train.parquet``, ``validation.parquet`` and ``test.parquet`` (columns text, label,
     source, time, group, copies, group_size, group_time), ``rejected.jsonl``, ``labels.json``,
     ``report.html`` and ``manifest.json``, whose counts add up: read = kept + merged + rejected.
-    Messages of ``section.test`` are the test set, unchanged. Rows that share a campaign with such a
-    test set, or with a held-out source, are set aside into ``set_aside.jsonl``. With the split
-    ``folds`` the output holds one such folder for each fold. With a ``tokenizer`` (folder or hub
-    id) the report says what ``max_length`` would cut. With ``overwrite`` an earlier prepared folder
-    is replaced once the new one is complete.
+    Messages of ``section.test`` are the test set, unchanged. With the split ``given`` each row has
+    the split that its column ``split`` names, and all usable rows are kept unchanged. Rows that
+    share a campaign with messages of ``section.test``, or with a held-out source, are set aside
+    into ``set_aside.jsonl``. With the split ``folds`` the output holds one such folder for each
+    fold. With a ``tokenizer`` (folder or hub id) the report says what ``max_length`` would cut.
+    With ``overwrite`` an earlier prepared folder is replaced once the new one is complete.
 
     Memory holds some 130 bytes for each message; texts are read in batches.
 
@@ -93,9 +94,10 @@ def prepare(
     _check_output(output, [input_.path for input_ in (*inputs, *tests)], overwrite=overwrite)
     labels = LabelMap.from_yaml(find_config(section.labels)) if section.labels else None
     options = table_options(section)
+    choice = SplitChoice(section.split, section.held_out, section.folds, section.seed)
+    check_choice(choice, has_test_set=bool(tests))
     for input_ in (*inputs, *tests):
         check_input(input_, options)
-    choice = SplitChoice(section.split, section.held_out, section.folds, section.seed)
     text = TextOptions(
         normalizer_version=NORMALIZER_VERSION,
         mask_pii=section.mask_pii,
@@ -170,12 +172,16 @@ def _foreign_name(output: Path) -> str | None:
 
 
 def table_options(section: PrepareConfig, *, labelled: bool = True) -> TableOptions:
-    """Return how the tables of a section are read: its columns, sheet, header and layout."""
+    """Return how the tables of a section are read: its columns, sheet, header and layout.
+
+    The column ``split`` is read for the split ``given`` alone, and for ``labelled`` messages.
+    """
     return TableOptions(
         text=section.text_column,
         label=section.label_column,
         group=section.group_column,
         time=section.time_column,
+        split="split" if labelled and section.split == "given" else None,
         labelled=labelled,
         sheet=section.sheet,
         header=False if section.no_header else None,
@@ -218,9 +224,11 @@ def _write_splits(
     has_folds = choice.method == "folds"
     with TemporaryDirectory(dir=folder) as scratch:
         sketches, campaigns = _sketched(collected, Path(scratch))
-        if rare := rare_labels(collected.labels, collected.label_ids, campaigns.groups):
-            if not drop_rare:
-                raise rare_label_error(rare)
+        rare = rare_labels(collected.labels, collected.label_ids, campaigns.groups)
+        # A split that was given says by itself whether train has a label.
+        if rare and not drop_rare and choice.method != "given":
+            raise rare_label_error(rare)
+        if rare and drop_rare:
             logger.warning(
                 "warning: --drop-rare drops these labels and their messages: %s",
                 list_counts(rare, "campaign"),
@@ -246,7 +254,7 @@ def _write_splits(
                 method=choice.method,
                 held_out=choice.held_out,
                 seed=choice.seed,
-                fractions=FRACTIONS,
+                fractions=() if choice.method == "given" else FRACTIONS,
                 **({"fold": number, "folds": choice.folds} if has_folds else {}),
             )
             contamination = measure_contamination(assigned, choice, collected, sketches)

@@ -14,7 +14,7 @@ from smstune.errors import UserError
 from smstune.language import Message, joined
 from smstune.tables.options import TableOptions
 
-Role = Literal["text", "label", "group", "time", "sender", "recipient", "consent"]
+Role = Literal["text", "label", "group", "time", "split", "sender", "recipient", "consent"]
 
 #: Usual names of the columns, the first that a table has is taken.
 USUAL_NAMES: dict[Role, tuple[str, ...]] = {
@@ -59,6 +59,7 @@ class ColumnRoles:
     label: str | None = None
     group: str | None = None
     time: str | None = None
+    split: str | None = None
     labelled: bool = False
 
 
@@ -73,12 +74,17 @@ def assign_roles(names: Sequence[str], options: TableOptions, table: str) -> Col
         "label": find_column(names, "label", options.label),
         "group": find_column(names, "group", options.group),
         "time": find_column(names, "time", options.time),
+        "split": find_column(names, "split", options.split) if options.split else None,
     }
     required: list[Role] = ["text", "label"] if options.labelled else ["text"]
     missing = [role for role in required if columns[role] is None]
     if missing:
         raise _missing_columns([getattr(options, role) or role for role in missing], names, table)
-    named_optional = (("group", options.group), ("time", options.time))
+    named_optional = (
+        ("group", options.group),
+        ("time", options.time),
+        ("split", options.split),
+    )
     for role, name in named_optional:
         if name is not None and columns[role] is None:
             say_once(
@@ -108,6 +114,7 @@ def assign_roles(names: Sequence[str], options: TableOptions, table: str) -> Col
         columns["label"],
         columns["group"],
         columns["time"],
+        columns["split"],
         options.labelled,
     )
 

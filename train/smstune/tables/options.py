@@ -12,7 +12,8 @@ class TableOptions:
     """How to read a table, as the user asked for it; ``None`` where nothing was said.
 
     ``text``, ``label``, ``group`` and ``time`` are column names; one that is ``None`` may be
-    guessed. With ``labelled`` the label's column is required. ``sheet`` is the sheet of a workbook.
+    guessed. ``split`` is the column that holds the split of each row; it is not read if ``None``.
+    With ``labelled`` the label's column is required. ``sheet`` is the sheet of a workbook.
     ``header`` is ``False`` if the table has none (``--no-header``); otherwise a missing header is
     recognised. ``layout`` says how a folder of files holds messages.
     """
@@ -21,6 +22,7 @@ class TableOptions:
     label: str | None = None
     group: str | None = None
     time: str | None = None
+    split: str | None = None
     labelled: bool = True
     sheet: str | None = None
     header: bool | None = None
