@@ -16,12 +16,12 @@ from smstune.arrays import Assigned, Ints
 from smstune.campaigns.sketch import Sketches, sketch
 from smstune.config.choices import SplitMethod
 from smstune.config.schema import PrepareConfig
-from smstune.config.shipped import find_config, shipped_configs
+from smstune.config.shipped import find_config
 from smstune.data.assign_campaigns import Campaigns, find_campaigns
 from smstune.data.collect import Collected, collect, drop_labels
 from smstune.data.label_accounts import rare_label_error, rare_labels, warn_of_few_messages
 from smstune.data.manifest import FORMAT_VERSION, MANIFEST, Preparation, PreparedInput
-from smstune.data.public.registry import load_registry
+from smstune.data.public.registry import terms_of
 from smstune.data.readers.catalogue import Input, check_input, parse_input
 from smstune.data.report.report import build_data_report
 from smstune.data.report.sections import split_sizes
@@ -43,7 +43,7 @@ from smstune.files import file_hash, folder_written_whole, refuse_to_overwrite, 
 from smstune.inference.label_names import list_counts, list_names
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import TextOptions
-from smstune.inference.origin import Contamination, RowCounts, SplitFacts, Terms
+from smstune.inference.origin import Contamination, RowCounts, SplitFacts
 from smstune.language import Message, reader_language
 from smstune.progress import progress
 from smstune.reporting.html import render_html
@@ -114,7 +114,7 @@ def prepare(
                 text=text,
                 inputs=_described(inputs),
                 tests=_described(tests),
-                terms=_terms((*inputs, *tests)),
+                terms=terms_of(input_.source for input_ in (*inputs, *tests)),
                 counts=written.counts,
                 dropped_labels=list(written.dropped_labels),
                 split=written.split,
@@ -196,12 +196,6 @@ def parse_inputs(section: PrepareConfig) -> tuple[list[Input], list[Input]]:
 
 def _described(inputs: Sequence[Input]) -> list[PreparedInput]:
     return [PreparedInput(path=str(input_.path), source=input_.source) for input_ in inputs]
-
-
-def _terms(inputs: Sequence[Input]) -> list[Terms]:
-    """Return the terms of the public sets among the inputs."""
-    registry = load_registry(shipped_configs() / "sources.yaml")
-    return [registry[input_.source].terms() for input_ in inputs if input_.source in registry]
 
 
 @dataclass(frozen=True)
