@@ -415,6 +415,25 @@ class PrepareConfig(Section):
         return folds
 
 
+class PretrainConfig(Section):
+    """What an encoder reads before it is fine-tuned; `smstune pretrain`."""
+
+    inputs: list[str] = Field(
+        min_length=1,
+        description="Messages without labels, as [SOURCE:]PATH, relative to the working folder.",
+    )
+    protect: list[FilePath] = Field(
+        description="Prepared folders: near copies of their validation and test messages are set "
+        "aside. An empty list protects none.",
+    )
+    mlm_probability: ShareAbove0Below1 = Field(
+        0.15, description="Share of the tokens to predict, drawn anew each epoch."
+    )
+    held_out: ShareAbove0Below1 = Field(
+        0.02, description="Share of the campaigns to measure the masked loss on."
+    )
+
+
 class DataConfig(Section):
     """The prepared data."""
 
@@ -602,6 +621,7 @@ class Config(Section):
     """The whole configuration."""
 
     prepare: PrepareConfig = PrepareConfig()
+    pretrain: PretrainConfig | None = None
     data: DataConfig
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()

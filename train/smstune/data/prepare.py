@@ -169,13 +169,14 @@ def _foreign_name(output: Path) -> str | None:
     return foreign[0] if folds and foreign else None
 
 
-def table_options(section: PrepareConfig) -> TableOptions:
+def table_options(section: PrepareConfig, *, labelled: bool = True) -> TableOptions:
     """Return how the tables of a section are read: its columns, sheet, header and layout."""
     return TableOptions(
         text=section.text_column,
         label=section.label_column,
         group=section.group_column,
         time=section.time_column,
+        labelled=labelled,
         sheet=section.sheet,
         header=False if section.no_header else None,
         layout=section.layout,

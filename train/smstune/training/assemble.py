@@ -125,8 +125,8 @@ def assemble(config: Config) -> Assembled:
     hide_loading_bars()
     disable_progress_bars()
     data = _load_data(config)
-    config = _fit_to_encoder(config)
-    setup = _pick_setup(config)
+    config = fit_to_encoder(config)
+    setup = pick_setup(config)
     section = config.training
     arguments = training_arguments(
         section, section.output_dir / "checkpoints", setup.device, setup.precision
@@ -145,7 +145,7 @@ def assemble(config: Config) -> Assembled:
     if config.model.trim_vocabulary:
         tokenizer = trim_vocabulary(model, tokenizer, texts)
         encoder = build_encoder(tokenizer, config.data.max_length)
-    _check_max_length(config.data.max_length, model)
+    check_max_length(config.data.max_length, model)
     check_answers(model, encoder)
     if config.model.pooling == "mean":
         append_mean_layer(model, mean_layer)
@@ -202,7 +202,7 @@ def _check_labels(splits: dict[str, Dataset], folder: Path) -> None:
         )
 
 
-def _fit_to_encoder(config: Config) -> Config:
+def fit_to_encoder(config: Config) -> Config:
     """Return the configuration with the learning rate as a number, from the encoder's width.
 
     No weights are loaded. This comes before the tokenizer, whose errors about an architecture are
@@ -233,7 +233,8 @@ def _fit_to_encoder(config: Config) -> Config:
     return config.model_copy(update={"training": training})
 
 
-def _pick_setup(config: Config) -> ComputeSetup:
+def pick_setup(config: Config) -> ComputeSetup:
+    """Return where and how a configuration is computed on this machine."""
     device = pick_device(config.training.device)
     precision = pick_precision(device, config.training.precision)
     return ComputeSetup(device, precision, pick_attention(device))
@@ -288,7 +289,12 @@ def _model(
     )
 
 
-def _check_max_length(max_length: int, model: PreTrainedModel) -> None:
+def check_max_length(max_length: int, model: PreTrainedModel) -> None:
+    """Check that the model has a position for each of ``max_length`` tokens.
+
+    Raises:
+        UserError: if it has fewer.
+    """
     positions = usable_positions(model)
     if positions is not None and max_length > positions:
         raise UserError(
