@@ -52,7 +52,7 @@ class Targets:
     """What a batch is to answer: label ids, shape ``(batch,)``, and a teacher's logits, if any."""
 
     labels: torch.Tensor
-    teacher_logits: torch.Tensor | None
+    teacher_logits: torch.Tensor | None = None
 
 
 class SmsTrainer(Trainer):

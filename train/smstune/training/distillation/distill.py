@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -97,9 +96,7 @@ def _unlabelled(
     if not section.unlabelled:
         return [], []
     inputs = [parse_input(text, config.prepare.source) for text in section.unlabelled]
-    options = dataclasses.replace(
-        table_options(config.prepare), label=None, group=None, time=None, labelled=False
-    )
+    options = table_options(config.prepare, labelled=False)
     unlabelled = read_unlabelled(inputs, options, preparation.text, [config.data.path])
     train_texts = set(train)
     texts = [text for text in unlabelled.texts if text not in train_texts]

@@ -58,20 +58,16 @@ def load_teacher(folder: Path, labels: LabelMap, preparation: Preparation) -> Te
 
 def _check_labels(folder: Path, manifest: Manifest, labels: LabelMap) -> None:
     ours, its = list(labels.names), manifest.labels
-    missing = [name for name in ours if name not in its]
-    extra = [name for name in its if name not in ours]
-    if missing or extra:
+    differences = [
+        *(Message("{name} is missing", name=name) for name in ours if name not in its),
+        *(Message("{name} is not in the data", name=name) for name in its if name not in ours),
+    ]
+    if differences:
         raise UserError(
             "distillation.teacher: expected the labels of data.path, found others in {folder}: "
             "{differences}: choose a teacher of the same labels",
             folder=folder,
-            differences=joined(
-                [
-                    *(Message("{name} is missing", name=name) for name in missing),
-                    *(Message("{name} is not in the data", name=name) for name in extra),
-                ],
-                ", ",
-            ),
+            differences=joined(differences, ", "),
         )
     if ours != its:
         raise UserError(
