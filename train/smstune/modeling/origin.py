@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from pydantic import ValidationError
-from transformers.utils import cached_file
+from transformers.utils.hub import cached_file
 
 from smstune.config.wording import explain
 from smstune.errors import UserError

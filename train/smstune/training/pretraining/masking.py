@@ -36,7 +36,7 @@ class Vocabulary:
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, encoder: Encoder) -> Vocabulary:
         """Return the ids of a tokenizer that has a mask token."""
-        placeholders = tokenizer.convert_tokens_to_ids(list(PLACEHOLDERS))
+        placeholders = map(tokenizer.convert_tokens_to_ids, PLACEHOLDERS)
         unpredicted = {*encoder.special_ids, *placeholders, encoder.unknown_id} - {None}
         ordinary = sorted(set(range(len(encoder))) - unpredicted)
         return cls(tokenizer.mask_token_id, np.array(ordinary), frozenset(unpredicted))

@@ -88,7 +88,7 @@ def _facts(assembled: AssembledPretraining, mlm_probability: float) -> Pretraini
     validations = {row["step"]: row for row in state.log_history if "eval_loss" in row}
     before, after = (
         logged_scores(validations[step], corpus.held_out_sources)
-        for step in (0, state.best_global_step)
+        for step in (0, state.best_global_step or 0)
     )
     sources = list(dict.fromkeys(input_.source for input_ in corpus.inputs))
     return PretrainingFacts(
@@ -103,7 +103,7 @@ def _facts(assembled: AssembledPretraining, mlm_probability: float) -> Pretraini
         set_aside=corpus.read.set_aside,
         mlm_probability=mlm_probability,
         seed=config.training.seed,
-        steps=state.best_global_step,
+        steps=state.best_global_step or 0,
         before=before,
         after=after,
     )
