@@ -155,6 +155,26 @@ class LossConfig(Section):
         return self
 
 
+class DistillationConfig(Section):
+    """Let a student learn the answers of a teacher, a finished run."""
+
+    teacher: FilePath = Field(description="The teacher's run folder.")
+    temperature: Number = Field(
+        4.0, gt=0, description="Both answers are softened by it before they are compared."
+    )
+    weight: Number = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Share of the teacher's term in the loss; the rest is the loss on the true "
+        "labels.",
+    )
+    unlabelled: list[str] = Field(
+        default=[],
+        description="Messages without labels that the teacher answers, too, as [SOURCE:]PATH.",
+    )
+
+
 class OperatingPointConfig(Section):
     """The labels to block, and exactly one of three budgets for what blocking may cost."""
 
@@ -607,6 +627,9 @@ class Config(Section):
     data: DataConfig
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
+    distillation: DistillationConfig | None = Field(
+        None, description="Learn from a teacher as well; null disables it."
+    )
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     export: ExportConfig = ExportConfig()
@@ -619,6 +642,26 @@ class Config(Section):
                 Message(
                     "evaluation.cascade needs a linear model: train with model.linear=true, or set "
                     "evaluation.cascade=null"
+                )
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _teacher_answers_what_is_trained_on(self) -> Self:
+        if self.distillation is None:
+            return self
+        if self.data.augment is not None:
+            raise ValueError(
+                Message(
+                    "distillation does not go with data.augment: the teacher answers the messages "
+                    "as they are, not their rewrites: set one of them to null"
+                )
+            )
+        if self.distillation.unlabelled and self.training.class_balanced_sampling:
+            raise ValueError(
+                Message(
+                    "distillation.unlabelled does not go with training.class_balanced_sampling: "
+                    "unlabelled messages belong to no label: remove one of them"
                 )
             )
         return self

@@ -71,6 +71,20 @@ class DataFacts(Result):
     counts: RowCounts | None = None
 
 
+class DistillationFacts(Result):
+    """The teacher of a student, and how it was taught.
+
+    ``teacher`` is the name of the teacher's folder, ``teacher_sha256`` that of its weights;
+    ``unlabelled`` counts the messages without labels.
+    """
+
+    teacher: str
+    teacher_sha256: str
+    temperature: float
+    weight: float
+    unlabelled: int
+
+
 class TrainingFacts(Result):
     """How a run was trained and how fast; ``seed`` and ``steps`` belong to the weights."""
 

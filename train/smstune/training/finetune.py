@@ -153,7 +153,7 @@ def _gathered_weights(trainer: Trainer) -> dict[str, torch.Tensor] | None:
 def _manifest(
     config: Config, assembled: Assembled, output: TrainOutput, seconds: float
 ) -> Manifest:
-    preparation = assembled.data.preparation
+    preparation, distilled = assembled.data.preparation, assembled.distilled
     return Manifest(
         labels=list(assembled.data.labels.names),
         parents=list(assembled.data.labels.parents),
@@ -169,7 +169,7 @@ def _manifest(
             sha256=preparation.sha256,
             contamination=preparation.contamination,
             split=preparation.split,
-            **provenance(preparation).given(),
+            **(distilled.provenance if distilled else provenance(preparation)).given(),
         ),
         base_model=_base_model(config, assembled.model),
         pretraining=(
@@ -178,6 +178,7 @@ def _manifest(
             else load_pretraining(config.model.name_or_path, revision=config.model.revision)
         ),
         training=_training_facts(config, assembled, output, seconds),
+        distillation=distilled.facts if distilled else None,
         versions={name: version(name) for name in _LIBRARIES}
         | {"python": platform.python_version()}
         | text_versions(),

@@ -16,7 +16,7 @@ from smstune.arrays import Floats
 from smstune.inference.origin import MaskedScores
 from smstune.modeling.masked_language import PredictedPositions
 from smstune.training.pretraining.masking import IGNORED
-from smstune.training.trainer import Objective, SmsTrainer
+from smstune.training.trainer import Objective, SmsTrainer, Targets
 
 #: The name of all sources together.
 ALL_SOURCES = "all"
@@ -48,12 +48,13 @@ class MaskedTrainer(SmsTrainer):
     def _averaged_loss(
         self,
         outputs: SequenceClassifierOutput,
-        labels: torch.Tensor,
+        targets: Targets,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
         logits = cast(torch.Tensor, outputs.logits).squeeze(0)
         chosen = SequenceClassifierOutput(logits=cast(torch.FloatTensor, logits))
-        return super()._averaged_loss(chosen, labels[labels != IGNORED], num_items_in_batch)
+        labels = targets.labels[targets.labels != IGNORED]
+        return super()._averaged_loss(chosen, Targets(labels), num_items_in_batch)
 
 
 def _token_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
