@@ -13,6 +13,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from smstune import LabelMap, SmsClassifier, UserError
 from smstune.deploy.export.graph import as_fused
+from smstune.inference.backends.first_token import use_first_token_layer
 from smstune.inference.tokenization import Encoder, Padding, pad
 from smstune.modeling.build import load_pretrained_model
 from smstune.modeling.lora import add_lora
@@ -128,6 +129,10 @@ def test_a_mean_that_cannot_be_is_refused_before_anything_is_loaded(
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith(f"error: model.pooling: {name} cannot pool by the mean")
     assert line.endswith("set model.pooling=cls")
+    words = ("model.pooling=mean", "--lang", "zh")
+    assert run("finetune", config_file, *TINY_OVERRIDES, *overrides, *words) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"错误：model.pooling：{name} 无法做平均池化")
 
 
 @torch.no_grad()
@@ -229,6 +234,8 @@ def test_a_trimmed_vocabulary_gives_the_very_logits(load, name):
 def test_the_mean_and_the_head_stay_in_fp32(load, name, in_fp32):
     _, model = load(name)
     use_pooling(model, "mean")
+    # As a run is loaded.
+    use_first_token_layer(model)
     assert as_fused(model)[1] == in_fp32
 
 

@@ -74,7 +74,8 @@ def encoder_layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
         if isinstance(module, nn.ModuleList)
         and module in encoder
         and len(module) == n_layers
-        and len({type(layer) for layer in module}) == 1
+        # The last one may be of a class of ours that computes the first token alone.
+        and all(isinstance(layer, type(module[0])) for layer in module)
     ]
     # A layer may hold lists of its own.
     outermost = [

@@ -100,8 +100,8 @@ def _targets(model: PreTrainedModel, names: Sequence[str] | None) -> list[str]:
             if all(map(is_linear, usual)):
                 return list(usual)
         raise UserError(
-            "model.lora: it is not known what {model_type} calls its queries and values: set "
-            "model.lora.target_modules to some of its linear layers ({last})",
+            "model.lora: the linear layers of {model_type} for queries and values have no known "
+            "names: set model.lora.target_modules to some of its linear layers ({last})",
             model_type=model.config.model_type,
             last=last,
         )

@@ -39,8 +39,8 @@ def require_mean_pooling(config: PreTrainedConfig) -> None:
     """
     if config.model_type not in {**_FIRST_TOKEN, **_VALUE_AND_OUTPUT}:
         raise UserError(
-            "model.pooling: {model_type} cannot pool by the mean: it has neither layers as BERT's, "
-            "one for each of its depths, nor a setting for it: set model.pooling=cls",
+            "model.pooling: {model_type} cannot pool by the mean, because it has neither layers "
+            "like BERT's nor a setting for it: set model.pooling=cls",
             model_type=config.model_type,
         )
 
