@@ -205,6 +205,7 @@ def _sentence_pieces(folder: Path) -> int:
         eos_piece="[SEP]",
         unk_piece="[UNK]",
         character_coverage=1.0,
+        normalization_rule_name="identity",
         hard_vocab_limit=False,
         num_threads=1,
         minloglevel=2,
