@@ -110,7 +110,7 @@ def _is_in_transformers(values: dict[str, Any]) -> bool:
     The class of its configuration then has the name of transformers' own class.
     """
     code = values["auto_map"].get("AutoConfig", "")
-    model_type = values.get("model_type")
+    model_type = str(values.get("model_type"))
     return (
         model_type in CONFIG_MAPPING
         and code.rpartition(".")[2] == CONFIG_MAPPING[model_type].__name__
@@ -175,7 +175,7 @@ def load_pretrained_model(
 
 def _reads_last_token(config: PreTrainedConfig) -> bool:
     """Return whether the classifier is a decoder's, which reads the last token but padding."""
-    model_class = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+    model_class: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
     return issubclass(model_class, GenericForSequenceClassification)
 
 

@@ -69,7 +69,7 @@ def load_tokenizer(name_or_path: str, *, revision: str | None = None) -> PreTrai
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     _prepare_for_messages(tokenizer)
-    return cast("PreTrainedTokenizerBase", tokenizer)
+    return tokenizer
 
 
 def _read_tokenizer(
@@ -92,8 +92,9 @@ def _read_tokenizer(
         # missing, as in a Chinese ALBERT, which has BERT's vocab.txt.
         if not _is_empty(tokenizer):
             return cast("PreTrainedTokenizerBase", tokenizer)
+    bert_class: Any = BertTokenizer
     return cast(
-        "PreTrainedTokenizerBase", BertTokenizer.from_pretrained(name_or_path, revision=revision)
+        "PreTrainedTokenizerBase", bert_class.from_pretrained(name_or_path, revision=revision)
     )
 
 
