@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import pickle
-import shutil
+from importlib.util import find_spec
 
 import pytest
 import torch
-import transformers
 from doors import TINY_OVERRIDES, change_json, run
 from safetensors.torch import load_file, save_file
 
@@ -45,22 +44,6 @@ BART = {
     "encoder_ffn_dim": 32,
     "decoder_ffn_dim": 32,
 }
-
-
-@pytest.fixture
-def encoder(checkpoint, tmp_path):
-    """Return what saves a tiny random encoder, with the tiny tokenizer, and returns its folder."""
-
-    def save(config_class, sizes):
-        folder = tmp_path / "encoder"
-        shutil.copytree(checkpoint, folder, ignore=shutil.ignore_patterns("model*", "config.json"))
-        torch.manual_seed(0)
-        vocab_size = len(transformers.AutoTokenizer.from_pretrained(checkpoint))
-        config = getattr(transformers, config_class)(vocab_size=vocab_size, **sizes)
-        transformers.AutoModel.from_config(config).save_pretrained(folder)
-        return folder
-
-    return save
 
 
 def finetune(config_file, folder, output, *overrides):
@@ -177,10 +160,27 @@ def with_a_vocabulary_alone(folder):
     (folder / "tokenizer_config.json").unlink()
 
 
-def with_a_vocabulary_and_its_class(folder):
-    """As the refusal of a vocabulary alone advises."""
+def with_a_vocabulary_and_a_class_elsewhere(folder):
+    """Name a tokenizer of PaddleNLP."""
     with_a_vocabulary_alone(folder)
-    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}', "utf-8")
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "ErnieTokenizer"}', "utf-8")
+
+
+def with_no_tokenizer(folder):
+    with_a_vocabulary_alone(folder)
+    (folder / "vocab.txt").unlink()
+
+
+def with_code_that_is_in_transformers(folder):
+    """As EuroBERT's repository has it."""
+    code = {"auto_map": {"AutoConfig": "configuration_bert.BertConfig"}}
+    change_json(folder / "config.json", lambda config: config.update(code))
+
+
+def with_code_of_another_configuration(folder):
+    """As Jina's BERT has it, which is not the stock one."""
+    code = {"auto_map": {"AutoConfig": "jina/code--configuration_bert.JinaBertConfig"}}
+    change_json(folder / "config.json", lambda config: config.update(code))
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,9 @@ def with_a_vocabulary_and_its_class(folder):
         ("bert", as_a_pickle_of_weights),
         ("bert", with_a_chat_template),
         ("bert", with_a_chat_template_in_the_configuration),
-        ("albert", with_a_vocabulary_and_its_class),
+        ("bert", with_code_that_is_in_transformers),
+        ("albert", with_a_vocabulary_alone),
+        ("albert", with_a_vocabulary_and_a_class_elsewhere),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
@@ -218,6 +220,7 @@ def test_an_encoder_trains_to_a_run_that_two_loads_answer_alike(
     # The weights are those that were trained: the messages are told apart.
     assert (answers[0] != answers[1]).any()
     assert not (tmp_path / "run/chat_template.jinja").exists()
+    assert "auto_map" not in (tmp_path / "run/config.json").read_text("utf-8")
     assert "messages" not in (tmp_path / "run/tokenizer_config.json").read_text("utf-8")
 
 
@@ -260,6 +263,7 @@ BERT, ALBERT = TRAINED["bert"], TRAINED["albert"]
         (BERT, of_no_model_type, "config.json has no model_type"),
         (BERT, of_nezha, "does not know the model_type nezha of config.json"),
         (BERT, with_code, "its own code (auto_map in config.json), which is never run"),
+        (BERT, with_code_of_another_configuration, "its own code"),
         (BERT, with_tokenizer_code, "auto_map in tokenizer_config.json"),
         (BERT, of_other_names, "found 37 of 37 missing"),
         (BERT, without_a_layer, "found 16 of 37 missing"),
@@ -267,10 +271,16 @@ BERT, ALBERT = TRAINED["bert"], TRAINED["albert"]
         (BERT, of_nan, "NaN or infinity"),
         (BERT, as_a_pickle, "could not load the encoder"),
         (BERT, with_a_broken_tokenizer, "could not load the tokenizer"),
-        (ALBERT, with_a_vocabulary_alone, "tokenizer_class"),
-        (TRAINED["roformer"], with_a_vocabulary_alone, "rjieba"),
+        (BERT, with_no_tokenizer, "tokenizer"),
+        (ALBERT, with_no_tokenizer, "tokenizer"),
+        # It cuts words by rjieba, in Python.
+        (
+            TRAINED["roformer"],
+            with_a_vocabulary_alone,
+            "Custom PreTokenizer" if find_spec("rjieba") else "rjieba",
+        ),
         (("BartConfig", BART), as_it_is, "it is an encoder with a decoder"),
-        (("GPT2Config", {"n_embd": 32, "n_layer": 1, "n_head": 2}), as_it_is, "gpt2"),
+        (("VisualBertConfig", SIZES), as_it_is, "transformers has no classifier for it"),
         (TRAINED["roberta"], of_longer_messages, "at most the model's 64 positions, found 65"),
     ],
     ids=lambda value: getattr(value, "__name__", None),

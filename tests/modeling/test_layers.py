@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import pytest
 import torch
-import transformers
 from doors import TINY_OVERRIDES, run
 from safetensors.torch import load_file
 
@@ -36,22 +34,6 @@ LAYOUTS = {
     ),
     "modernbert": ("ModernBertConfig", {**SIZES, **ENDS}, "model.layers"),
 }
-
-
-@pytest.fixture
-def encoder(checkpoint, tmp_path):
-    """Return what saves a tiny random encoder, with the tiny tokenizer, and returns its folder."""
-
-    def save(config_class, sizes):
-        folder = tmp_path / "encoder"
-        shutil.copytree(checkpoint, folder, ignore=shutil.ignore_patterns("model*", "config.json"))
-        torch.manual_seed(0)
-        vocab_size = len(transformers.AutoTokenizer.from_pretrained(checkpoint))
-        config = getattr(transformers, config_class)(vocab_size=vocab_size, **sizes)
-        transformers.AutoModel.from_config(config).save_pretrained(folder)
-        return folder
-
-    return save
 
 
 def finetune(config_file, start, output, *overrides):
@@ -87,6 +69,15 @@ def test_chosen_layers_train_to_a_run_that_loads(config_file, encoder, tmp_path,
     assert probabilities.shape == (1, 4)
 
 
+def test_a_layer_that_is_repeated_is_repeated_less_often(config_file, encoder, tmp_path):
+    """ALBERT's layers are one and the same."""
+    folder = encoder("AlbertConfig", {**SIZES, "embedding_size": 16})
+    assert finetune(config_file, folder, tmp_path / "run", "model.keep_layers=[0,3]") == 0
+    config = json.loads((tmp_path / "run/config.json").read_text("utf-8"))
+    assert (config["num_hidden_layers"], config["num_hidden_groups"]) == (2, 1)
+    assert SmsClassifier.from_pretrained(tmp_path / "run", device="cpu").predict(["全场五折"])
+
+
 def test_layers_of_a_run_are_counted_without_its_mean(config_file, learned_run, tmp_path):
     pooling = "model.pooling=mean"
     keep = "model.keep_layers=[1]"
@@ -108,7 +99,13 @@ def test_layers_of_a_run_are_counted_without_its_mean(config_file, learned_run, 
         ("BertConfig", SIZES, "[2,1]", "ascending"),
         ("BertConfig", SIZES, "[-1]", "model.keep_layers"),
         ("BertConfig", SIZES, "[]", "model.keep_layers"),
-        ("AlbertConfig", {**SIZES, "embedding_size": 16}, "[0,1]", "cannot cut albert"),
+        (
+            "AlbertConfig",
+            {**SIZES, "embedding_size": 16, "num_hidden_groups": 2},
+            "[0,1]",
+            "cannot cut albert",
+        ),
+        ("AlbertConfig", {**SIZES, "embedding_size": 16}, "[0,5]", "from 0 to 4, found 5"),
         ("ModernBertConfig", {**SIZES, **ENDS}, "[1,3]", "begin with layer 0"),
     ],
 )

@@ -477,10 +477,11 @@ class LoraConfig(Section):
     rank: Whole = Field(8, ge=1)
     alpha: Whole = Field(16, ge=1, description="The adapters are scaled by alpha / rank.")
     dropout: ShareBelow1 = 0.0
-    target_modules: list[str] = Field(
-        default=["query", "value"],
+    target_modules: list[str] | None = Field(
+        None,
         min_length=1,
-        description="Linear layers, by the ends of their names.",
+        description="Linear layers, by the ends of their names. Null: those of the queries and "
+        "values, whatever the architecture calls them.",
     )
 
 
@@ -508,7 +509,9 @@ class ModelConfig(Section):
         None, description="Null keeps the checkpoint's own."
     )
     pooling: Literal["cls", "mean"] = Field(
-        "cls", description="Input of the classifier: the first token, or the mean of all."
+        "cls",
+        description="Input of the classifier: the first token (of a decoder, the last), or the "
+        "mean of all.",
     )
     trim_vocabulary: bool = Field(
         False,

@@ -61,8 +61,13 @@ class Encoder:
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the token ids of each text, special tokens included, not padded."""
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+        """Return the token ids of each text, special tokens included, not padded.
+
+        A text without any, such as an empty one for a tokenizer that adds no special tokens, has
+        one padding token, because models need a token to compute with.
+        """
+        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        return [encoding.ids or [self.padding.token_id] for encoding in encodings]
 
     def encode_with_spans(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Return the ids of ``encode`` for one text and each token's span of characters.
@@ -70,7 +75,7 @@ class Encoder:
         Special tokens stand for no characters: (0, 0).
         """
         encoding = self._tokenizer.encode(text)
-        return encoding.ids, encoding.offsets
+        return encoding.ids or [self.padding.token_id], encoding.offsets or [(0, 0)]
 
     @cached_property
     def kind(self) -> str:

@@ -19,6 +19,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.configuration_utils import PreTrainedConfig
+from transformers.modeling_layers import GenericForSequenceClassification
 
 from smstune.config.choices import Attention
 from smstune.errors import UserError
@@ -77,13 +78,15 @@ def load_encoder_config(name_or_path: str, *, revision: str | None = None) -> Pr
             name_or_path=name_or_path,
             reason=reason,
         )
+    # A run needs no code but transformers'.
+    config.__dict__.pop("auto_map", None)
     return config
 
 
 def _check_stock(values: dict[str, Any], name_or_path: str) -> None:
     """Refuse a configuration that needs the checkpoint's own code or that transformers lacks."""
     model_type = values.get("model_type")
-    if "auto_map" in values:
+    if "auto_map" in values and not _is_in_transformers(values):
         reason = Message("it needs its own code (auto_map in config.json), which is never run")
     elif model_type is None:
         reason = Message("config.json has no model_type: add the architecture, such as bert")
@@ -98,6 +101,19 @@ def _check_stock(values: dict[str, Any], name_or_path: str) -> None:
         version=version("transformers"),
         name_or_path=name_or_path,
         reason=reason,
+    )
+
+
+def _is_in_transformers(values: dict[str, Any]) -> bool:
+    """Return whether a checkpoint's own code became a part of transformers, as EuroBERT's did.
+
+    The class of its configuration then has the name of transformers' own class.
+    """
+    code = values["auto_map"].get("AutoConfig", "")
+    model_type = str(values.get("model_type"))
+    return (
+        model_type in CONFIG_MAPPING
+        and code.rpartition(".")[2] == CONFIG_MAPPING[model_type].__name__
     )
 
 
@@ -123,6 +139,8 @@ def load_pretrained_model(
     config = load_encoder_config(name_or_path, revision=revision)
     own_labels = classifier_labels(config)
     adapt_config(config, dropouts)
+    if config.pad_token_id is None or _reads_last_token(config):
+        config.pad_token_id = tokenizer.pad_token_id
     if not own_labels:
         _set_labels(config, labels)
     try:
@@ -153,6 +171,12 @@ def load_pretrained_model(
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer))
     return cast("PreTrainedModel", model)
+
+
+def _reads_last_token(config: PreTrainedConfig) -> bool:
+    """Return whether the classifier is a decoder's, which reads the last token but padding."""
+    model_class: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+    return issubclass(model_class, GenericForSequenceClassification)
 
 
 def check_weights(model: PreTrainedModel, absent: Collection[str], name_or_path: str) -> None:
@@ -256,6 +280,8 @@ def adapt_config(config: PreTrainedConfig, dropouts: Mapping[str, float] | None)
     config.output_hidden_states = False
     config.output_attentions = False
     config.return_dict = True
+    # A decoder would keep the keys and values of each message.
+    config.use_cache = False
     for key, rate in (dropouts or {}).items():
         names = [name for name in _DROPOUTS[key] if hasattr(config, name)]
         for name in names:

@@ -49,6 +49,14 @@ def output_layer(model: PreTrainedModel) -> tuple[str, nn.Linear]:
     return named[-1]
 
 
+def head_modules(model: PreTrainedModel) -> list[str]:
+    """Return the names of the modules with weights that come after the encoder, or pool it."""
+    encoder = model.base_model
+    heads = [name for name, module in model.named_children() if module is not encoder]
+    poolers = [name for name, _ in model.named_modules() if name.endswith(".pooler")]
+    return [name for name in heads + poolers if list(model.get_submodule(name).parameters())]
+
+
 @torch.no_grad()
 def take_over_rows(model: PreTrainedModel, names: Sequence[str], labels: LabelMap) -> None:
     """Give the head a row for each of ``labels``: its own where ``names`` has the label, else new.

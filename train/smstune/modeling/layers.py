@@ -17,14 +17,17 @@ def keep_layers(model: PreTrainedModel, indices: Sequence[int]) -> None:
     """Keep only the layers of these indices, counted from 0 at the input, in ascending order.
 
     The model remains a stock one of fewer layers: its configuration says how many, and which type
-    each has where an architecture has several.
+    each has where an architecture has several. Where all layers are the same one, as ALBERT's are,
+    it is repeated as often as there are indices.
 
     Raises:
         UserError: if an index does not exist, the architecture's layers cannot be told, or its own
             code would load the shorter model otherwise.
     """
-    name, layers = _layers(model)
-    n_layers = len(layers)
+    config = model.config
+    repeated = getattr(config, "num_hidden_groups", None) == 1
+    name, layers = ("", None) if repeated else encoder_layers(model)
+    n_layers: int = config.num_hidden_layers
     absent = [index for index in indices if index >= n_layers]
     if absent:
         raise UserError(
@@ -34,14 +37,11 @@ def keep_layers(model: PreTrainedModel, indices: Sequence[int]) -> None:
             absent=", ".join(map(str, absent)),
             n_layers=n_layers,
         )
-    kept = nn.ModuleList([layers[index] for index in indices])
-    for number, layer in enumerate(kept):
-        for module in layer.modules():
-            if hasattr(module, "layer_idx"):
-                numbered: Any = module
-                numbered.layer_idx = number
-    model.set_submodule(name, kept)
-    config = model.config
+    if layers is not None:
+        kept = nn.ModuleList([layers[index] for index in indices])
+        for number, layer in enumerate(kept):
+            set_layer_number(layer, number)
+        model.set_submodule(name, kept)
     # Such as layer_types, before the number of layers, with which they must agree.
     for key, value in config.to_dict().items():
         if isinstance(value, list | tuple) and len(value) == n_layers:
@@ -50,8 +50,22 @@ def keep_layers(model: PreTrainedModel, indices: Sequence[int]) -> None:
     _check_loadable(model)
 
 
-def _layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
-    """Return the encoder's list of layers: as long as its configuration says, all of one class."""
+def set_layer_number(layer: nn.Module, number: int) -> None:
+    """Tell a layer its index, where its architecture stores it in the layer."""
+    for module in layer.modules():
+        if hasattr(module, "layer_idx"):
+            numbered: Any = module
+            numbered.layer_idx = number
+
+
+def encoder_layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
+    """Return the encoder's list of layers and its name within the model.
+
+    It is the list that is as long as the configuration says, with layers of one class.
+
+    Raises:
+        UserError: if there is no such list, or more than one.
+    """
     n_layers = getattr(model.config, "num_hidden_layers", None)
     encoder = set(model.base_model.modules())
     found = [
@@ -60,7 +74,8 @@ def _layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
         if isinstance(module, nn.ModuleList)
         and module in encoder
         and len(module) == n_layers
-        and len({type(layer) for layer in module}) == 1
+        # The last one may be of a class of ours that computes the first token alone.
+        and all(isinstance(layer, type(module[0])) for layer in module)
     ]
     # A layer may hold lists of its own.
     outermost = [

@@ -10,8 +10,20 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from smstune.errors import UserError, how_to_install
+from smstune.modeling.head import head_modules
 
 logger = logging.getLogger(__name__)
+
+#: What architectures call the linear layers of the queries and values; some have one for all three.
+_QUERY_AND_VALUE = (
+    ("query", "value"),
+    ("query_proj", "value_proj"),
+    ("q_proj", "v_proj"),
+    ("q_lin", "v_lin"),
+    ("Wqkv",),
+    ("qkv_proj",),
+    ("query_key_value",),
+)
 
 
 def add_lora(
@@ -21,7 +33,7 @@ def add_lora(
     rank: int,
     alpha: int,
     dropout: float,
-    target_modules: Sequence[str],
+    target_modules: Sequence[str] | None,
 ) -> PreTrainedModel:
     """Return ``model`` in peft's wrapper, with adapters and its own weights frozen.
 
@@ -29,9 +41,11 @@ def add_lora(
     section 4.1). The head, the pooler and the embeddings of the tokens we added are trained in
     full: a pooler is random in most checkpoints (in e5-small-zh, too, although it is stored), and
     all new embeddings start as the same vector, the mean, so frozen ones would be identical.
+    Without ``target_modules``, the adapters are on the queries and values of the architecture.
 
     Raises:
-        UserError: if peft is not installed or a name in ``target_modules`` matches no linear layer.
+        UserError: if peft is not installed, a name in ``target_modules`` matches no linear layer,
+            or there is none and it is not known what the architecture calls queries and values.
     """
     try:
         from peft import LoraConfig, get_peft_model
@@ -40,7 +54,7 @@ def add_lora(
             "model.lora needs the package peft: {how_to_install}",
             how_to_install=how_to_install("lora"),
         ) from error
-    _check_targets(model, target_modules)
+    targets = _targets(model, target_modules)
     embeddings = model.get_input_embeddings()
     added = [row for row, token in tokenizer.added_tokens_decoder.items() if not token.special]
     (rows,) = (name for name, module in model.named_modules() if module is embeddings)
@@ -53,8 +67,8 @@ def add_lora(
             r=rank,
             lora_alpha=alpha,
             lora_dropout=dropout,
-            target_modules=list(target_modules),
-            modules_to_save=_fresh_modules(model),
+            target_modules=targets,
+            modules_to_save=head_modules(model),
             trainable_token_indices={rows: added},
         ),
     )
@@ -69,27 +83,33 @@ def merge_lora(model: PreTrainedModel) -> PreTrainedModel:
     return model if merge is None else cast("PreTrainedModel", merge())
 
 
-def _fresh_modules(model: PreTrainedModel) -> list[str]:
-    body = model.base_model
-    heads = [name for name, module in model.named_children() if module is not body]
-    poolers = [name for name, _ in model.named_modules() if name.endswith(".pooler")]
-    return [name for name in heads + poolers if list(model.get_submodule(name).parameters())]
-
-
-def _check_targets(model: PreTrainedModel, target_modules: Sequence[str]) -> None:
+def _targets(model: PreTrainedModel, names: Sequence[str] | None) -> list[str]:
+    """Return the ends of the names of the linear layers to adapt: ``names``, once checked."""
     linear_layers = {
-        name for name, module in model.base_model.named_modules() if isinstance(module, nn.Linear)
+        f".{name}"
+        for name, module in model.base_model.named_modules()
+        if isinstance(module, nn.Linear)
     }
-    unknown = [
-        target
-        for target in target_modules
-        if not any(f".{name}".endswith(f".{target}") for name in linear_layers)
-    ]
-    if unknown:
-        last = sorted({name.rpartition(".")[2] for name in linear_layers})
+
+    def is_linear(target: str) -> bool:
+        return any(name.endswith(f".{target}") for name in linear_layers)
+
+    last = ", ".join(sorted({name.rpartition(".")[2] for name in linear_layers}))
+    if names is None:
+        for usual in _QUERY_AND_VALUE:
+            if all(map(is_linear, usual)):
+                return list(usual)
+        raise UserError(
+            "model.lora: the linear layers of {model_type} for queries and values have no known "
+            "names: set model.lora.target_modules to some of its linear layers ({last})",
+            model_type=model.config.model_type,
+            last=last,
+        )
+    if unknown := [target for target in names if not is_linear(target)]:
         raise UserError(
             "model.lora.target_modules: expected names of linear layers, found "
             "{unknown}: this encoder has {last}",
             unknown=", ".join(unknown),
-            last=", ".join(last),
+            last=last,
         )
+    return list(names)

@@ -18,8 +18,16 @@ from tokenizers import (
     processors,
     trainers,
 )
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
-from transformers.models.auto.tokenization_auto import get_tokenizer_config
+from transformers import (
+    AutoTokenizer,
+    BertTokenizer,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+from transformers.models.auto.tokenization_auto import (
+    get_tokenizer_config,
+    tokenizer_class_from_name,
+)
 
 from smstune.errors import UserError
 from smstune.inference.labels import LabelMap
@@ -36,37 +44,67 @@ TEACHER_LOGITS = "teacher_logits"
 def load_tokenizer(name_or_path: str, *, revision: str | None = None) -> PreTrainedTokenizerBase:
     """Return the tokenizer of a checkpoint, with a token for each of our placeholders.
 
-    Its chat template, if any, is removed: a classifier has no use for it.
+    Its chat template, if any, is removed: a classifier has no use for it. Where it has no padding
+    token, as those of some decoders, the token for the end of a text pads.
 
     Raises:
         UserError: if the checkpoint cannot be reached, has no tokenizer, or needs its own code.
     """
     try:
-        if "auto_map" in get_tokenizer_config(name_or_path, revision=revision):
+        configuration = get_tokenizer_config(name_or_path, revision=revision)
+        if "auto_map" in configuration:
             raise UserError(
                 "the tokenizer of {name_or_path} needs its own code (auto_map in "
                 "tokenizer_config.json), which is never run: choose another checkpoint",
                 name_or_path=name_or_path,
             )
-        tokenizer = AutoTokenizer.from_pretrained(
-            name_or_path, revision=revision, trust_remote_code=False
-        )
+        tokenizer = _read_tokenizer(name_or_path, revision, configuration.get("tokenizer_class"))
     except UserError:
         raise
     # tokenizers has no error class of its own and raises any type.
     except Exception as error:
         raise load_error(Message("tokenizer"), name_or_path, error) from error
-    if tokenizer.vocab_size <= len(tokenizer.all_special_tokens):
-        # transformers returns an empty tokenizer if the architecture's vocabulary file is missing,
-        # for example an ALBERT with BERT's vocab.txt.
+    if _is_empty(tokenizer):
         raise UserError(
-            "{name_or_path} has no tokenizer: copy tokenizer.json into that folder or, if it has "
-            'a vocab.txt, write {{"tokenizer_class": "BertTokenizer"}} into tokenizer_config.json',
+            "{name_or_path} has no tokenizer: copy tokenizer.json, or the vocabulary that it was "
+            "made from, into that folder",
             name_or_path=name_or_path,
         )
     tokenizer.chat_template = None
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
     _prepare_for_messages(tokenizer)
-    return cast("PreTrainedTokenizerBase", tokenizer)
+    return tokenizer
+
+
+def _read_tokenizer(
+    name_or_path: str, revision: str | None, class_name: str | None
+) -> PreTrainedTokenizerBase:
+    """Return a checkpoint's tokenizer, of BERT's class where only a vocab.txt says what it is.
+
+    ``class_name`` is the class that tokenizer_config.json names.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            name_or_path, revision=revision, trust_remote_code=False
+        )
+    except Exception:
+        # ERNIE's, for example, is a class of PaddleNLP.
+        if class_name is None or tokenizer_class_from_name(class_name) is not None:
+            raise
+    else:
+        # transformers returns an empty tokenizer if the architecture's own vocabulary file is
+        # missing, as in a Chinese ALBERT, which has BERT's vocab.txt.
+        if not _is_empty(tokenizer):
+            return cast("PreTrainedTokenizerBase", tokenizer)
+    bert_class: Any = BertTokenizer
+    return cast(
+        "PreTrainedTokenizerBase", bert_class.from_pretrained(name_or_path, revision=revision)
+    )
+
+
+def _is_empty(tokenizer: PreTrainedTokenizerBase) -> bool:
+    return tokenizer.vocab_size <= len(tokenizer.all_special_tokens)
 
 
 def build_encoder(tokenizer: PreTrainedTokenizerBase, max_length: int) -> Encoder:

@@ -54,11 +54,7 @@ from smstune.modeling.dropout import use_byte_dropout
 from smstune.modeling.layers import keep_layers
 from smstune.modeling.lora import add_lora
 from smstune.modeling.losses import CLASS_WEIGHTS, LOSSES, WITH_COUNTS, Loss
-from smstune.modeling.pooling import (
-    append_mean_layer,
-    remove_mean_layers,
-    require_mean_pooling,
-)
+from smstune.modeling.pooling import remove_mean_layers, require_mean_pooling, use_pooling
 from smstune.modeling.tokenization import (
     PaddingCollator,
     add_missing_characters,
@@ -147,9 +143,8 @@ def assemble(config: Config) -> Assembled:
         encoder = build_encoder(tokenizer, config.data.max_length)
     check_max_length(config.data.max_length, model)
     check_answers(model, encoder)
-    if config.model.pooling == "mean":
-        append_mean_layer(model, mean_layer)
-    elif mean_layer is not None:
+    use_pooling(model, config.model.pooling, mean_layer)
+    if config.model.pooling == "cls" and mean_layer is not None:
         logger.info(
             "%s was trained with mean pooling, which model.pooling=cls removes",
             config.model.name_or_path,

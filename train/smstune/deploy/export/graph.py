@@ -18,7 +18,9 @@ from torch.nn.functional import gelu, layer_norm
 from torch.onnx.ops import symbolic
 from transformers import BertForSequenceClassification, PreTrainedModel
 
-from smstune.modeling.pooling import MEAN_WEIGHT, is_mean_layer
+from smstune.modeling.head import head_modules
+from smstune.modeling.layers import encoder_layers
+from smstune.modeling.pooling import MEAN_WEIGHT, has_mean_layer
 
 _OPSET = 20
 
@@ -29,14 +31,14 @@ def as_fused(model: PreTrainedModel) -> tuple[nn.Module, list[str]]:
     The module maps ``input_ids`` and ``attention_mask`` to logits. A BERT is rewritten with the
     same layer names; any other architecture is returned unchanged.
     """
-    if type(model) is not BertForSequenceClassification or model.config.hidden_act != "gelu":
-        return model, []
     # They compute a single token: fewer bits would lose precision and save no time.
-    keep = ["bert.pooler", "classifier"]
-    *_, last = model.bert.encoder.layer
-    if is_mean_layer(last):
+    keep = head_modules(model)
+    if has_mean_layer(model):
         # Its numbers also overflow fp16.
-        keep.append(f"bert.encoder.layer.{len(model.bert.encoder.layer) - 1}")
+        name, layers = encoder_layers(model)
+        keep.append(f"{name}.{len(layers) - 1}")
+    if type(model) is not BertForSequenceClassification or model.config.hidden_act != "gelu":
+        return model, keep
     return _Bert(model), keep
 
 
@@ -47,7 +49,7 @@ class _Bert(nn.Module):
         super().__init__()
         bert: Any = nn.Module()
         *layers, last = model.bert.encoder.layer
-        end = _Mean(last) if is_mean_layer(last) else _LastLayer(last)
+        end = _Mean(last) if has_mean_layer(model) else _LastLayer(last)
         bert.embeddings = _Embeddings(model.bert.embeddings)
         bert.encoder = nn.Module()
         bert.encoder.layer = nn.ModuleList([*map(_Layer, layers), end])
