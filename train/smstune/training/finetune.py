@@ -8,6 +8,7 @@ import platform
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list
-from transformers import PreTrainedModel, Trainer, set_seed
+from transformers import PreTrainedModel, Trainer, TrainerCallback, set_seed
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import TrainOutput
 
@@ -47,8 +48,8 @@ _LIBRARIES = ("smstune", "torch", "transformers", "datasets", "accelerate", "tok
 logger = logging.getLogger(__name__)
 
 
-def finetune(config: Config) -> Path:
-    """Fine-tune as ``config`` says and return the run folder.
+def finetune(config: Config, callbacks: Sequence[TrainerCallback] = ()) -> Path:
+    """Fine-tune as ``config`` says, with further ``callbacks``, and return the run folder.
 
     The best checkpoint by macro-F1 on validation becomes the run's model, calibrated there. A run
     that fails or is killed leaves its checkpoints; ``training.resume_from_checkpoint=true``
@@ -81,7 +82,8 @@ def finetune(config: Config) -> Path:
     try:
         # Trackers write their address to stdout, where results belong.
         with redirect_stdout(sys.stderr), interruption, TerminalReport() as report:
-            assembled.trainer.add_callback(report)
+            for callback in (report, *callbacks):
+                assembled.trainer.add_callback(callback)
             output = assembled.trainer.train(resume_from_checkpoint=checkpoint)
     except UserError:
         # The training diverged: resuming would end in the same way.
