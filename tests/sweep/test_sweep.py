@@ -7,43 +7,12 @@ import shutil
 
 import pytest
 import yaml
-from doors import TINY_OVERRIDES, run
+from doors import run
 from scipy.stats import t
+from sweeps import loaded, sweep
 
 import smstune.sweep.sweep
 from smstune.config.loading import load_config
-from smstune.sweep.results import SweepResult
-from smstune.sweep.search import train_trial
-from smstune.sweep.training import train_and_score
-
-ONE_EPOCH = (*TINY_OVERRIDES, "training.num_train_epochs=1")
-
-
-@pytest.fixture
-def trained(monkeypatch):
-    """Train runs in this process instead of one of their own; returns the names of those."""
-    names = []
-
-    def train(words, usage):
-        config = load_config(words[1])
-        names.append(config.training.output_dir.name)
-        if len(words) > 2:
-            train_trial(config, words[3], int(words[4]))
-        else:
-            train_and_score(config)
-        return 0
-
-    monkeypatch.setattr("smstune.sweep.sweep.run_process", train)
-    return names
-
-
-def sweep(config_file, folder, section, *overrides, flags=()):
-    section = f"sweep={json.dumps({'output_dir': str(folder), **section})}"
-    return run("sweep", *flags, config_file, *ONE_EPOCH, *overrides, section)
-
-
-def loaded(folder):
-    return SweepResult.model_validate_json((folder / "sweep.json").read_bytes())
 
 
 def test_seeds_and_variants(config_file, finished_run, tmp_path, trained, capsys):

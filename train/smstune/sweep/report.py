@@ -31,7 +31,6 @@ def summary_table(result: SweepResult) -> Table:
         Message("test"),
         Message("sd"),
         Message("difference"),
-        Message("95 %"),
         Message("p, Holm"),
         Message("minutes"),
     ]
@@ -41,7 +40,7 @@ def summary_table(result: SweepResult) -> Table:
             variant.name,
             *_mean_and_sd(variant.validation),
             *_mean_and_sd(variant.test),
-            *_difference_cells(differences.get(variant.name)),
+            *_difference_and_p(differences.get(variant.name)),
             _mean([run.seconds / 60 for run in variant.runs]),
         ]
         for variant in result.variants
@@ -251,12 +250,12 @@ def _cost_section(result: SweepResult) -> Section:
     rows = [
         [
             variant.name,
-            _mean([run.seconds for run in variant.runs]),
+            _rounded([run.seconds for run in variant.runs]),
             max(
                 (run.peak_memory_gib for run in variant.runs if run.peak_memory_gib is not None),
                 default=None,
             ),
-            _mean([run.steps for run in variant.runs]),
+            _rounded([run.steps for run in variant.runs]),
         ]
         for variant in result.variants
     ]
@@ -268,6 +267,10 @@ def _cost_section(result: SweepResult) -> Section:
         ),
         [Table(head, rows)],
     )
+
+
+def _difference_and_p(row: Difference | None) -> list[float | None]:
+    return [None, None] if row is None else [row.difference, row.p_holm]
 
 
 def _difference_cells(row: Difference | None) -> list[object]:
@@ -293,6 +296,10 @@ def _encoder_mean(runs: Sequence[RunResult]) -> float | None:
             if run.encoder_validation_macro_f1 is not None
         ]
     )
+
+
+def _rounded(numbers: Sequence[float]) -> int | None:
+    return round(float(np.mean(numbers))) if numbers else None
 
 
 def _mean(numbers: Sequence[float]) -> float | None:
