@@ -21,6 +21,13 @@ _DIFFERENCE_NOTE = Message(
     "added, as `smstune compare` computes it; p is corrected by Holm for the number of variants."
 )
 
+#: optuna's states of a trial that has ended.
+_STATES = {
+    "complete": Message("complete"),
+    "pruned": Message("pruned"),
+    "fail": Message("failed"),
+}
+
 
 def summary_table(result: SweepResult) -> Table:
     """Return a row for each variant: macro-F1, its difference from the base on test, and cost."""
@@ -172,7 +179,7 @@ def _trial_section(result: SweepResult) -> Section:
             f"{trial.number}",
             *(_parameter(trial.parameters.get(key)) for key in keys),
             trial.validation_macro_f1,
-            Message(trial.state),
+            _STATES.get(trial.state, trial.state),
         ]
         for trial in result.trials
     ]
