@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from doors import run
 from scipy.stats import t
+from sklearn.metrics import f1_score
 from sweeps import loaded, sweep
 
 import smstune.sweep.sweep
@@ -76,6 +78,27 @@ def test_seeds_and_variants(config_file, finished_run, tmp_path, trained, capsys
         for path in (folder / "best", folder / best.folder)
     ]
     assert weights[0] == weights[1]
+
+
+def test_folds_are_one_experiment(config_file, messages, labels_file, tmp_path, trained):
+    data, folder = tmp_path / "folds", tmp_path / "sweep"
+    split = ("--split", "folds", "--folds", 3)
+    assert run("prepare", messages, "--labels", labels_file, *split, "--output", data) == 0
+    assert sweep(config_file, folder, {"seeds": [1]}, f"data.path={data}") == 0
+    assert trained == [f"base-1-fold-{fold}" for fold in range(3)]
+    (variant,) = loaded(folder).variants
+    assert [row.fold for row in variant.runs] == [0, 1, 2]
+    tables = [
+        pq.read_table(folder / row.folder / "eval/test/predictions.parquet").to_pylist()
+        for row in variant.runs
+    ]
+    answers = [row for table in tables for row in table]
+    # Each message once.
+    assert len({row["text"] for row in answers}) == len(answers) == 149
+    truth, predicted = ([row[column] for row in answers] for column in ("label", "predicted"))
+    expected = f1_score(truth, predicted, average="macro", zero_division=0)
+    assert variant.test.values == [pytest.approx(expected)]
+    assert load_config(folder / "best.yaml").data.path == data / "fold-0"
 
 
 def test_a_finished_run_of_the_same_configuration_is_used(

@@ -136,7 +136,7 @@ def _figure(result: SweepResult) -> Figure:
         Message("macro-F1"),
         x_names=[variant.name for variant in measured],
     )
-    return Figure([chart], Message("Mean macro-F1 of each variant, with its 95 % interval"))
+    return Figure([chart], Message("Mean macro-F1 of each variant, with its interval"))
 
 
 def _variant_section(result: SweepResult) -> Section:
