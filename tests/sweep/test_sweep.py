@@ -186,6 +186,17 @@ def test_bad_input_is_refused_in_one_line(config_file, tmp_path, trained, capsys
     assert trained == []
 
 
+def test_only_a_search_needs_optuna(config_file, tmp_path, trained, monkeypatch, capsys):
+    monkeypatch.setattr("smstune.commands.sweep.find_spec", lambda name: None)
+    search = {"space": {"loss.tau": {"low": 0, "high": 1}}, "n_trials": 1}
+    assert sweep(config_file, tmp_path / "search", search) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "[sweep]" in line
+    # Goes on to the next check.
+    assert sweep(config_file, tmp_path / "seeds", {}, "data.path=nowhere") == 2
+    assert "no prepared data" in capsys.readouterr().err
+
+
 def test_a_variant_given_twice_is_refused(config_file, tmp_path, capsys):
     path = tmp_path / "sweep.yaml"
     path.write_text(config_file.read_text("utf-8") + "sweep:\n  grid:\n    a: []\n    a: []\n")
