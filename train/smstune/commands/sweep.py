@@ -65,13 +65,13 @@ def main(argv: Sequence[str] | None) -> None:
     from smstune.sweep.report import summary_table
     from smstune.sweep.results import SweepResult
 
-    result = SweepResult.model_validate_json(path.read_bytes())
-    print(render_terminal(summary_table(result)), end="")
+    sweep = SweepResult.model_validate_json(path.read_bytes())
+    print(render_terminal(summary_table(sweep)), end="")
     for name in ("best.yaml", "report.html"):
         print(path.with_name(name))
     print(path)
-    if result.failed:
+    if sweep.failed:
         raise UserError(
             "{n_failed} runs failed: see the errors above, and start the sweep again",
-            n_failed=len(result.failed),
+            n_failed=len(sweep.failed),
         )

@@ -84,8 +84,8 @@ class ConfigSource:
         else:
             config = load_config(self.path, [*self.overrides, *changes])
         training = config.training.model_copy(update={"resume_from_checkpoint": False})
-        data = config.data.model_copy(update={"path": config.data.path.resolve()})
-        return config.model_copy(update={"training": training, "data": data, "sweep": None})
+        prepared = config.data.model_copy(update={"path": config.data.path.resolve()})
+        return config.model_copy(update={"training": training, "data": prepared, "sweep": None})
 
 
 def plan_variants(source: ConfigSource, section: SweepConfig) -> list[Variant]:
@@ -117,9 +117,9 @@ def _variant(source: ConfigSource, name: str, changes: Sequence[str]) -> Variant
         raise UserError("sweep.grid.{variant}: {problem}", variant=name, problem=error) from error
 
 
-def override(key: str, value: object) -> str:
+def override(key: str, setting: object) -> str:
     """Return the override that gives ``key`` a value of JSON's types."""
-    return f"{key}={json_text(value).strip()}"
+    return f"{key}={json_text(setting).strip()}"
 
 
 def check_space(source: ConfigSource, space: dict[str, SearchedKeyConfig]) -> None:
@@ -130,9 +130,9 @@ def check_space(source: ConfigSource, space: dict[str, SearchedKeyConfig]) -> No
     """
     for key, searched in space.items():
         ends = [_number(key, end) for end in (searched.low, searched.high) if end is not None]
-        for value in searched.choices or ends:
+        for setting in searched.choices or ends:
             try:
-                source.load([override(key, value)])
+                source.load([override(key, setting)])
             except UserError as error:
                 raise UserError("sweep.space.{key}: {problem}", key=key, problem=error) from error
 
@@ -154,34 +154,34 @@ def _number(key: str, end: float) -> float:
     return int(end) if is_whole_number(key) and end.is_integer() else end
 
 
-def fold_numbers(data: Path) -> list[int] | None:
+def fold_numbers(folder: Path) -> list[int] | None:
     """Return the numbers of the folds in a folder of ``prepare --split folds``, else ``None``."""
-    if (data / "manifest.json").is_file():
+    if (folder / "manifest.json").is_file():
         return None
-    folds = [path.parent.name for path in data.glob("fold-*/manifest.json")]
+    folds = [path.parent.name for path in folder.glob("fold-*/manifest.json")]
     return sorted(int(name.partition("-")[2]) for name in folds) or None
 
 
 def planned_runs(variant: Variant, section: SweepConfig) -> list[PlannedRun]:
     """Return the runs of a variant: one for each seed, and with folds one for each of them."""
     runs = []
-    data = variant.config.data.path
-    folds: Sequence[int | None] = fold_numbers(data) or [None]
+    prepared = variant.config.data.path
+    folds: Sequence[int | None] = fold_numbers(prepared) or [None]
     for seed in section.seeds:
         for fold in folds:
             name = f"{variant.name}-{seed}" + ("" if fold is None else f"-fold-{fold}")
-            path = data if fold is None else data / f"fold-{fold}"
+            path = prepared if fold is None else prepared / f"fold-{fold}"
             folder = (section.output_dir / "runs" / name).resolve()
             config = _with_keys(variant.config, path, seed, folder)
             runs.append(PlannedRun(variant.name, seed, fold, config))
     return runs
 
 
-def _with_keys(config: Config, data: Path, seed: int, folder: Path) -> Config:
+def _with_keys(config: Config, prepared: Path, seed: int, folder: Path) -> Config:
     training = config.training.model_copy(update={"seed": seed, "output_dir": folder})
     return config.model_copy(
         update={
-            "data": config.data.model_copy(update={"path": data}),
+            "data": config.data.model_copy(update={"path": prepared}),
             "training": training,
         }
     )

@@ -29,7 +29,7 @@ _STATES = {
 }
 
 
-def summary_table(result: SweepResult) -> Table:
+def summary_table(sweep: SweepResult) -> Table:
     """Return a row for each variant: macro-F1, its difference from the base on test, and cost."""
     head = [
         Message("variant"),
@@ -41,7 +41,7 @@ def summary_table(result: SweepResult) -> Table:
         Message("p, Holm"),
         Message("minutes"),
     ]
-    differences = {row.run: row for row in result.test}
+    differences = {row.run: row for row in sweep.test}
     rows = [
         [
             variant.name,
@@ -50,23 +50,23 @@ def summary_table(result: SweepResult) -> Table:
             *_difference_and_p(differences.get(variant.name)),
             _mean([run.seconds / 60 for run in variant.runs]),
         ]
-        for variant in result.variants
+        for variant in sweep.variants
     ]
     return Table(head, rows)
 
 
-def sweep_report(result: SweepResult, folders: Mapping[str, Sequence[Path]]) -> Report:
+def sweep_report(sweep: SweepResult, folders: Mapping[str, Sequence[Path]]) -> Report:
     """Return the report; ``folders`` are each variant's finished runs, for their curves."""
     return Report(
-        title=Message("Sweep of {n_variants} variants", n_variants=len(result.variants)),
-        opening=_opening(result),
-        figure=_figure(result),
+        title=Message("Sweep of {n_variants} variants", n_variants=len(sweep.variants)),
+        opening=_opening(sweep),
+        figure=_figure(sweep),
         sections=[
-            _variant_section(result),
-            *([_trial_section(result)] if result.trials else []),
-            _score_section(result, "validation"),
-            _score_section(result, "test"),
-            _cost_section(result),
+            _variant_section(sweep),
+            *([_trial_section(sweep)] if sweep.trials else []),
+            _score_section(sweep, "validation"),
+            _score_section(sweep, "test"),
+            _cost_section(sweep),
             Section(
                 Message("Training"),
                 Message("A line for each run, a colour for each variant."),
@@ -76,46 +76,46 @@ def sweep_report(result: SweepResult, folders: Mapping[str, Sequence[Path]]) -> 
     )
 
 
-def _opening(result: SweepResult) -> list[str]:
-    by_name = {variant.name: variant for variant in result.variants}
-    best = by_name[result.best]
+def _opening(sweep: SweepResult) -> list[str]:
+    by_name = {variant.name: variant for variant in sweep.variants}
+    best = by_name[sweep.best]
     sentences: list[str] = [
         Message(
             "The best of {n_variants} variants by mean macro-F1 on validation is {best}: "
             "{mean:.3f} over {n_seeds} seeds.",
-            n_variants=len(result.variants),
-            best=result.best,
+            n_variants=len(sweep.variants),
+            best=sweep.best,
             mean=_known_mean(best.validation),
-            n_seeds=len(result.seeds),
+            n_seeds=len(sweep.seeds),
         ),
         Message(
             "On test, which was read after that choice, its macro-F1 is {mean:.3f}.",
             mean=_known_mean(best.test),
         ),
     ]
-    difference = next((row for row in result.test if row.run == result.best), None)
+    difference = next((row for row in sweep.test if row.run == sweep.best), None)
     if difference is not None and difference.difference is not None:
         sentences.append(
             Message(
                 "That differs from {base} by {difference:+.3f} (95 %: {interval}): {verdict}.",
-                base=result.base,
+                base=sweep.base,
                 difference=difference.difference,
                 interval=interval_text(difference.ci),
                 verdict=Message(difference.verdict),
             )
         )
-    if result.failed:
+    if sweep.failed:
         sentences.append(
             Message(
                 "{n_failed} runs failed: their variants are not compared.",
-                n_failed=len(result.failed),
+                n_failed=len(sweep.failed),
             )
         )
     return sentences
 
 
-def _figure(result: SweepResult) -> Figure:
-    measured = [variant for variant in result.variants if variant.validation is not None]
+def _figure(sweep: SweepResult) -> Figure:
+    measured = [variant for variant in sweep.variants if variant.validation is not None]
     splits = {
         Message("validation"): [variant.validation for variant in measured],
         Message("test"): [variant.test for variant in measured],
@@ -139,11 +139,11 @@ def _figure(result: SweepResult) -> Figure:
     return Figure([chart], Message("Mean macro-F1 of each variant, with its interval"))
 
 
-def _variant_section(result: SweepResult) -> Section:
+def _variant_section(sweep: SweepResult) -> Section:
     head = [Message("variant"), Message("changes"), Message("runs"), ""]
     rows = [
-        [variant.name, " ".join(variant.changes), len(variant.runs), _marks(result, variant)]
-        for variant in result.variants
+        [variant.name, " ".join(variant.changes), len(variant.runs), _marks(sweep, variant)]
+        for variant in sweep.variants
     ]
     cautions = [
         Caution(
@@ -154,7 +154,7 @@ def _variant_section(result: SweepResult) -> Section:
                 status=run.status,
             )
         )
-        for run in result.failed
+        for run in sweep.failed
     ]
     return Section(
         Message("Variants"),
@@ -163,16 +163,16 @@ def _variant_section(result: SweepResult) -> Section:
     )
 
 
-def _marks(result: SweepResult, variant: VariantResult) -> str:
+def _marks(sweep: SweepResult, variant: VariantResult) -> str:
     if variant.validation is None:
         return Message("failed")
-    if variant.name == result.best:
+    if variant.name == sweep.best:
         return Message("best")
-    return Message("base") if variant.name == result.base else ""
+    return Message("base") if variant.name == sweep.base else ""
 
 
-def _trial_section(result: SweepResult) -> Section:
-    keys = list(dict.fromkeys(key for trial in result.trials for key in trial.parameters))
+def _trial_section(sweep: SweepResult) -> Section:
+    keys = list(dict.fromkeys(key for trial in sweep.trials for key in trial.parameters))
     head = [Message("trial"), *keys, Message("macro-F1"), Message("state")]
     rows = [
         [
@@ -181,7 +181,7 @@ def _trial_section(result: SweepResult) -> Section:
             trial.validation_macro_f1,
             _STATES.get(trial.state, trial.state),
         ]
-        for trial in result.trials
+        for trial in sweep.trials
     ]
     return Section(
         Message("Search"),
@@ -197,18 +197,18 @@ def _parameter(setting: bool | int | float | str | None) -> str:
     return f"{setting:.3g}" if isinstance(setting, float) else str(setting)
 
 
-def _score_section(result: SweepResult, split: str) -> Section:
+def _score_section(sweep: SweepResult, split: str) -> Section:
     is_test = split == "test"
     spreads = {
         variant.name: (variant, variant.test if is_test else variant.validation)
-        for variant in result.variants
+        for variant in sweep.variants
     }
     head = [
         Message("variant"),
         Message("mean"),
         Message("sd"),
         Message("95 %"),
-        *(Message("seed {seed}", seed=seed) for seed in result.seeds),
+        *(Message("seed {seed}", seed=seed) for seed in sweep.seeds),
         *([] if is_test else [Message("encoder alone")]),
     ]
     rows = [
@@ -216,17 +216,17 @@ def _score_section(result: SweepResult, split: str) -> Section:
             name,
             *_mean_and_sd(spread),
             interval_text(spread.ci if spread else None),
-            *(spread.values if spread else [None] * len(result.seeds)),
+            *(spread.values if spread else [None] * len(sweep.seeds)),
             *([] if is_test else [_encoder_mean(variant.runs)]),
         ]
         for name, (variant, spread) in spreads.items()
     ]
     blocks: list[Block] = [Table(head, rows)]
-    differences = result.test if is_test else result.validation
+    differences = sweep.test if is_test else sweep.validation
     if differences:
         blocks += [
             Text(
-                Message("Differences from {base}. {note}", base=result.base, note=_DIFFERENCE_NOTE)
+                Message("Differences from {base}. {note}", base=sweep.base, note=_DIFFERENCE_NOTE)
             ),
             _difference_table(differences),
         ]
@@ -252,7 +252,7 @@ def _difference_table(differences: Sequence[Difference]) -> Table:
     return Table(head, rows, text_columns=[Message("verdict")])
 
 
-def _cost_section(result: SweepResult) -> Section:
+def _cost_section(sweep: SweepResult) -> Section:
     head = [Message("variant"), Message("seconds"), Message("peak memory, GiB"), Message("steps")]
     rows = [
         [
@@ -264,7 +264,7 @@ def _cost_section(result: SweepResult) -> Section:
             ),
             _rounded([run.steps for run in variant.runs]),
         ]
-        for variant in result.variants
+        for variant in sweep.variants
     ]
     return Section(
         Message("Time and memory"),

@@ -75,7 +75,7 @@ def summarise(
     validation = _score("validation", complete, runs, labels)
     best = max(complete, key=lambda variant: validation.spreads[variant.name].mean or 0.0)
     test = _score("test", complete, runs, labels)
-    result = SweepResult(
+    sweep = SweepResult(
         base=complete[0].name,
         best=best.name,
         seeds=section.seeds,
@@ -96,7 +96,7 @@ def summarise(
         failed=list(failed),
         trials=list(trials),
     )
-    _write(folder, result, _config_of_best(best, section), runs)
+    _write(folder, sweep, _config_of_best(best, section), runs)
     return folder / SWEEP
 
 
@@ -184,12 +184,12 @@ def _config_of_best(best: Variant, section: SweepConfig) -> Config:
     return config.model_copy(update={"training": training, "model": model})
 
 
-def _write(folder: Path, result: SweepResult, best: Config, runs: Sequence[FinishedRun]) -> None:
+def _write(folder: Path, sweep: SweepResult, best: Config, runs: Sequence[FinishedRun]) -> None:
     folders: Mapping[str, list[Path]] = {
         variant.name: [run.folder for run in runs if run.planned.variant == variant.name]
-        for variant in result.variants
+        for variant in sweep.variants
     }
-    report, table = sweep_report(result, folders), summary_table(result)
+    report, table = sweep_report(sweep, folders), summary_table(sweep)
     for name, text in (
         ("best.yaml", dump_config(best)),
         ("report.html", render_html(report)),
@@ -199,4 +199,4 @@ def _write(folder: Path, result: SweepResult, best: Config, runs: Sequence[Finis
     ):
         with file_written_whole(folder / name) as path:
             path.write_text(text, "utf-8")
-    write_json(folder / SWEEP, result.to_json())
+    write_json(folder / SWEEP, sweep.to_json())

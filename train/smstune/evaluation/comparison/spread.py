@@ -87,7 +87,7 @@ def spread_of_sets(
 
 
 def _spread(score: str, values: SeedScores, ci: Bounds | None) -> Spread:
-    numbers = [value for value in values if value is not None]
+    numbers = [number for number in values if number is not None]
     complete = len(numbers) == len(values)
     return Spread(
         score=score,
