@@ -112,6 +112,12 @@ def test_a_finished_run_of_the_same_configuration_is_used(
     assert trained == ["base-1"]
     assert loaded(folder).variants[0].runs[0].folder == "runs/by-hand"
     trained.clear()
+    # A link of the run's own name is one below the sweep's folder.
+    linked = tmp_path / "linked"
+    (linked / "runs").mkdir(parents=True)
+    (linked / "runs/base-42").symlink_to(folder / "runs/by-hand")
+    assert sweep(config_file, linked, {"seeds": [42]}, epochs) == 0
+    assert loaded(linked).variants[0].runs[0].folder == "runs/base-42"
     other = tmp_path / "other"
     shutil.copytree(finished_run, other / "runs/by-hand")
     assert sweep(config_file, other, {"seeds": [42]}, epochs, "training.weight_decay=0.5") == 0

@@ -171,7 +171,7 @@ def planned_runs(variant: Variant, section: SweepConfig) -> list[PlannedRun]:
         for fold in folds:
             name = f"{variant.name}-{seed}" + ("" if fold is None else f"-fold-{fold}")
             path = prepared if fold is None else prepared / f"fold-{fold}"
-            folder = (section.output_dir / "runs" / name).resolve()
+            folder = section.output_dir.resolve() / "runs" / name
             config = _with_keys(variant.config, path, seed, folder)
             runs.append(PlannedRun(variant.name, seed, fold, config))
     return runs
