@@ -31,6 +31,7 @@ ORDER = (
     {"data"},
     {"evaluation"},
     {"training", "deploy"},
+    {"sweep"},
     {"benchmark"},
     {"commands"},
 )

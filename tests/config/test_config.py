@@ -43,7 +43,8 @@ def test_shipped_config_loads(path):
     assert first.startswith("# ")
     if path.name not in ("base.yaml", "quickstart.yaml", "mine.yaml"):
         name = path.relative_to(ROOT / "configs").with_suffix("")
-        assert first == f"# smstune finetune {name}"
+        command = "sweep" if path.parent.name == "sweeps" else "finetune"
+        assert first == f"# smstune {command} {name}"
         assert config.prepare.labels.is_file()
         teacher = config.distillation and str(config.distillation.teacher)
         assert config.model.name_or_path == (teacher or "hfl/chinese-macbert-base")
@@ -129,6 +130,7 @@ def test_schema_is_printed_and_knows_every_section(capsys):
         "evaluation",
         "export",
         "serve",
+        "sweep",
         "extends",
     }
     assert set(schema["properties"]) == sections

@@ -106,6 +106,7 @@ def test_every_command_has_help(name):
         (["export", "run", "--format", "onnx"], "train"),
         (["publish", "run", "my-team/sms"], "train"),
         (["compare", "a", "b"], "train"),
+        (["sweep", "quickstart"], "train"),
         (["benchmark", "inference", "run"], "train"),
         (["serve", str(FOLDER / "run")], "serve"),
         (["predict", str(FOLDER / "run"), str(EXAMPLES), "out.parquet"], "parquet"),

@@ -120,6 +120,20 @@ def scratch_folder(final: Path) -> Iterator[Path]:
         _unlock(lock)
 
 
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process alone in the block; another waits. Not on Windows.
+
+    The folder is created if missing. The lock ends with the process, however it ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = _locked(folder)
+    try:
+        yield
+    finally:
+        _unlock(lock)
+
+
 def _locked(folder: Path) -> int | None:
     """Lock a folder and return the descriptor that holds the lock; ``None`` on Windows."""
     if not _OPENS_FOLDERS:

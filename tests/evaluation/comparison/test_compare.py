@@ -102,6 +102,32 @@ def test_a_better_run_is_told_and_a_like_one_is_not(make, tmp_path, capsys):
         assert [row["p_holm"] for row in found[family]] == holm([row["p"] for row in found[family]])
 
 
+def test_runs_of_one_recipe_alone_give_mean_and_spread(make, tmp_path, capsys):
+    folders = make("first", 0.7, 1), make("second", 0.8, 2), make("third", 0.9, 3)
+    file = tmp_path / "out.json"
+    runs = ",".join(map(str, folders))
+    capsys.readouterr()
+    assert run("compare", runs, "--draws", 500, "--json", file, "--format", "csv") == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "metric,mean,standard deviation,95 %,run 1,run 2,run 3"
+    found = json.loads(file.read_text("utf-8"))
+    assert (found["n"], found["campaigns"], found["runs"]) == (400, 200, runs.split(","))
+    macro = found["scores"][0]
+    pairs = [compared(folders[0], folder, draws=10) for folder in folders[1:]]
+    values = [rows(pairs[0], "macro_f1")[0]["reference_value"]]
+    values += [rows(pair, "macro_f1")[0]["value"] for pair in pairs]
+    assert macro["values"] == values
+    assert macro["mean"] == pytest.approx(np.mean(values))
+    assert macro["sd"] == pytest.approx(np.std(values, ddof=1))
+    # Student's t over three seeds alone; the bootstrap adds to it.
+    half = 4.303 * macro["sd"] / 3**0.5
+    low, high = macro["ci"]
+    assert low < macro["mean"] - 0.8 * half
+    assert high > min(1, macro["mean"] + 0.8 * half) - 1e-9
+    assert run("compare", folders[0]) == 2
+    assert "A,B for mean and spread" in capsys.readouterr().err
+
+
 def test_table_is_in_the_reader_s_language(make, capsys):
     runs = make("last", 0.7, 1), make("alike", 0.7, 3)
     assert run("compare", *runs, "--draws", 10, "--lang", "zh") == 0

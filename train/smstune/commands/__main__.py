@@ -13,7 +13,7 @@ from smstune.language import Message, preferred_language, translated, use_langua
 #: In the order in which a new user meets them.
 COMMANDS = (
     "prepare", "pretrain", "finetune", "eval", "predict", "export", "serve", "audit", "publish",
-    "compare", "suggest", "benchmark", "configs",
+    "compare", "suggest", "sweep", "benchmark", "configs",
 )  # fmt: skip
 
 

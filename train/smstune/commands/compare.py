@@ -1,9 +1,10 @@
 """Compare evaluated runs with the first one.
 
-Join runs that differ only in their seed by commas: A,B,C.
+Join runs that differ only in their seed by commas: A,B,C. Alone, they give mean and spread.
 
 Examples:
   smstune compare runs/last_month runs/this_month
+  smstune compare runs/plain-1,runs/plain-2,runs/plain-3 --format latex
   smstune compare runs/plain-1,runs/plain-2 runs/lora-1,runs/lora-2 --json lora.json
 """
 
@@ -16,6 +17,11 @@ from smstune.commands.parser import command_parser, parse
 from smstune.errors import require_training_packages
 from smstune.language import reader_language
 from smstune.paths import user_path
+from smstune.reporting.csv import render_csv
+from smstune.reporting.document import Table
+from smstune.reporting.latex import render_latex
+from smstune.reporting.markdown import table_lines
+from smstune.reporting.terminal import render_terminal
 
 
 @command
@@ -46,6 +52,12 @@ def main(argv: Sequence[str] | None) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace FILE if it exists (default: refuse)"
     )
+    parser.add_argument(
+        "--format",
+        choices=["terminal", "markdown", "latex", "csv"],
+        default="terminal",
+        help="how to print the table (default: terminal)",
+    )
     args = parse(parser, argv)
     require_training_packages("compare")
     from smstune.files import refuse_to_overwrite, write_json
@@ -58,12 +70,26 @@ def main(argv: Sequence[str] | None) -> None:
         comparison_title,
         first_run_labels,
     )
-    from smstune.reporting.terminal import render_terminal
+    from smstune.evaluation.comparison.spread import spread_of_runs, spread_table, spread_title
     from smstune.reporting.titles import table_with_titles
 
-    comparison = compare_runs(args.runs, name=args.name, draws=args.draws)
+    if len(args.runs) == 1:
+        spread = spread_of_runs(args.runs[0], name=args.name, draws=args.draws)
+        numbers, table, title = spread.to_json(), spread_table(spread), spread_title(spread)
+    else:
+        comparison = compare_runs(args.runs, name=args.name, draws=args.draws)
+        numbers, table = comparison.to_json(), comparison_table(comparison)
+        title = comparison_title(comparison)
     if args.json:
-        write_json(args.json, comparison.to_json())
+        write_json(args.json, numbers)
     shown_names = first_run_labels(args.runs).shown_names(reader_language())
-    table = table_with_titles(comparison_table(comparison), shown_names)
-    print(render_terminal(table, comparison_title(comparison)), end="")
+    print(_rendered(table_with_titles(table, shown_names), title, args.format), end="")
+
+
+def _rendered(table: Table, title: str, form: str) -> str:
+    """Return a table as text; only the terminal's has the title, the others are to be pasted."""
+    if form == "markdown":
+        return "\n".join(table_lines(table))
+    if form == "latex":
+        return render_latex(table)
+    return render_csv(table) if form == "csv" else render_terminal(table, title)

@@ -10,10 +10,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from smstune.command import command, is_main_process
 from smstune.commands.parser import command_parser, parse
 from smstune.errors import require_training_packages
+
+if TYPE_CHECKING:
+    from smstune.config.schema import Config
 
 
 def finetune(config: str | Path, overrides: Sequence[str] = ()) -> Path:
@@ -30,6 +34,21 @@ def finetune(config: str | Path, overrides: Sequence[str] = ()) -> Path:
     from smstune.config.shipped import find_config
 
     settings = load_config(find_config(config), overrides)
+    require_inputs(settings, config, overrides)
+    from smstune.training.finetune import finetune as train
+
+    return train(settings)
+
+
+def require_inputs(settings: Config, config: str | Path, overrides: Sequence[str]) -> None:
+    """Check that data and encoder of a configuration are there, before torch is imported.
+
+    ``config`` and ``overrides`` are what the user gave, for the command that prepares the data.
+
+    Raises:
+        UserError: if not.
+    """
+    from smstune.config.shipped import find_config
     from smstune.data.prepared import require_prepared
     from smstune.inference.fetch import require_encoder
     from smstune.inference.labels import LabelMap
@@ -43,9 +62,6 @@ def finetune(config: str | Path, overrides: Sequence[str] = ()) -> Path:
     model = settings.model
     if model.from_scratch is None:
         require_encoder(model.name_or_path, revision=model.revision)
-    from smstune.training.finetune import finetune as train
-
-    return train(settings)
 
 
 def _how_to_prepare(config: str, overrides: Sequence[str], *, names_inputs: bool) -> str:

@@ -622,6 +622,67 @@ class TrainingConfig(Section):
         return steps
 
 
+class SearchedKeyConfig(Section):
+    """The values of one key that a search may choose: a range of numbers, or ``choices``."""
+
+    low: Number | None = Field(None, description="Smallest number.")
+    high: Number | None = Field(None, description="Largest number.")
+    log: bool = Field(False, description="Draw from the logarithm of the range.")
+    choices: list[bool | int | float | str | None] | None = Field(
+        None, min_length=2, description="Instead of a range: the values."
+    )
+
+    @model_validator(mode="after")
+    def _range_or_choices(self) -> Self:
+        ends = (self.low, self.high)
+        is_range = self.choices is None and None not in ends
+        is_choice = self.choices is not None and ends == (None, None) and not self.log
+        if not (is_range or is_choice):
+            raise ValueError(Message("expected low and high, or choices"))
+        if self.low is not None and self.high is not None:
+            if self.low >= self.high:
+                raise ValueError(Message("low must be below high"))
+            if self.log and self.low <= 0:
+                raise ValueError(Message("low must be above 0 with log"))
+        return self
+
+
+#: The name of a variant, which is part of its run folders' names.
+VariantName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+
+
+class SweepConfig(Section):
+    """Many fine-tunes as one experiment: seeds alone, named variants, or a searched space."""
+
+    output_dir: FilePath = Field(Path("runs/sweep"), description="The folder of the sweep.")
+    seeds: list[Seed] = Field(
+        [42, 43, 44], min_length=1, description="Each variant is trained once with each."
+    )
+    grid: dict[VariantName, list[str]] | None = Field(
+        None,
+        min_length=1,
+        description="Variants by name: overrides (key.path=value) of this configuration, or of the "
+        "configuration file that stands before them. The first is the base of the comparison.",
+    )
+    space: dict[str, SearchedKeyConfig] | None = Field(
+        None, min_length=1, description="Keys that optuna searches, as key.path."
+    )
+    n_trials: Whole | None = Field(None, ge=1, description="For space: number of trials.")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        twice = sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1})
+        if twice:
+            raise ValueError(
+                Message("seeds has {seeds} twice: keep one", seeds=", ".join(map(str, twice)))
+            )
+        if self.grid is not None and self.space is not None:
+            raise ValueError(Message("expected grid or space, not both: remove one"))
+        if (self.space is None) != (self.n_trials is None):
+            raise ValueError(Message("space and n_trials need each other"))
+        return self
+
+
 class Config(Section):
     """The whole configuration."""
 
@@ -637,6 +698,7 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     export: ExportConfig = ExportConfig()
     serve: ServeConfig = ServeConfig()
+    sweep: SweepConfig | None = Field(None, description="For `smstune sweep` alone.")
 
     @model_validator(mode="after")
     def _cascade_has_a_linear_model(self) -> Self:

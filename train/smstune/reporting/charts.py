@@ -101,6 +101,8 @@ def legend(chart: Chart) -> list[LegendEntry]:
             entries = [LegendEntry(line.name, line.colour, line.dashed) for line in chart.lines]
         case ConfusionGrid():
             entries = []
+    # Several lines may be of one series.
+    entries = list(dict.fromkeys(entries))
     return entries if len(entries) > 1 else []
 
 

@@ -7,13 +7,14 @@ import logging
 import platform
 import shlex
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list
-from transformers import PreTrainedModel, Trainer, set_seed
+from transformers import PreTrainedModel, Trainer, TrainerCallback, set_seed
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import TrainOutput
 
@@ -45,8 +46,8 @@ _LIBRARIES = ("smstune", "torch", "transformers", "datasets", "accelerate", "tok
 logger = logging.getLogger(__name__)
 
 
-def finetune(config: Config) -> Path:
-    """Fine-tune as ``config`` says and return the run folder.
+def finetune(config: Config, callbacks: Sequence[TrainerCallback] = ()) -> Path:
+    """Fine-tune as ``config`` says, with further ``callbacks``, and return the run folder.
 
     The best checkpoint by macro-F1 on validation becomes the run's model, calibrated there. A run
     that fails or is killed leaves its checkpoints; ``training.resume_from_checkpoint=true``
@@ -71,6 +72,8 @@ def finetune(config: Config) -> Path:
     set_seed(section.seed + assembled.trainer.args.process_index)
     _log_start(config, assembled)
     started = time.perf_counter()
+    for callback in callbacks:
+        assembled.trainer.add_callback(callback)
     output = train_to_the_end(assembled.trainer, config, checkpoint)
     weights = _gathered_weights(assembled.trainer)
     if assembled.trainer.is_world_process_zero():

@@ -78,7 +78,7 @@ class Comparison(Differences):
 
 
 @dataclass(frozen=True)
-class _Loaded:
+class LoadedRuns:
     """The evaluated sets of each run, with the ids of ``labels``: all that any run has."""
 
     sets_by_run: dict[str, list[EvaluatedSet]]
@@ -112,7 +112,9 @@ def compare_runs(
         UserError: if a run was not evaluated, the data of two differ, or all have fewer than two
             labels in common.
     """
-    loaded = _load_sets(runs, name)
+    if len(runs) < 2:
+        raise UserError("expected two runs or more to compare, found {n_runs}", n_runs=len(runs))
+    loaded = load_sets(runs, name)
     sets_by_run, labels = loaded.sets_by_run, loaded.labels
     first = next(iter(sets_by_run.values()))[0]
     differences = compare_sets(sets_by_run, labels, draws=draws, seed=seed)
@@ -145,24 +147,50 @@ def compare_sets(
     seeds. p values are corrected by Holm (1979), separately for overall scores and for labels;
     above 0.05 the verdict is ``NO_DIFFERENCE``.
     """
-    drawn = {run: _mean_draws(sets, labels, draws, seed) for run, sets in sets_by_run.items()}
-    values = {run: _values_by_seed(sets, labels) for run, sets in sets_by_run.items()}
-    rng = np.random.default_rng(seed)
     reference, *runs = sets_by_run
     overall: list[tuple[str, _Uncorrected]] = []
     per_label: list[tuple[str, _Uncorrected]] = []
+    differences = _differences(sets_by_run, labels, draws, seed)
     for run in runs:
         if len(sets_by_run[reference]) == len(sets_by_run[run]) == 1:
             overall.append((run, _mcnemar(sets_by_run[reference][0], sets_by_run[run][0])))
-        for path in drawn[reference]:
-            by_seed = values[reference][path], values[run][path]
-            differences = drawn[run][path] - drawn[reference][path]
-            differences = differences + _seed_errors(by_seed, rng, draws)
-            uncorrected = _difference(".".join(path), differences, *by_seed)
+        for path, uncorrected in differences[run].items():
             (per_label if path[0] == "per_label" else overall).append((run, uncorrected))
     return Differences(
         overall=_corrected(reference, overall), per_label=_corrected(reference, per_label)
     )
+
+
+def compare_macro_f1(
+    sets_by_run: Mapping[str, Sequence[EvaluatedSet]],
+    labels: LabelMap,
+    *,
+    draws: int = 5000,
+    seed: int = 0,
+) -> list[Difference]:
+    """Compare macro-F1 alone, as ``compare_sets`` does; p is corrected for the number of runs."""
+    reference = next(iter(sets_by_run))
+    differences = _differences(sets_by_run, labels, draws, seed)
+    path = ("macro_f1",)
+    return _corrected(reference, [(run, rows[path]) for run, rows in differences.items()])
+
+
+def _differences(
+    sets_by_run: Mapping[str, Sequence[EvaluatedSet]], labels: LabelMap, draws: int, seed: int
+) -> dict[str, dict[ScorePath, _Uncorrected]]:
+    """Return the difference of each compared score of each run but the first."""
+    drawn = {run: mean_draws(sets, labels, draws, seed) for run, sets in sets_by_run.items()}
+    values = {run: values_by_seed(sets, labels) for run, sets in sets_by_run.items()}
+    rng = np.random.default_rng(seed)
+    reference, *runs = sets_by_run
+    differences: dict[str, dict[ScorePath, _Uncorrected]] = {run: {} for run in runs}
+    for run in runs:
+        for path in drawn[reference]:
+            by_seed = values[reference][path], values[run][path]
+            drawn_differences = drawn[run][path] - drawn[reference][path]
+            drawn_differences = drawn_differences + seed_errors(by_seed, rng, draws)
+            differences[run][path] = _difference(".".join(path), drawn_differences, *by_seed)
+    return differences
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -266,9 +294,10 @@ def _compared(labels: LabelMap) -> list[ScorePath]:
     ]
 
 
-def _mean_draws(
+def mean_draws(
     sets: Sequence[EvaluatedSet], labels: LabelMap, draws: int, seed: int
 ) -> dict[ScorePath, Floats]:
+    """Return the mean over ``sets`` of each compared score in each draw of campaigns."""
     by_seed = [bootstrap_scores(evaluated, labels, draws=draws, seed=seed) for evaluated in sets]
     return {path: np.mean([drawn[path] for drawn in by_seed], axis=0) for path in _compared(labels)}
 
@@ -278,7 +307,7 @@ def _mean(by_seed: SeedScores) -> float | None:
     return float(np.mean(measured)) if len(measured) == len(by_seed) else None
 
 
-def _seed_errors(by_seed: Sequence[SeedScores], rng: np.random.Generator, draws: int) -> Floats:
+def seed_errors(by_seed: Sequence[SeedScores], rng: np.random.Generator, draws: int) -> Floats:
     """Return random draws of the sampling error of a difference of means over few seeds.
 
     That is Student's t with the variance pooled over the sides ("The probable error of a mean",
@@ -296,7 +325,8 @@ def _seed_errors(by_seed: Sequence[SeedScores], rng: np.random.Generator, draws:
     return rng.standard_t(freedom, size=draws) * error
 
 
-def _values_by_seed(sets: Sequence[EvaluatedSet], labels: LabelMap) -> dict[ScorePath, SeedScores]:
+def values_by_seed(sets: Sequence[EvaluatedSet], labels: LabelMap) -> dict[ScorePath, SeedScores]:
+    """Return each compared score of each set."""
     scores = [
         compute_scores(np.eye(len(labels.names))[evaluated.answers], evaluated.truth, labels)
         for evaluated in sets
@@ -326,9 +356,13 @@ def _folders(run: str) -> list[Path]:
     return [user_path(name) for name in names]
 
 
-def _load_sets(runs: Sequence[str], name: str) -> _Loaded:
-    if len(runs) < 2:
-        raise UserError("expected two runs or more to compare, found {n_runs}", n_runs=len(runs))
+def load_sets(runs: Sequence[str], name: str) -> LoadedRuns:
+    """Return the answers of runs, each ``RUN[,RUN...]``, to the messages that all answered.
+
+    Raises:
+        UserError: if a run was not evaluated, the data of two differ, or all have fewer than two
+            labels in common.
+    """
     folders_by_run = {run: _folders(run) for run in runs}
     if len(folders_by_run) < len(runs):
         raise UserError("expected different runs to compare, found one twice")
@@ -357,7 +391,7 @@ def _load_sets(runs: Sequence[str], name: str) -> _Loaded:
     reference = sets_by_folder[folders[0]]
     for folder, evaluated in sets_by_folder.items():
         _require_same_messages(evaluated, reference, folder, folders[0])
-    return _Loaded(
+    return LoadedRuns(
         {run: [sets_by_folder[folder] for folder in its] for run, its in folders_by_run.items()},
         labels,
         left_out,

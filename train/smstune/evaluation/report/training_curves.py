@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from smstune.errors import UserError
 from smstune.language import Message
-from smstune.reporting.charts import Line, LineChart
+from smstune.reporting.charts import SERIES_COLOURS, Line, LineChart
 from smstune.reporting.document import Figure, Section, Table
 
 #: Rows of transformers' ``log_history``, which has other keys for each kind of row.
@@ -36,6 +37,62 @@ def training_section(run: Path) -> Section | None:
     Raises:
         UserError: if that file is damaged.
     """
+    history = _load_history(run)
+    if history is None:
+        return None
+    logged, validated, best = history.logged, history.validated, history.best_step
+    return Section(
+        Message("Training"),
+        Message(
+            "The run has the weights of step {step}, the best by macro-F1 on validation (the "
+            "vertical line). Training loss is the mean since the row above, with dropout; "
+            "trainer_state.json holds every logged step.",
+            step=best,
+        ),
+        [_curves(logged, validated, best), Table(_HEAD, _rows(logged, validated))],
+    )
+
+
+def overlaid_curves(folders_by_series: Mapping[str, Sequence[Path]]) -> Figure:
+    """Return training loss and macro-F1 on validation of several runs, a colour for each series.
+
+    From the seventh series on colours repeat, dashed. Runs without ``trainer_state.json`` are left
+    out.
+
+    Raises:
+        UserError: if that file of a run is damaged.
+    """
+    losses, scores = [], []
+    for number, (name, folders) in enumerate(folders_by_series.items()):
+        dashed = number >= SERIES_COLOURS
+        for history in filter(None, map(_load_history, folders)):
+            loss_points = [(row["epoch"], row["loss"]) for row in history.logged]
+            points = [(row["epoch"], row["eval_macro_f1"]) for row in history.validated]
+            losses.append(Line(name, loss_points, number, dashed=dashed))
+            scores.append(Line(name, points, number, dashed=dashed))
+    return Figure(
+        [
+            LineChart(losses, Message("epoch"), Message("loss"), title=Message("training loss")),
+            LineChart(
+                scores, Message("epoch"), Message("macro-F1"), title=Message("on validation")
+            ),
+        ],
+        Message(
+            "Training loss and macro-F1 of the encoder on validation over the epochs, of every run"
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _History:
+    """Rows of a training's log with a loss, rows with validation scores, and the best step."""
+
+    logged: Rows
+    validated: Rows
+    best_step: int | None
+
+
+def _load_history(run: Path) -> _History | None:
     file = run / "trainer_state.json"
     if not file.is_file():
         return None
@@ -50,17 +107,7 @@ def training_section(run: Path) -> Section | None:
             file=file,
             error=error,
         ) from error
-    best = state.get("best_global_step")
-    return Section(
-        Message("Training"),
-        Message(
-            "The run has the weights of step {step}, the best by macro-F1 on validation (the "
-            "vertical line). Training loss is the mean since the row above, with dropout; "
-            "trainer_state.json holds every logged step.",
-            step=best,
-        ),
-        [_curves(logged, validated, best), Table(_HEAD, _rows(logged, validated))],
-    )
+    return _History(logged, validated, state.get("best_global_step"))
 
 
 def _rows(logged: Rows, validated: Rows) -> list[list[object]]:
