@@ -5,15 +5,18 @@ from __future__ import annotations
 import itertools
 import logging
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 from smstune.deploy.audit.consents import (
     ALWAYS,
     Consent,
     ConsentIndex,
+    Frequency,
     Refusal,
     Span,
     read_frequency,
@@ -43,6 +46,7 @@ _NOTHING = {
 }  # fmt: skip
 #: The columns of so many rows are looked at.
 _SAMPLE = 100
+_REMEMBERED = 100_000
 _SEPARATORS = re.compile(r"[、,，;；/|\s]+")
 
 logger = logging.getLogger(__name__)
@@ -125,18 +129,18 @@ def _consent(
     consent = Consent(
         row.number,
         recipient,
-        given=read_span(cells["given"]),
+        given=_span(cells["given"]),
         until=_time_or_nothing(cells.get("until", "")),
         withdrawn=_withdrawal(cells.get("withdrawn", "")),
         types=_types(cells.get("content_type", "")),
-        frequency=read_frequency(frequency_text),
-        channel=cells.get("channel", ""),
+        frequency=_frequency(frequency_text),
+        channel=sys.intern(cells.get("channel", "")),
         evidence=cells.get("evidence", ""),
     )
     problem = row.problem or _time_problem(consent, cells)
     if problem is None and not consent.frequency and frequency_text.casefold() not in _NOTHING:
         problem = Message("the frequency is none such as 每月4条 or 4 per month")
-    return problem, replace(consent, problem=problem or "")
+    return problem, replace(consent, problem=problem) if problem else consent
 
 
 def _time_problem(consent: Consent, cells: Mapping[Role, str]) -> Message | None:
@@ -166,7 +170,7 @@ def _read_opt_outs(path: Path, records: ConsentRecords) -> None:
             records.n_other_replies += 1
             continue
         recipient = _text(row.cells.get(columns["recipient"]))
-        when = read_span(row.cells.get(time)) if row.problem is None else None
+        when = _span(_text(row.cells.get(time))) if row.problem is None else None
         problem = row.problem or Message("the opt-out has no time")
         if not recipient:
             rows.note(row, Message("no recipient"))
@@ -229,17 +233,29 @@ def _text(cell: object) -> str:
     return without_apostrophe((cell_text(cell) or "").strip())
 
 
+# The same times, frequencies and types stand in many rows, which share what is made of them.
+@lru_cache(maxsize=_REMEMBERED)
+def _span(text: str) -> Span | None:
+    return read_span(text)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _frequency(text: str) -> Frequency | None:
+    return read_frequency(text)
+
+
 def _time_or_nothing(text: str) -> Span | None:
-    return None if text.casefold() in _NOTHING else read_span(text)
+    return None if text.casefold() in _NOTHING else _span(text)
 
 
 def _withdrawal(text: str) -> Span | None:
     """Return when a consent was withdrawn: ``ALWAYS`` if it was, and the cell is no time."""
     if text.casefold() in _NOTHING:
         return None
-    return read_span(text) or ALWAYS
+    return _span(text) or ALWAYS
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _types(text: str) -> frozenset[str]:
     names = {name.casefold() for name in _SEPARATORS.split(text)}
     return frozenset() if names & (_NOTHING - {""}) else frozenset(names - {""})
