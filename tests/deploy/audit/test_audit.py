@@ -418,6 +418,34 @@ def test_own_rules_change_what_they_name(tmp_path, learned_run, texts):
     assert result["rules"]["night"]["how"] == "Sent between 12:00 and 13:00, China time."
 
 
+def test_rules_are_turned_on_and_off(tmp_path, learned_run):
+    path = tmp_path / "rules.yaml"
+    path.write_text(
+        "rules:\n  opt_out_form: {enabled: true}\n  night: {enabled: false}\n"
+        "  no_opt_out: {enabled: false}\n  too_many: {most: 1, enabled: false}\n"
+        "  no_signature: {characters: [3, 8]}\n  banned_trade: {enabled: false}\n",
+        "utf-8",
+    )
+    labels = ",".join(json.loads((learned_run / "manifest.json").read_text("utf-8"))["labels"])
+    midnight = "2021-11-01 23:00:00"
+    rows = [("【云集】六合彩，拒收请回复 R", "1", "2", midnight, "是")] * 2
+    argv = ("--rules", path, "--marketing", labels)
+    _, result, found = inspect(learned_run, tmp_path, rows, *argv)
+    assert {"no_signature", "opt_out_form"} <= set(found[0]["rules"].split())
+    off = {"night", "no_opt_out", "too_many", "banned_trade"}
+    assert not off & set(found[0]["rules"].split())
+    assert all(result["rules"][name]["hits"] is None for name in off)
+    assert "this rule is off" in result["rules"]["night"]["unchecked"]
+
+
+def test_an_example_without_visible_text_says_so(tmp_path, learned_run):
+    labels = ",".join(json.loads((learned_run / "manifest.json").read_text("utf-8"))["labels"])
+    rows = [("\u200b\ufeff\u200b",)]
+    inspect(learned_run, tmp_path, rows, "--marketing", labels, header=("text",))
+    page = (tmp_path / "audit/audit.html").read_text("utf-8")
+    assert "(no visible text)" in page
+
+
 def test_run_without_marketing_says_how_to_name_it(finished_run, tmp_path, capsys):
     labels = finished_run / "labels.json"
     assert "marketing" in labels.read_text("utf-8")

@@ -111,7 +111,7 @@ class Consent:
     """An entry of the ledger; ``problem`` says why it proves nothing, if it does not.
 
     ``recipient`` is a hash, ``None`` in a ledger without recipients. ``types`` is empty where all
-    are covered.
+    are covered; ``content_type`` is what the ledger says of them.
     """
 
     row: int
@@ -119,6 +119,7 @@ class Consent:
     given: Span | None = None
     until: Span | None = None
     withdrawn: Span | None = None
+    content_type: str = ""
     types: frozenset[str] = frozenset()
     frequency: Frequency | None = None
     channel: str = ""

@@ -89,7 +89,7 @@ class EvidenceTable:
             consent.row if consent else "",
             span_text(consent.given) if consent else "",
             masked_cell(consent.channel, trace.recipient) if consent else "",
-            masked_cell(" ".join(sorted(consent.types)), trace.recipient) if consent else "",
+            masked_cell(consent.content_type, trace.recipient) if consent else "",
             _frequency_text(proof),
             span_text(consent.until) if consent else "",
             span_text(refusal.when) if refusal else "",

@@ -132,6 +132,7 @@ def _consent(
         given=_span(cells["given"]),
         until=_time_or_nothing(cells.get("until", "")),
         withdrawn=_withdrawal(cells.get("withdrawn", "")),
+        content_type=sys.intern(cells.get("content_type", "")),
         types=_types(cells.get("content_type", "")),
         frequency=_frequency(frequency_text),
         channel=sys.intern(cells.get("channel", "")),

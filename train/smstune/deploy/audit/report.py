@@ -41,7 +41,7 @@ def audit_report(
     titles = {name: rule.title.in_language(reader_language()) for name, rule in rules.items()}
     sections = [
         _overview(audit, titles),
-        *([_consent(audit.consent)] if audit.consent else []),
+        *([_consent(audit.consent, inspector)] if audit.consent else []),
         *([_recipients(audit.recipients, audit.most_a_day)] if audit.recipients else []),
         *_examples(inspector, titles, label_names),
         _labels(audit),
@@ -210,7 +210,7 @@ def _recipients(counts: RecipientCounts, limit: int) -> Section:
     return Section(Message("Messages per recipient"), note, [figure, Table(head, rows)])
 
 
-def _consent(counts: ConsentCounts) -> Section:
+def _consent(counts: ConsentCounts, inspector: Inspector) -> Section:
     sentences: list[str] = []
     tables: list[Block] = []
     if counts.ledger_rows is not None:
@@ -246,9 +246,11 @@ def _consent(counts: ConsentCounts) -> Section:
             "informed and express must be judged from the evidence itself."
         )
     )
-    if counts.problems:
-        head = [Message("rows that prove nothing"), Message("count")]
-        tables.append(Table(head, [[kind, count] for kind, count in counts.problems.items()]))
+    # The counts hold their English texts alone.
+    problems = inspector.records.problems if inspector.records else {}
+    if problems:
+        head = [Message("rows that prove nothing"), Message("rows")]
+        tables.append(Table(head, [[kind, n_rows] for kind, n_rows in problems.items()]))
     blocks: list[Block] = [*(Text(sentence) for sentence in sentences[1:]), *tables]
     return Section(Message("Proof of consent"), sentences[0], blocks)
 

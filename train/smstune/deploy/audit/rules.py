@@ -334,7 +334,8 @@ def load_rules(path: Path | None = None) -> RuleBook:
 def text_hits(text: str, rules: Rules) -> set[str]:
     """Return the rules that ``text`` hits by its words, whether or not it is marketing."""
     clean = normalize(text)
-    worded = {name: rule for name, rule in rules.by_name().items() if isinstance(rule, Words)}
+    by_name = rules.by_name()
+    worded = {name: rule for name, rule in by_name.items() if isinstance(rule, Words)}
     raw_words = {name for name, rule in worded.items() if rule.matches(text)}
     hits = raw_words | {name for name, rule in worded.items() if rule.matches(clean)}
     if hits != raw_words or has_variants(text):
@@ -351,7 +352,7 @@ def text_hits(text: str, rules: Rules) -> set[str]:
         hits.add("personal_contact")
     if any(f"[{kind}]" in masked for kind in rules.no_sender_contact.kinds):
         hits.discard("no_sender_contact")
-    return {name for name in hits if rules.by_name()[name].enabled}
+    return {name for name in hits if by_name[name].enabled}
 
 
 def has_signature(text: str, rule: Signature) -> bool:
