@@ -210,6 +210,7 @@ def test_workbooks_in_and_out_in_chinese(learned_run, tmp_path, ad):
         sheet.write(0, 0, "同意台账")
         sheet.write_row(1, 0, LEDGER)
         sheet.write_row(2, 0, (int(WHO), *entry()[1:]))
+        sheet.write_row(3, 0, entry(who="13000000002", until="2026-02-01"))
     argv = ("--excel", "--lang", "zh")
     status, _, _ = audit(learned_run, tmp_path, [(ad, WHO, NOON)], tmp_path / "ledger.xlsx", *argv)
     assert status == 0
@@ -225,6 +226,7 @@ def test_workbooks_in_and_out_in_chinese(learned_run, tmp_path, ad):
     assert "同意的证明" in page
     assert "《消费者权益保护法》第二十九条第三款" in page
     assert "仅据转述" in page
+    assert "截止时间早于同意时间" in page
 
 
 def test_a_parquet_ledger_with_times_of_its_own(learned_run, tmp_path, ad):
@@ -339,6 +341,16 @@ def test_a_refusal_holds_until_a_later_consent(given, refused, sent):
     assert (index.refused(sending) is not None) == (refused < sent and not renewed)
     hits = index.prove(sending).hits
     assert ("before_consent" in hits) == (sent < given)
+
+
+def test_a_withdrawal_counts_even_in_an_entry_that_proves_nothing():
+    index = ConsentIndex()
+    broken = Consent(2, 1, withdrawn=Span(1, 1), problem="no time")
+    index.by_recipient[1].append(broken)
+    sending = Sending(1, None, Span(2, 2), frozenset())
+    assert index.refused(sending).row == 2
+    index.by_recipient[1].append(Consent(3, 1, given=Span(0, 0)))
+    assert index.refused(sending) is None
 
 
 def test_the_end_of_time_is_a_time():

@@ -208,7 +208,9 @@ def _columns(
     source: AuditInput, rows: Sequence[TableRow], records: ConsentRecords | None
 ) -> InputColumns:
     """Return the optional columns that the input has, and those to be written with a finding."""
-    shown_roles = OPTIONAL if records is None else {**OPTIONAL, **OF_LEDGER}
+    has_ledger = records is not None and records.ledger_columns is not None
+    needs_more = has_ledger or OF_LEDGER.keys() & source.columns.keys()
+    shown_roles = {**OPTIONAL, **OF_LEDGER} if needs_more else OPTIONAL
     whole = [row for row in rows if row.problem is None]
     names = list(dict.fromkeys(name for row in whole for name in row.fields))
     by_role = _columns_by_role(source, names, list(shown_roles))

@@ -199,12 +199,15 @@ class ConsentIndex:
     def refused(self, sending: Sending) -> Refusal | None:
         """Return the refusal that holds when a message is sent, ``None`` if there is none.
 
-        A consent given after a refusal ends it.
+        A usable consent given after a refusal ends it; a withdrawal counts in any entry.
         """
-        checks = [self._check(c, sending) for c in self._consents(sending) if not c.problem]
-        if any(check.refusal is None for check in checks):
-            return None
-        refusals = [check.refusal for check in checks]
+        refusals: list[Refusal] = []
+        for consent in self._consents(sending):
+            refusal = self._refusal_before(sending, consent)
+            if refusal is not None:
+                refusals.append(refusal)
+            elif not consent.problem:
+                return None
         return refusals[0] if refusals else self._refusal_before(sending, None)
 
     def _consents(self, sending: Sending) -> Sequence[Consent]:

@@ -27,7 +27,7 @@ OPTIONAL: dict[Role, Message] = {
     "time": Message("time"),
     "consent": Message("consent"),
 }
-#: Columns of the input that are looked for only where there is a ledger.
+#: Columns of the input that are looked for only if there is a ledger, or they are named.
 OF_LEDGER: dict[Role, Message] = {
     "consent_id": Message("consent id"),
     "content_type": Message("type of content"),
