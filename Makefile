@@ -1,11 +1,12 @@
 # Every target makes .venv itself from a bare Python >= 3.11.
 PYTHON ?= python3
-# The encoder of `make bench`: a hub id or a local folder.
+# The encoder of `make bench` and `make gpu-check`: a hub id or a local folder.
 MODEL ?= hfl/chinese-macbert-base
+DATA ?= prepared/fbs14
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: quickstart test test-all test-wheel test-light check fix translations bench clean
+.PHONY: quickstart test test-all test-wheel test-light check fix translations bench gpu-check clean
 
 quickstart: .venv/runtime
 	rm -rf prepared/sample runs/quickstart
@@ -51,6 +52,11 @@ translations: .venv/dev
 
 bench: .venv/dev
 	$(BIN)/smstune benchmark train recipes/mean_pooling model.name_or_path=$(MODEL)
+
+# What a GPU does here, beside the CPU, in nine minutes: runs/gpu-check/report.md. DATA is FBS-14, prepared.
+gpu-check: .venv/runtime
+	rm -rf runs/gpu-check
+	$(BIN)/python -m smstune.benchmark.gpu_check $(DATA) $(MODEL) runs/gpu-check
 
 clean:
 	rm -rf .venv prepared/sample runs/quickstart

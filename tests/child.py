@@ -1,10 +1,11 @@
-"""scripts/finetune.py, sending itself a signal as a step ends.
+"""scripts/finetune.py or scripts/pretrain.py, sending itself a signal as a step ends.
 
-python tests/child.py STEP:SIGNAL[:RANK] CONFIG [key=value ...]
+python tests/child.py STEP:SIGNAL[:RANK] [pretrain] CONFIG [key=value ...]
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from doors import script
 from transformers import TrainerCallback
 
 from smstune.training import finetune as stage
+from smstune.training.pretraining import pretrain as pretraining
 
 
 class SendSignal(TrainerCallback):
@@ -27,16 +29,18 @@ class SendSignal(TrainerCallback):
 
 def add_to_trainer(callback, patch=setattr):
     """Let every trainer that is assembled have ``callback``."""
-    build = stage.assemble
+    for module, name in ((stage, "assemble"), (pretraining, "assemble_pretraining")):
+        patch(module, name, functools.partial(build_with_callback, getattr(module, name), callback))
 
-    def build_with_callback(config):
-        parts = build(config)
-        parts.trainer.add_callback(callback)
-        return parts
 
-    patch(stage, "assemble", build_with_callback)
+def build_with_callback(build, callback, *arguments):
+    parts = build(*arguments)
+    parts.trainer.add_callback(callback)
+    return parts
 
 
 if __name__ == "__main__":
     add_to_trainer(SendSignal(*sys.argv[1].split(":")))
-    sys.exit(script("finetune")(sys.argv[2:]))
+    words = sys.argv[2:]
+    command = "pretrain" if words[0] == "pretrain" else "finetune"
+    sys.exit(script(command)(words[command == "pretrain" :]))

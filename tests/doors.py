@@ -6,6 +6,7 @@ import csv
 import hashlib
 import importlib.util
 import json
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from smstune.inference.manifest import EXPORTED_FILES
+from smstune.text.normalize import normalize
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -66,6 +68,23 @@ def write_csv(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...]) 
     with path.open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows([header, *rows])
     return path
+
+
+def sentence(seed: int, length: int = 14) -> str:
+    """Return Chinese characters at random: no two seeds have three in a row in common."""
+    rng = random.Random(seed)
+    return normalize("".join(chr(rng.randrange(0x4E00, 0x9000)) for _ in range(length)))
+
+
+def prepared_rows(folder: Path) -> dict[str, list[dict[str, object]]]:
+    """Return the rows of each split of a prepared folder."""
+    splits = ("train", "validation", "test")
+    return {split: pq.read_table(folder / f"{split}.parquet").to_pylist() for split in splits}
+
+
+def json_lines(path: Path) -> list[object]:
+    """Return what each line of a file holds as JSON."""
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
 def add_exported_form(folder, content):

@@ -45,7 +45,8 @@ def test_shipped_config_loads(path):
         name = path.relative_to(ROOT / "configs").with_suffix("")
         assert first == f"# smstune finetune {name}"
         assert config.prepare.labels.is_file()
-        assert config.model.name_or_path == "hfl/chinese-macbert-base"
+        teacher = config.distillation and str(config.distillation.teacher)
+        assert config.model.name_or_path == (teacher or "hfl/chinese-macbert-base")
 
 
 def test_scientific_notation_is_a_float(write):
@@ -123,6 +124,7 @@ def test_schema_is_printed_and_knows_every_section(capsys):
         "data",
         "model",
         "loss",
+        "distillation",
         "training",
         "evaluation",
         "export",

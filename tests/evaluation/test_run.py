@@ -17,7 +17,8 @@ KEYS = {
     "ci", "ece", "nll", "baseline", "contamination", "coarse", "slices", "throughput",
     "macro_precision", "macro_recall", "weighted_precision", "weighted_recall", "micro_precision",
     "micro_recall", "micro_f1", "balanced_accuracy", "matthews", "brier", "recall_at_fpr",
-    "precision_recall", "operating_points", "calibration", "gates", "predictions_sha256",
+    "precision_recall", "group_macro_f1", "operating_points", "calibration", "gates",
+    "predictions_sha256",
 }  # fmt: skip
 
 #: Three words in a row, at least: a sentence, not a name or a term.
@@ -165,3 +166,21 @@ def test_changed_data_is_refused(evaluated, tmp_path, prepared, capsys):
     change_json(copy / "manifest.json", lambda manifest: manifest["data"].update(path=str(other)))
     assert run("eval", copy) == 2
     assert "found another test.parquet" in capsys.readouterr().err
+
+
+def test_a_group_of_labels_is_scored_against_all_others(evaluated):
+    groups = "evaluation.groups={harmful: [bank_phishing, gambling]}"
+    assert run("eval", evaluated, "--split", "validation", groups) == 0
+    page = (evaluated / "eval/validation/report.md").read_text("utf-8")
+    assert "macro-F1 of harmful against all others" in page
+    scores = metrics(evaluated, "validation")
+    table = pq.read_table(evaluated / "eval/validation/predictions.parquet").to_pydict()
+    harmful = ("bank_phishing", "gambling")
+    truth, answers = (
+        [label in harmful for label in table[column]] for column in ("label", "predicted")
+    )
+    expected = f1_score(truth, answers, average="macro")
+    assert scores["group_macro_f1"]["harmful"] == pytest.approx(expected)
+    low, high = scores["ci"]["group_macro_f1"]["harmful"]
+    assert low <= expected <= high
+    assert 0.3 < scores["baseline"]["group_macro_f1"]["harmful"] <= 1

@@ -107,6 +107,30 @@ def test_two_processes_give_what_one_gives(config_file, tmp_path):
     assert {path.name for path in two.iterdir()} == {path.name for path in alone.iterdir()}
 
 
+@pytest.mark.slow
+def test_of_two_processes_one_asks_the_teacher(config_file, joined_run, messages, tmp_path):
+    unlabelled = tmp_path / "unlabelled.txt"
+    unlabelled.write_text("".join(f"明天第{n * n}次见面，别忘了带书\n" for n in range(9)), "utf-8")
+    call = [
+        *(config_file, *TINY_OVERRIDES, *NO_DROPOUT, "training.device=cpu"),
+        *(f"distillation.teacher={joined_run}", f"distillation.unlabelled=[{unlabelled}]"),
+    ]
+    size = "training.per_device_train_batch_size"
+    alone, two = tmp_path / "alone", tmp_path / "two"
+    assert run("finetune", *call, f"{size}=10", f"training.output_dir={alone}") == 0
+    call += [f"{size}=5", f"training.output_dir={two}"]
+    start = ("--nproc_per_node", 2, "--standalone", ROOT / "scripts/finetune.py")
+    status, out, told = launch("torch.distributed.run", *start, *call)
+    assert (status, out) == (0, f"{two}\n"), told
+    assert told.count("asking the teacher") == 1
+    assert history(two) == pytest.approx(history(alone), abs=1e-3)
+    answers = [
+        load_file(folder / "teacher_answers.safetensors")["logits"] for folder in (alone, two)
+    ]
+    assert len(answers[0]) > 104
+    assert (answers[0] - answers[1]).abs().max() < 1e-4
+
+
 def test_what_the_user_can_mend_is_told_once(config_file):
     call = ("--nproc_per_node", 2, "--standalone", ROOT / "scripts/finetune.py", config_file)
     status, out, told = launch("torch.distributed.run", *call, "training.learnin_rate=1")

@@ -35,7 +35,7 @@ def test_a_fine_tune_in_lines(config_file, overrides, tmp_path, capsys):
     validated = [line for line in lines if line.startswith("epoch ")]
     assert len(validated) == 2
     assert re.fullmatch(rf"epoch 1 of 2: {scores}", validated[0])
-    kept = rf"kept the checkpoint of step \d+, the best macro-F1: {scores}"
+    kept = rf"kept the checkpoint of step \d+, the best one: {scores}"
     assert re.fullmatch(kept, lines[-2])
     assert lines[-1] == f"next: smstune eval {tmp_path / 'run'}"
     assert "{" not in captured.err

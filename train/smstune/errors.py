@@ -23,6 +23,7 @@ _TRAINING_PACKAGES = (
     "pyarrow",
     "pypinyin",
     "rich",
+    "rjieba",
 )
 
 

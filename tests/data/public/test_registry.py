@@ -79,7 +79,15 @@ def serving(folder):
 
 
 def test_registry_knows_the_public_sets():
-    assert list(REGISTRY) == ["fbs", "nus", "chifraud", "ccl23", "message80w", "csms"]
+    assert list(REGISTRY) == [
+        "fbs",
+        "scriptguard",
+        "nus",
+        "chifraud",
+        "ccl23",
+        "message80w",
+        "csms",
+    ]
     assert [name for name, item in REGISTRY.items() if item.download] == ["fbs", "nus", "chifraud"]
     for name, item in REGISTRY.items():
         assert item.name == name

@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 import json
-import random
 from datetime import datetime
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
-from doors import run, write_csv
+from doors import json_lines, prepared_rows, run, sentence, write_csv
 
 from smstune.campaigns.grouping import near_matches
 from smstune.data import assign_campaigns
 from smstune.data.splits import assign
 from smstune.tables.times import CHINA
-from smstune.text.normalize import normalize
 
 SPLITS = ("train", "validation", "test")
 
 
-def sentence(seed, length=14):
-    """Return Chinese characters at random: no two seeds have three in a row in common."""
-    rng = random.Random(seed)
-    return normalize("".join(chr(rng.randrange(0x4E00, 0x9000)) for _ in range(length)))
-
-
-def prepared_rows(folder):
-    return {split: pq.read_table(folder / f"{split}.parquet").to_pylist() for split in SPLITS}
-
-
 def manifest(folder):
     return json.loads((folder / "manifest.json").read_text("utf-8"))
-
-
-def json_lines(path):
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
 @pytest.fixture

@@ -15,11 +15,12 @@ from huggingface_hub import ModelCard
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from smstune.deploy.hub.card import escape_markdown
-from smstune.deploy.hub.card_facts import RAW_EXAMPLE, sample_example
+from smstune.deploy.hub.card_facts import RAW_EXAMPLE, sample_example, unclear_terms
 from smstune.deploy.hub.folder import write_published_folder
 from smstune.errors import UserError
 from smstune.inference.backends.torch_devices import machine_name
 from smstune.inference.classifier import SmsClassifier
+from smstune.inference.manifest import load_manifest
 
 FILES = {
     "README.md", "README.zh-CN.md", "config.json", "labels.json", "manifest.json",
@@ -279,6 +280,33 @@ def test_terms_and_citations_of_the_data_are_in_the_card(copy, tmp_path):
     assert "**不允许**" in chinese
     for card in (english, chinese):
         assert "- A. 2020. https://doi.example/a_b\n" in card
+
+
+def test_what_the_encoder_read_without_labels_is_in_the_card_with_its_terms(copy, tmp_path):
+    terms = {
+        "name": "raw", "title": "Raw set", "home": None, "licence": "None stated",
+        "commercial_use": "unclear", "citation": "B. 2021.",
+    }  # fmt: skip
+    scores = {"all": {"loss": 2.0, "accuracy": 0.25}}
+    facts = {
+        "base_model": {"name_or_path": str(tmp_path / "first"), "revision": None},
+        "sources": ["raw", "inbox"], "terms": [terms], "messages": 1234, "held_out": 20,
+        "set_aside": 56, "mlm_probability": 0.15, "seed": 1, "steps": 789,
+        "before": scores, "after": {"all": {"loss": 1.0, "accuracy": 0.5}},
+    }  # fmt: skip
+    change_json(copy / "manifest.json", lambda m: m.update(pretraining=facts))
+    folder = write_published_folder(copy, tmp_path / "clean")
+    english, chinese = cards(folder)
+    for card in (english, chinese):
+        details = ("1,234", "789", "56", "Raw set", "inbox", "- B. 2021.\n", "50.00 %", "first")
+        assert [detail for detail in details if detail not in card] == []
+        assert str(tmp_path) not in card
+    assert "whose terms only the publisher knows" in english
+    published = json.loads((folder / "manifest.json").read_text("utf-8"))["pretraining"]
+    assert published["base_model"]["name_or_path"] == "first"
+    doubts = unclear_terms(load_manifest(copy))
+    assert any(doubt.startswith("raw: whether it may be used is unclear") for doubt in doubts)
+    assert any(doubt.startswith("inbox: a file of your own") for doubt in doubts)
 
 
 def test_terms_of_an_older_run_are_those_of_its_prepared_data(copy, tmp_path):

@@ -41,7 +41,7 @@ def some_set(n=600, campaigns=200, seed=0):
 
 def test_a_draw_gives_what_its_messages_give():
     evaluated = some_set()
-    ranked = {"p": [0, 2]}
+    ranked = {"p": [0, 2], "mine": [2]}
     drawn = bootstrap_scores(
         evaluated, LABELS, draws=3, ranked=ranked, costs=cost_matrix(COSTS, LABELS)
     )
@@ -51,8 +51,13 @@ def test_a_draw_gives_what_its_messages_give():
     for at in range(3):
         rows = np.repeat(np.arange(len(group)), times[at][group])
         scores = compute_scores(
-            evaluated.probabilities[rows], evaluated.truth[rows], LABELS, costs=COSTS
+            evaluated.probabilities[rows],
+            evaluated.truth[rows],
+            LABELS,
+            costs=COSTS,
+            groups={"mine": ["m"]},
         )
+        assert drawn["group_macro_f1", "mine"][at] == pytest.approx(scores.group_macro_f1["mine"])
         for name in ("accuracy", "macro_f1", "matthews", "nll", "brier", "cost_weighted_error"):
             assert drawn[name,][at] == pytest.approx(getattr(scores, name)), name
         assert drawn["coarse", "macro_f1"][at] == pytest.approx(scores.coarse.macro_f1)
@@ -60,7 +65,7 @@ def test_a_draw_gives_what_its_messages_give():
             for name in ("precision", "recall", "f1"):
                 assert drawn["per_label", label, name][at] == pytest.approx(getattr(row, name))
         for row in recalls_at_rates(evaluated.probabilities[rows], evaluated.truth[rows], ranked):
-            found = drawn["recall_at_fpr", "p", str(row.false_positive_rate)][at]
+            found = drawn["recall_at_fpr", row.group, str(row.false_positive_rate)][at]
             assert found == pytest.approx(row.recall)
 
 

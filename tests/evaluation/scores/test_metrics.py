@@ -121,6 +121,17 @@ def test_further_scores_are_scikit_learns():
         assert scores["per_label"][name]["auroc"] == pytest.approx(area)
 
 
+def test_macro_f1_of_a_group_is_that_of_two_classes():
+    probabilities, truth = some_predictions()
+    # z and m: the parent q is the other class.
+    scores = scores_in_json(probabilities, truth, LABELS, groups={"mine": ["z", "m"]})
+    predicted = probabilities.argmax(axis=1)
+    expected = reference.f1_score(truth == 1, predicted == 1, average="macro")
+    assert scores["group_macro_f1"]["mine"] == pytest.approx(expected)
+    assert scores["group_macro_f1"].keys() == {"p", "q", "mine"}
+    assert scores["group_macro_f1"]["mine"] != pytest.approx(scores["macro_f1"])
+
+
 def test_recall_at_a_rate_is_the_best_that_the_rate_allows():
     probabilities, truth = some_predictions(1000)
     scores = scores_in_json(probabilities, truth, LABELS, groups={"mine": ["z", "q"]})

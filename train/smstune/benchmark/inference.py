@@ -75,7 +75,8 @@ def benchmark_inference(
     as ``predict`` does: reading, normalising, masking, tokenising, scoring, writing. It scores
     copies once, which the pipeline does not. If there are copies, another row shows its speed on
     the distinct messages; the difference is what copies save. The exported forms for the CPU are
-    measured if the run has them, int8 also with its cascade.
+    measured if the run has them, int8 also with its cascade. What torch computes runs on the GPU
+    if there is one.
 
     Raises:
         UserError: if there is no message, or the run or its data is missing.
@@ -213,11 +214,9 @@ def _read(source: Path) -> list[str]:
 
 def _fastest() -> Precision:
     """Return the faster number format of the pipeline: bf16 emulated is far slower than fp32."""
-    import torch
+    from smstune.inference.backends.torch_devices import multiplies_bf16, pick_device
 
-    from smstune.inference.backends.torch_devices import multiplies_bf16
-
-    return "bf16" if multiplies_bf16(torch.device("cpu")) else "fp32"
+    return "bf16" if multiplies_bf16(pick_device()) else "fp32"
 
 
 def _pipeline(run: Path, source: Path) -> float:
@@ -234,11 +233,11 @@ def _tuned_pipeline(run: Path, source: Path) -> float:
 def _pipeline_seconds(run: Path, texts: list[str], **options: Any) -> float:  # noqa: ANN401
     from transformers import pipeline
 
-    from smstune.inference.backends.torch_devices import hide_loading_bars
+    from smstune.inference.backends.torch_devices import hide_loading_bars, pick_device
 
     hide_loading_bars()
     length = load_manifest(run).max_length
-    classify: Any = pipeline("text-classification", model=str(run), device="cpu", **options)
+    classify: Any = pipeline("text-classification", model=str(run), device=pick_device(), **options)
     classify(texts[:_WARM_UP], truncation=True, max_length=length)
     return _seconds_per_pass(lambda: classify(texts, truncation=True, max_length=length))
 
@@ -252,7 +251,10 @@ def _smstune(
     cascade: bool = False,
 ) -> float:
     classifier = SmsClassifier.from_pretrained(
-        run, device="cpu", backend=backend, precision=precision
+        run,
+        device="auto" if backend == "torch" else "cpu",
+        backend=backend,
+        precision=precision,
     )
     if not cascade:
         classifier = classifier.without_cascade()

@@ -22,7 +22,7 @@ from smstune.config.schema import Config
 from smstune.data.prepared import load_split
 from smstune.files import temporary_folder
 from smstune.inference.backends.first_token import FirstTokenLayer
-from smstune.inference.backends.torch_devices import multiplies_bf16
+from smstune.inference.backends.torch_devices import multiplies_bf16, pick_device
 from smstune.inference.labels import LabelMap
 from smstune.modeling.tokenization import (
     PaddingCollator,
@@ -35,7 +35,6 @@ from smstune.training.assemble import assemble
 #: The stock example's default: transformers' examples/pytorch/text-classification.
 _STOCK_LENGTH = 128
 _MATRIX_SIDE = 2048
-_CPU = torch.device("cpu")
 #: Seconds that the whole benchmark may take.
 _SECONDS = 600.0
 #: The share of a setup's time for which training is planned: steps vary, and saving is not counted.
@@ -89,7 +88,7 @@ def benchmark_training(
     speed is the one that the Trainer reports. The setups: ``ours`` is ``config``; ``stock`` is a
     plain Trainer with the defaults of transformers' run_classification.py (fp32, padding to 128);
     ``stock tuned`` uses the best of its flags (dynamic padding, grouping by length, bf16 if the
-    processor multiplies it).
+    processor multiplies it). All run on the GPU if there is one.
     """
     end = time.time() + seconds
     setups: dict[str, Callable[[Config, _Limits, Path], _Measurement]] = {
@@ -120,17 +119,21 @@ def benchmark_training(
 
 
 def matrix_rate() -> float:
-    """Return the GFLOP/s of a matrix product of side 2048 on the CPU, the best of 10.
+    """Return the GFLOP/s of a matrix product of side 2048 on the device that trains, best of 10.
 
     In bf16 if the processor multiplies it, otherwise in fp32: torch would emulate bf16 in one
     thread, and a single product would take minutes.
     """
-    dtype = torch.bfloat16 if multiplies_bf16(_CPU) else torch.float32
-    left = torch.randn(_MATRIX_SIDE, _MATRIX_SIDE, dtype=dtype)
+    device = pick_device()
+    dtype = torch.bfloat16 if multiplies_bf16(device) else torch.float32
+    left = torch.randn(_MATRIX_SIDE, _MATRIX_SIDE, dtype=dtype, device=device)
     best = float("inf")
     for _ in range(10):
         started = time.perf_counter()
         left @ left
+        if device.type == "cuda":
+            # The call returns before the product is there.
+            torch.cuda.synchronize()
         best = min(best, time.perf_counter() - started)
     return 2 * _MATRIX_SIDE**3 / best / 1e9
 
@@ -175,21 +178,24 @@ def _stock_trainer(config: Config, folder: Path, *, tuned: bool) -> Trainer:
         trust_remote_code=False,
     )
     model.resize_token_embeddings(len(tokenizer))
+    device = pick_device()
     arguments = TrainingArguments(
         output_dir=str(folder),
-        use_cpu=True,
+        use_cpu=device.type == "cpu",
         num_train_epochs=1,
         per_device_train_batch_size=config.training.per_device_train_batch_size,
         save_strategy="no",
         report_to="none",
-        bf16=tuned and multiplies_bf16(_CPU),
+        bf16=tuned and multiplies_bf16(device),
         train_sampling_strategy="group_by_length" if tuned else "random",
     )
     trainer = Trainer(
         model=model,
         args=arguments,
         train_dataset=encoded,
-        data_collator=(PaddingCollator(encoder.padding, "cpu") if tuned else default_data_collator),
+        data_collator=(
+            PaddingCollator(encoder.padding, device.type) if tuned else default_data_collator
+        ),
     )
     trainer.args.remove_unused_columns = not tuned
     return trainer

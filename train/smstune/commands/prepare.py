@@ -86,7 +86,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="*",
         metavar="[SOURCE:]INPUT",
         help="csv, tsv, txt, jsonl, xlsx, xls, ods, parquet, a data set's id on the hub, or fbs:, "
-        "nus:, chifraud:, sample: (the bundled messages); with --config also key=value",
+        "nus:, chifraud:, scriptguard:, sample: (the bundled messages); with --config also "
+        "key=value",
     )
     parser.add_argument("--config", metavar="CONFIG", help="YAML file or shipped configuration")
     parser.add_argument("--source", help="reader of inputs without a prefix, such as csv or fbs")
@@ -109,7 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--split",
         choices=get_args(SplitMethod),
-        help="how to split; group (the default) keeps near-duplicates together",
+        help="how to split; group (the default) keeps near-duplicates together, given reads the "
+        "column split",
     )
     parser.add_argument(
         "--held-out", metavar="SOURCE", help="source that becomes the test set, with --split source"

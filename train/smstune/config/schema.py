@@ -155,6 +155,26 @@ class LossConfig(Section):
         return self
 
 
+class DistillationConfig(Section):
+    """Let a student learn the answers of a teacher, a finished run."""
+
+    teacher: FilePath = Field(description="The teacher's run folder.")
+    temperature: Number = Field(
+        4.0, gt=0, description="Both answers are softened by it before they are compared."
+    )
+    weight: Number = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Share of the teacher's term in the loss; the rest is the loss on the true "
+        "labels.",
+    )
+    unlabelled: list[str] = Field(
+        default=[],
+        description="Messages without labels that the teacher answers, too, as [SOURCE:]PATH.",
+    )
+
+
 class OperatingPointConfig(Section):
     """The labels to block, and exactly one of three budgets for what blocking may cost."""
 
@@ -257,8 +277,8 @@ class EvaluationConfig(Section):
     )
     groups: dict[str, list[str]] = Field(
         default={},
-        description="By name: labels (or parents) whose joint recall at a fixed false-positive "
-        "rate is reported, as it is for each parent.",
+        description="By name: labels (or parents) whose macro-F1 against all other labels and "
+        "whose joint recall at a fixed false-positive rate are reported, as for each parent.",
     )
     costs: dict[str, dict[str, Number]] = Field(
         default={},
@@ -352,7 +372,9 @@ class PrepareConfig(Section):
         description="YAML that maps the sources' labels to ours, relative to this file; null keeps "
         "the labels unchanged.",
     )
-    split: SplitMethod = Field("group", description="How to split.")
+    split: SplitMethod = Field(
+        "group", description="How to split; given: as the column `split` of each row says."
+    )
     held_out: str | None = Field(
         None, description="For split source: the source that becomes the test set."
     )
@@ -393,6 +415,25 @@ class PrepareConfig(Section):
                 )
             )
         return folds
+
+
+class PretrainConfig(Section):
+    """What an encoder reads before it is fine-tuned; `smstune pretrain`."""
+
+    inputs: list[str] = Field(
+        min_length=1,
+        description="Messages without labels, as [SOURCE:]PATH, relative to the working folder.",
+    )
+    protect: list[FilePath] = Field(
+        description="Prepared folders: near copies of their validation and test messages are set "
+        "aside. An empty list protects none.",
+    )
+    mlm_probability: ShareAbove0Below1 = Field(
+        0.15, description="Share of the tokens to predict, drawn anew each epoch."
+    )
+    held_out: ShareAbove0Below1 = Field(
+        0.02, description="Share of the campaigns to measure the masked loss on."
+    )
 
 
 class DataConfig(Section):
@@ -582,9 +623,13 @@ class Config(Section):
     """The whole configuration."""
 
     prepare: PrepareConfig = PrepareConfig()
+    pretrain: PretrainConfig | None = None
     data: DataConfig
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
+    distillation: DistillationConfig | None = Field(
+        None, description="Learn from a teacher as well; null disables it."
+    )
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     export: ExportConfig = ExportConfig()
@@ -597,6 +642,26 @@ class Config(Section):
                 Message(
                     "evaluation.cascade needs a linear model: train with model.linear=true, or set "
                     "evaluation.cascade=null"
+                )
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _teacher_answers_what_is_trained_on(self) -> Self:
+        if self.distillation is None:
+            return self
+        if self.data.augment is not None:
+            raise ValueError(
+                Message(
+                    "distillation does not go with data.augment: the teacher answers the messages "
+                    "as they are, not their rewrites: set one of them to null"
+                )
+            )
+        if self.distillation.unlabelled and self.training.class_balanced_sampling:
+            raise ValueError(
+                Message(
+                    "distillation.unlabelled does not go with training.class_balanced_sampling: "
+                    "unlabelled messages belong to no label: remove one of them"
                 )
             )
         return self

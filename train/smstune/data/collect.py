@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
 
 from smstune.arrays import Flags, Ints, Words
+from smstune.config.choices import SplitName
 from smstune.data.copies import Copies, UsableRows, first_copies
 from smstune.data.label_accounts import UnusableLabels, log_names
 from smstune.data.readers.catalogue import Input
@@ -43,6 +45,7 @@ SCHEMA = pa.schema(
         "source": pa.string(),
         "time": pa.string(),
         "campaign": pa.string(),
+        "split": pa.string(),
         "file": pa.string(),
         "line": pa.int64(),
     }
@@ -118,9 +121,10 @@ def collect(
     """Read all inputs into ``folder``: clean, distinct messages and ``rejected.jsonl``.
 
     Rows stay on disk; memory holds 13 bytes for each. Exact copies of a text are merged into the
-    first of them, and a text with several labels is rejected; neither happens to rows of ``tests``.
-    Without a label map, labels are those of the data, sorted. Labels without a message to keep are
-    dropped. What was rejected, merged or dropped is logged.
+    first of them, and a text with several labels is rejected; neither happens to rows of ``tests``,
+    nor to any row where ``options.split`` names the column that holds the split of each. Without a
+    label map, labels are those of the data, sorted. Labels without a message to keep are dropped.
+    What was rejected, merged or dropped is logged.
 
     Raises:
         UserError: if no usable message or fewer than two labels remain, or a test set has no usable
@@ -128,7 +132,7 @@ def collect(
     """
     usable_rows = UsableRows(label_ids={} if labels is None else labels.label2id)
     usable_path, kept_path = folder / "usable.arrow", folder / "kept.arrow"
-    clean = partial(_clean_row, labels=labels, text=text)
+    clean = partial(_clean_row, labels=labels, text=text, split_column=options.split)
     unusable, merged = UnusableLabels(), RowCount()
     with (folder / "rejected.jsonl").open("w", encoding="utf-8") as stream:
         rejects = Rejects(stream)
@@ -136,7 +140,7 @@ def collect(
         first_pass = FirstPass(usable_rows, rejects, unusable)
         _write_arrow(usable_path, _usable_rows(inputs_and_fixed, options, clean, first_pass))
         n_read = len(usable_rows.labels) + rejects.total()
-        copies = first_copies(usable_rows)
+        copies = first_copies(usable_rows, keep_all=options.split is not None)
         _write_arrow(kept_path, _resolve_copies(usable_path, copies, usable_rows, rejects, merged))
     usable_path.unlink()
     keep = copies.keep
@@ -303,7 +307,12 @@ def _check_test(path: Path, n_usable: int, n_rejected: int) -> None:
 
 
 def _clean_row(
-    row: TableRow, source: str, *, labels: LabelMap | None, text: TextOptions
+    row: TableRow,
+    source: str,
+    *,
+    labels: LabelMap | None,
+    text: TextOptions,
+    split_column: str | None,
 ) -> ArrowRow | UnusableRow:
     source_label = row.label
     label = labels.resolve(source, row.label) if labels and row.label else row.label
@@ -328,12 +337,16 @@ def _clean_row(
         return unusable(Message("no label"))
     if label is None:
         return unusable(Message("unknown label"), _unknown_label(row.label))
+    split = (row.split or "").strip() if split_column else None
+    if split_column and split not in get_args(SplitName):
+        return unusable(Message("no split"), _unknown_split(split_column, split or ""))
     return {
         "text": message,
         "label": label,
         "source": source,
         "time": with_offset(row.time),
         "campaign": f"{source}/{row.group}" if row.group else None,
+        "split": split,
         "file": row.file,
         "line": row.line,
     }
@@ -345,6 +358,20 @@ def _unknown_label(label: str) -> Message:
     return Message(
         "unknown label of {n_characters} characters: add it to the label file",
         n_characters=len(label),
+    )
+
+
+def _unknown_split(column: str, split: str) -> Message:
+    if may_be_named([split]):
+        return Message(
+            "the column {column} must be train, validation or test, found {split!r}",
+            column=column,
+            split=split,
+        )
+    return Message(
+        "the column {column} must be train, validation or test, found {n_characters} characters",
+        column=column,
+        n_characters=len(split),
     )
 
 

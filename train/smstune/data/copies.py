@@ -53,9 +53,12 @@ class Copies:
         return labels
 
 
-def first_copies(usable_rows: UsableRows) -> Copies:
-    """Merge rows of the same text into the first of them; fixed rows are not merged."""
-    fixed = np.array(usable_rows.fixed, dtype=np.bool_)
+def first_copies(usable_rows: UsableRows, *, keep_all: bool = False) -> Copies:
+    """Merge rows of the same text into the first of them; fixed rows are not merged.
+
+    With ``keep_all`` every row is kept as if it were fixed.
+    """
+    fixed = np.array(usable_rows.fixed, dtype=np.bool_) | keep_all
     rows = np.flatnonzero(~fixed).astype(np.int32)
     labels = np.array(usable_rows.labels, dtype=np.int32)[rows]
     label_count = len(usable_rows.label_ids)

@@ -16,12 +16,12 @@ from smstune.arrays import Assigned, Ints
 from smstune.campaigns.sketch import Sketches, sketch
 from smstune.config.choices import SplitMethod
 from smstune.config.schema import PrepareConfig
-from smstune.config.shipped import find_config, shipped_configs
+from smstune.config.shipped import find_config
 from smstune.data.assign_campaigns import Campaigns, find_campaigns
 from smstune.data.collect import Collected, collect, drop_labels
 from smstune.data.label_accounts import rare_label_error, rare_labels, warn_of_few_messages
 from smstune.data.manifest import FORMAT_VERSION, MANIFEST, Preparation, PreparedInput
-from smstune.data.public.registry import load_registry
+from smstune.data.public.registry import terms_of
 from smstune.data.readers.catalogue import Input, check_input, parse_input
 from smstune.data.report.report import build_data_report
 from smstune.data.report.sections import split_sizes
@@ -34,7 +34,7 @@ from smstune.data.report.statistics import (
     largest_campaigns,
 )
 from smstune.data.report.tokens import TokenLengths, measure_tokens
-from smstune.data.splits.assign import SplitChoice, assign, explain_set_aside
+from smstune.data.splits.assign import SplitChoice, assign, check_choice, explain_set_aside
 from smstune.data.splits.contamination import measure_contamination
 from smstune.data.splits.files import read_split, write_set_aside, write_splits
 from smstune.data.splits.methods import FRACTIONS, SET_ASIDE, SPLIT_TITLES, SPLITS
@@ -43,7 +43,7 @@ from smstune.files import file_hash, folder_written_whole, refuse_to_overwrite, 
 from smstune.inference.label_names import list_counts, list_names
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import TextOptions
-from smstune.inference.origin import Contamination, RowCounts, SplitFacts, Terms
+from smstune.inference.origin import Contamination, RowCounts, SplitFacts
 from smstune.language import Message, reader_language
 from smstune.progress import progress
 from smstune.reporting.html import render_html
@@ -77,11 +77,12 @@ def prepare(
     It holds ``train.parquet``, ``validation.parquet`` and ``test.parquet`` (columns text, label,
     source, time, group, copies, group_size, group_time), ``rejected.jsonl``, ``labels.json``,
     ``report.html`` and ``manifest.json``, whose counts add up: read = kept + merged + rejected.
-    Messages of ``section.test`` are the test set, unchanged. Rows that share a campaign with such a
-    test set, or with a held-out source, are set aside into ``set_aside.jsonl``. With the split
-    ``folds`` the output holds one such folder for each fold. With a ``tokenizer`` (folder or hub
-    id) the report says what ``max_length`` would cut. With ``overwrite`` an earlier prepared folder
-    is replaced once the new one is complete.
+    Messages of ``section.test`` are the test set, unchanged. With the split ``given`` each row has
+    the split that its column ``split`` names, and all usable rows are kept unchanged. Rows that
+    share a campaign with messages of ``section.test``, or with a held-out source, are set aside
+    into ``set_aside.jsonl``. With the split ``folds`` the output holds one such folder for each
+    fold. With a ``tokenizer`` (folder or hub id) the report says what ``max_length`` would cut.
+    With ``overwrite`` an earlier prepared folder is replaced once the new one is complete.
 
     Memory holds some 130 bytes for each message; texts are read in batches.
 
@@ -93,9 +94,10 @@ def prepare(
     _check_output(output, [input_.path for input_ in (*inputs, *tests)], overwrite=overwrite)
     labels = LabelMap.from_yaml(find_config(section.labels)) if section.labels else None
     options = table_options(section)
+    choice = SplitChoice(section.split, section.held_out, section.folds, section.seed)
+    check_choice(choice, has_test_set=bool(tests))
     for input_ in (*inputs, *tests):
         check_input(input_, options)
-    choice = SplitChoice(section.split, section.held_out, section.folds, section.seed)
     text = TextOptions(
         normalizer_version=NORMALIZER_VERSION,
         mask_pii=section.mask_pii,
@@ -114,7 +116,7 @@ def prepare(
                 text=text,
                 inputs=_described(inputs),
                 tests=_described(tests),
-                terms=_terms((*inputs, *tests)),
+                terms=terms_of(input_.source for input_ in (*inputs, *tests)),
                 counts=written.counts,
                 dropped_labels=list(written.dropped_labels),
                 split=written.split,
@@ -169,13 +171,18 @@ def _foreign_name(output: Path) -> str | None:
     return foreign[0] if folds and foreign else None
 
 
-def table_options(section: PrepareConfig) -> TableOptions:
-    """Return how the tables of a section are read: its columns, sheet, header and layout."""
+def table_options(section: PrepareConfig, *, labelled: bool = True) -> TableOptions:
+    """Return how the tables of a section are read: its columns, sheet, header and layout.
+
+    The column ``split`` is read for the split ``given`` alone, and for ``labelled`` messages.
+    """
     return TableOptions(
         text=section.text_column,
         label=section.label_column,
         group=section.group_column,
         time=section.time_column,
+        split="split" if labelled and section.split == "given" else None,
+        labelled=labelled,
         sheet=section.sheet,
         header=False if section.no_header else None,
         layout=section.layout,
@@ -198,12 +205,6 @@ def _described(inputs: Sequence[Input]) -> list[PreparedInput]:
     return [PreparedInput(path=str(input_.path), source=input_.source) for input_ in inputs]
 
 
-def _terms(inputs: Sequence[Input]) -> list[Terms]:
-    """Return the terms of the public sets among the inputs."""
-    registry = load_registry(shipped_configs() / "sources.yaml")
-    return [registry[input_.source].terms() for input_ in inputs if input_.source in registry]
-
-
 @dataclass(frozen=True)
 class WrittenSplits:
     """A folder that holds the split files, with what is in them and how they were split."""
@@ -223,9 +224,11 @@ def _write_splits(
     has_folds = choice.method == "folds"
     with TemporaryDirectory(dir=folder) as scratch:
         sketches, campaigns = _sketched(collected, Path(scratch))
-        if rare := rare_labels(collected.labels, collected.label_ids, campaigns.groups):
-            if not drop_rare:
-                raise rare_label_error(rare)
+        rare = rare_labels(collected.labels, collected.label_ids, campaigns.groups)
+        # A split that was given says by itself whether train has a label.
+        if rare and not drop_rare and choice.method != "given":
+            raise rare_label_error(rare)
+        if rare and drop_rare:
             logger.warning(
                 "warning: --drop-rare drops these labels and their messages: %s",
                 list_counts(rare, "campaign"),
@@ -251,7 +254,7 @@ def _write_splits(
                 method=choice.method,
                 held_out=choice.held_out,
                 seed=choice.seed,
-                fractions=FRACTIONS,
+                fractions=() if choice.method == "given" else FRACTIONS,
                 **({"fold": number, "folds": choice.folds} if has_folds else {}),
             )
             contamination = measure_contamination(assigned, choice, collected, sketches)

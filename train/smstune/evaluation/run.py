@@ -123,9 +123,7 @@ def evaluate_run(
         **scores.given(),
         split=evaluated.name,
         ci=_intervals(evaluated, labels, section),
-        baseline=_baseline(train, labelled, labels, config.model.linear_min_campaigns)
-        if train and section.baseline
-        else None,
+        baseline=_baseline(train, labelled, labels, config) if train and section.baseline else None,
         contamination=contamination(labelled.texts, train.texts) if train else None,
         slices=slices,
         operating_points=observed_points(evaluated, manifest.calibration.operating_points, labels),
@@ -184,7 +182,7 @@ def _intervals(evaluated: EvaluatedSet, labels: LabelMap, section: EvaluationCon
 
 
 def _baseline(
-    train: LabelledSet, labelled: LabelledSet, labels: LabelMap, min_campaigns: int
+    train: LabelledSet, labelled: LabelledSet, labels: LabelMap, config: Config
 ) -> Baseline:
     """Score the linear baseline by the same function as the model."""
     linear = fit_linear(
@@ -192,11 +190,16 @@ def _baseline(
         train.truth,
         len(labels.names),
         groups=train.groups,
-        min_campaigns=min_campaigns,
+        min_campaigns=config.model.linear_min_campaigns,
     )
     answers = linear.answers(labelled.texts)
     # One-hot probabilities: only scores that depend on the answer alone are reported.
-    scores = compute_scores(np.eye(len(labels.names))[answers], labelled.truth, labels)
+    scores = compute_scores(
+        np.eye(len(labels.names))[answers],
+        labelled.truth,
+        labels,
+        groups=config.evaluation.groups,
+    )
     optional: dict[str, BaselineParents] = {}
     if scores.coarse is not None:
         optional["coarse"] = BaselineParents(
@@ -209,6 +212,7 @@ def _baseline(
         macro_f1=scores.macro_f1,
         weighted_f1=scores.weighted_f1,
         per_label={name: row.f1 for name, row in scores.per_label.items()},
+        group_macro_f1=scores.group_macro_f1,
         **optional,
     )
 

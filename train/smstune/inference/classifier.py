@@ -192,6 +192,19 @@ class SmsClassifier:
         """
         return self.encoder_logits(texts, progress), self.linear_scores(texts)
 
+    def joined_logits(
+        self, texts: Sequence[str], progress: Progress | None = None
+    ) -> NDArray[np.float64]:
+        """Return the logits of encoder and linear model together, of preprocessed ``texts``.
+
+        Shape ``(messages, labels)``; uncalibrated: without temperature, label bias and cascade.
+
+        Raises:
+            UserError: if the encoder gives NaN or infinity.
+        """
+        logits, linear = self.parts(texts, progress)
+        return self.run.manifest.calibration.joined_logits(logits, linear)
+
     def encoder_logits(
         self, texts: Sequence[str], progress: Progress | None = None
     ) -> NDArray[np.float64]:

@@ -126,7 +126,15 @@ class Calibration(BaseModel):
 
         ``logits`` are the encoder's, ``linear`` the linear model's scores, of the same shape.
         """
-        return softmax((logits + self.linear_weight * linear) / self.temperature)
+        return softmax(self.joined_logits(logits, linear) / self.temperature)
+
+    def joined_logits(self, logits: Floats, linear: Floats) -> Floats:
+        """Return the logits of encoder and linear model together, before the temperature.
+
+        ``logits`` are the encoder's, ``linear`` the linear model's scores, of the same shape.
+        """
+        joined: Floats = logits + self.linear_weight * linear
+        return joined
 
     def is_early(self, linear: Floats) -> Flags:
         """Return which messages the linear model answers alone, by its scores."""

@@ -8,7 +8,7 @@ from smstune.config.choices import BackendChoice, DeviceChoice, PrecisionChoice
 from smstune.errors import UserError
 from smstune.inference.backends.exported import EXPORTED
 from smstune.inference.backends.pick import pick_backend, pick_run_device
-from smstune.inference.manifest import MANIFEST, WEIGHTS, Manifest
+from smstune.inference.manifest import MANIFEST, PRETRAINING, WEIGHTS, Manifest
 from smstune.inference.run import load_run
 from smstune.paths import local_path
 
@@ -26,7 +26,8 @@ def require_encoder(name_or_path: str, *, revision: str | None = None) -> None:
     path = local_path(name_or_path)
     if path is not None and path.is_dir():
         # A run that was stopped has checkpoints and no manifest, which load_run explains.
-        if (path / MANIFEST).exists() or (path / "checkpoints").is_dir():
+        is_run = (path / MANIFEST).exists() or (path / "checkpoints").is_dir()
+        if is_run and not (path / PRETRAINING).is_file():
             load_run(path)
         return
     # Some old ids, such as bert-base-chinese, have no organisation.

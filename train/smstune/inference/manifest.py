@@ -17,7 +17,12 @@ from smstune.errors import UserError
 from smstune.files import file_hash, file_written_whole
 from smstune.inference.decision import Calibration
 from smstune.inference.linear import LINEAR
-from smstune.inference.origin import DataFacts, TrainingFacts
+from smstune.inference.origin import (
+    DataFacts,
+    DistillationFacts,
+    PretrainingFacts,
+    TrainingFacts,
+)
 from smstune.inference.tokenization import Padding
 from smstune.language import Message, joined
 from smstune.text.normalize import NORMALIZER_VERSION, preprocess
@@ -25,6 +30,8 @@ from smstune.text.probes import text_versions
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+#: What `smstune pretrain` leaves in an encoder folder, last.
+PRETRAINING = "pretraining.json"
 CONFIG, WEIGHTS, LABELS = "config.json", "model.safetensors", "labels.json"
 #: What transformers reads a tokenizer from.
 TOKENIZER = (
@@ -83,7 +90,11 @@ class Manifest(BaseModel):
     calibration: Calibration = Field(default_factory=Calibration)
     data: DataFacts
     base_model: dict[str, str | None]
+    #: ``None`` where the encoder was not pretrained by `smstune pretrain`.
+    pretraining: PretrainingFacts | None = None
     training: TrainingFacts
+    #: ``None`` where no teacher was learned from.
+    distillation: DistillationFacts | None = None
     versions: dict[str, str]
     #: SHA-256 of every file that an answer is computed from, by its name in the run folder.
     sha256: dict[str, str] = {}

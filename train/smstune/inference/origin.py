@@ -71,6 +71,20 @@ class DataFacts(Result):
     counts: RowCounts | None = None
 
 
+class DistillationFacts(Result):
+    """The teacher of a student, and how it was taught.
+
+    ``teacher`` is the name of the teacher's folder, ``teacher_sha256`` that of its weights;
+    ``unlabelled`` counts the messages without labels.
+    """
+
+    teacher: str
+    teacher_sha256: str
+    temperature: float
+    weight: float
+    unlabelled: int
+
+
 class TrainingFacts(Result):
     """How a run was trained and how fast; ``seed`` and ``steps`` belong to the weights."""
 
@@ -83,3 +97,30 @@ class TrainingFacts(Result):
     train_loss: float
     messages_per_second: float | None
     best_validation_macro_f1: float | None
+
+
+class MaskedScores(Result):
+    """How well masked tokens of held-out messages are predicted: mean loss in nats, accuracy."""
+
+    loss: float
+    accuracy: float
+
+
+class PretrainingFacts(Result):
+    """What an encoder read, without labels, before a run was fine-tuned from it.
+
+    ``messages`` were read, ``held_out`` were measured on; ``set_aside`` nearly copied a protected
+    message. Scores are by source, ``all`` together, of the checkpoint and of the encoder.
+    """
+
+    base_model: dict[str, str | None]
+    sources: list[str]
+    terms: list[Terms]
+    messages: int
+    held_out: int
+    set_aside: int
+    mlm_probability: float
+    seed: int
+    steps: int
+    before: dict[str, MaskedScores]
+    after: dict[str, MaskedScores]

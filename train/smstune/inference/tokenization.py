@@ -73,6 +73,12 @@ class Encoder:
         return encoding.ids, encoding.offsets
 
     @cached_property
+    def kind(self) -> str:
+        """The algorithm that makes the tokens: WordPiece, Unigram, BPE or WordLevel."""
+        name: str = json.loads(self._json)["model"]["type"]
+        return name
+
+    @cached_property
     def unknown_id(self) -> int | None:
         """The id of the token for unknown text, ``None`` if there is none."""
         model = json.loads(self._json)["model"]

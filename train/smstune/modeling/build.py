@@ -122,7 +122,7 @@ def load_pretrained_model(
     """
     config = load_encoder_config(name_or_path, revision=revision)
     own_labels = classifier_labels(config)
-    _adapt(config, dropouts)
+    adapt_config(config, dropouts)
     if not own_labels:
         _set_labels(config, labels)
     try:
@@ -140,7 +140,7 @@ def load_pretrained_model(
     except Exception as error:
         raise load_error(Message("encoder"), name_or_path, error) from error
     absent = {*keys["missing_keys"], *(name for name, *_ in keys["mismatched_keys"])}
-    _check_weights(model, absent, name_or_path)
+    check_weights(model, absent, name_or_path)
     if keys["unexpected_keys"]:
         logger.debug("%d weights of the checkpoint are not used", len(keys["unexpected_keys"]))
     has_own_head = f"{output_layer(model)[0]}.weight" not in absent
@@ -155,7 +155,7 @@ def load_pretrained_model(
     return cast("PreTrainedModel", model)
 
 
-def _check_weights(model: PreTrainedModel, absent: Collection[str], name_or_path: str) -> None:
+def check_weights(model: PreTrainedModel, absent: Collection[str], name_or_path: str) -> None:
     """Refuse an encoder with missing weights; head and pooler may be new."""
     expected = [name for name in model.state_dict() if _is_of_encoder(name, model)]
     missing = [name for name in expected if name in absent]
@@ -239,7 +239,7 @@ def build_new_model(
         pad_token_id=tokenizer.pad_token_id,
     )
     _set_labels(config, labels)
-    _adapt(config, dropouts)
+    adapt_config(config, dropouts)
     return AutoModelForSequenceClassification.from_config(
         config, dtype=torch.float32, attn_implementation=attention
     )
@@ -250,8 +250,9 @@ def _set_labels(config: PreTrainedConfig, labels: LabelMap) -> None:
     config.label2id = labels.label2id
 
 
-def _adapt(config: PreTrainedConfig, dropouts: Mapping[str, float] | None) -> None:
-    # A checkpoint may ask for more outputs or for a tuple; the trainer needs only the logits.
+def adapt_config(config: PreTrainedConfig, dropouts: Mapping[str, float] | None) -> None:
+    """Set ``dropouts``, our keys and their rates, and let the model return its logits alone."""
+    # A checkpoint may ask for more outputs or for a tuple.
     config.output_hidden_states = False
     config.output_attentions = False
     config.return_dict = True

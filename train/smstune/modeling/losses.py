@@ -66,6 +66,19 @@ def ldam(
     return functional.cross_entropy(lowered, labels, reduction="none")
 
 
+def teacher_divergence(
+    logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """Return how far each answer is from the teacher's, shape ``(batch,)``, in nats.
+
+    ``T^2 KL(teacher || student)`` of the softmax of ``logits / T``; the factor keeps the size of
+    the gradient when the temperature T changes (Hinton et al., 2015, section 2.1).
+    """
+    student = functional.log_softmax(logits / temperature, dim=-1)
+    teacher = functional.log_softmax(teacher_logits / temperature, dim=-1)
+    return temperature**2 * (teacher.exp() * (teacher - student)).sum(dim=-1)
+
+
 LOSSES: dict[str, Callable[..., torch.Tensor]] = {
     "cross_entropy": cross_entropy,
     "focal": focal,

@@ -27,6 +27,11 @@ from smstune.inference.tokenization import Encoder, Padding, pad
 from smstune.language import Message
 from smstune.text.pii.placeholders import PLACEHOLDERS
 
+#: The label id of a message without a label. Not -100, the one that transformers does not count.
+UNLABELLED = -1
+#: The column of the logits that a student learns.
+TEACHER_LOGITS = "teacher_logits"
+
 
 def load_tokenizer(name_or_path: str, *, revision: str | None = None) -> PreTrainedTokenizerBase:
     """Return the tokenizer of a checkpoint, with a token for each of our placeholders.
@@ -171,14 +176,19 @@ def _prepare_for_messages(tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def tokenize_dataset(table: Dataset, encoder: Encoder, labels: LabelMap) -> Dataset:
-    """Return a data set of ``input_ids``, ``length`` and ``labels`` for the trainer."""
+    """Return a data set of ``input_ids``, ``length`` and ``labels`` for the trainer.
 
-    def encode(batch: dict[str, list[str]]) -> dict[str, list[int] | list[list[int]]]:
+    A row whose label is ``None`` gets ``UNLABELLED``.
+    """
+
+    def encode(batch: dict[str, list[Any]]) -> dict[str, list[int] | list[list[int]]]:
         ids = encoder.encode(batch["text"])
         return {
             "input_ids": ids,
             "length": [len(row) for row in ids],
-            "labels": [labels.label2id[label] for label in batch["label"]],
+            "labels": [
+                UNLABELLED if label is None else labels.label2id[label] for label in batch["label"]
+            ],
         }
 
     return table.map(
@@ -199,11 +209,12 @@ class PaddingCollator:
         self._multiple = 8 if device == "cuda" else 1
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        """Return tensors of the rows' token ids and mask, and of ``labels`` where they have any."""
+        """Return tensors of the rows' token ids and mask, and of their targets if they have any."""
         padded = pad([row["input_ids"] for row in rows], self._padding, multiple=self._multiple)
         batch = {name: torch.from_numpy(values) for name, values in padded.items()}
-        if "labels" in rows[0]:
-            batch["labels"] = torch.tensor([row["labels"] for row in rows])
+        for name in ("labels", TEACHER_LOGITS):
+            if name in rows[0]:
+                batch[name] = torch.tensor([row[name] for row in rows])
         return batch
 
 

@@ -69,6 +69,7 @@ class ColumnRoles:
     label: str | None = None
     group: str | None = None
     time: str | None = None
+    split: str | None = None
     labelled: bool = False
 
 
@@ -83,12 +84,17 @@ def assign_roles(names: Sequence[str], options: TableOptions, table: str) -> Col
         "label": find_column(names, "label", options.label),
         "group": find_column(names, "group", options.group),
         "time": find_column(names, "time", options.time),
+        "split": find_column(names, "split", options.split) if options.split else None,
     }
     required: list[Role] = ["text", "label"] if options.labelled else ["text"]
     missing = [role for role in required if columns[role] is None]
     if missing:
         raise _missing_columns([getattr(options, role) or role for role in missing], names, table)
-    named_optional = (("group", options.group), ("time", options.time))
+    named_optional = (
+        ("group", options.group),
+        ("time", options.time),
+        ("split", options.split),
+    )
     for role, name in named_optional:
         if name is not None and columns[role] is None:
             say_once(
@@ -118,6 +124,7 @@ def assign_roles(names: Sequence[str], options: TableOptions, table: str) -> Col
         columns["label"],
         columns["group"],
         columns["time"],
+        columns["split"],
         options.labelled,
     )
 

@@ -154,7 +154,7 @@ def read_table(path: Path, header_roles: tuple[Role, ...]) -> Iterator[RawRow]:
 
 
 def make_row(table: str, row: RawRow, roles: ColumnRoles) -> TableRow:
-    """Return a row with its text, label, group and time.
+    """Return a row with its text, label, group, time and split.
 
     A cell with undecodable bytes or a lone surrogate, which no file can store, is the row's
     problem. In the message itself a lone surrogate is not, because the normaliser drops it. The
@@ -192,6 +192,7 @@ def make_row(table: str, row: RawRow, roles: ColumnRoles) -> TableRow:
         label=_role_text(label),
         group=_role_text(fields.get(roles.group)) if roles.group else None,
         time=_role_text(fields.get(roles.time)) if roles.time else None,
+        split=_role_text(fields.get(roles.split)) if roles.split else None,
         problem=problem,
         odd_text=odd_text,
         fields=fields if writable else _printable_row(fields),

@@ -30,6 +30,7 @@ class TableRow:
 
     ``line`` is the number of the row (``RawRow``). ``text``, ``label``, ``group`` and ``time`` are
     cells as text, ``None`` if missing; the label is written as ``label_name`` writes it.
+    ``split`` is the cell of the column that ``TableOptions.split`` names.
     ``problem`` says what is wrong with the row, if anything: ``prepare`` rejects such a row,
     ``predict`` answers it and copies the problem to the note.
     ``odd_text`` says why ``text`` is not the message cell itself, although the row can be used.
@@ -41,6 +42,7 @@ class TableRow:
     label: str | None = None
     group: str | None = None
     time: str | None = None
+    split: str | None = None
     problem: str | None = None
     odd_text: str | None = None
     fields: Cells = field(default_factory=dict)

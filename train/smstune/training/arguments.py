@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Literal
 
 import torch
 from transformers import TrainingArguments
@@ -17,9 +18,16 @@ logger = logging.getLogger(__name__)
 
 
 def training_arguments(
-    section: TrainingConfig, checkpoints: Path, device: torch.device, precision: Precision
+    section: TrainingConfig,
+    checkpoints: Path,
+    device: torch.device,
+    precision: Precision,
+    *,
+    best: Literal["macro_f1", "loss"] = "macro_f1",
 ) -> TrainingArguments:
-    """Return the arguments of a fine-tune whose checkpoints go to ``checkpoints``.
+    """Return the arguments of a training whose checkpoints go to ``checkpoints``.
+
+    ``best`` is the score of validation by which the checkpoint to keep is chosen.
 
     Batches are grouped by length always: on SMS it is worth a factor of 1.8 and costs nothing.
 
@@ -61,8 +69,8 @@ def training_arguments(
         # A resumed run continues to count its epochs without a better score.
         restore_callback_states_from_checkpoint=True,
         load_best_model_at_end=True,
-        metric_for_best_model="macro_f1",
-        greater_is_better=True,
+        metric_for_best_model=best,
+        greater_is_better=best != "loss",
         logging_steps=section.logging_steps,
         logging_first_step=True,
         # It would hide a loss that is not finite; SmsTrainer stops there instead.

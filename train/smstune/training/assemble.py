@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,12 @@ from transformers import (
     PreTrainedTokenizerBase,
     PrinterCallback,
     TrainerCallback,
+    TrainingArguments,
     set_seed,
 )
 
 from smstune.config.choices import Attention, Precision
-from smstune.config.schema import LOSS_KEYS, Config, LossConfig
+from smstune.config.schema import LOSS_KEYS, Config
 from smstune.data.manifest import Preparation
 from smstune.data.prepared import check_prepared_files, load_preparation, load_split
 from smstune.data.splits.methods import SPLITS
@@ -68,6 +70,7 @@ from smstune.modeling.tokenization import (
 from smstune.modeling.trim_vocabulary import trim_vocabulary
 from smstune.training.arguments import training_arguments
 from smstune.training.augment import AugmentedRows, EpochRows
+from smstune.training.distillation.distill import Distilled, distill
 from smstune.training.epoch_order import EpochOrder
 from smstune.training.learning_rate import auto_learning_rate
 from smstune.training.tracking import tracking_callbacks
@@ -98,7 +101,7 @@ class PreparedData:
 class Assembled:
     """A Trainer ready to start, and what it was made of.
 
-    ``config`` has the learning rate as a number.
+    ``config`` has the learning rate as a number; ``distilled`` is what a teacher answered, if any.
     """
 
     config: Config
@@ -108,6 +111,7 @@ class Assembled:
     encoder: Encoder
     data: PreparedData
     setup: ComputeSetup
+    distilled: Distilled | None
 
 
 def assemble(config: Config) -> Assembled:
@@ -121,19 +125,27 @@ def assemble(config: Config) -> Assembled:
     hide_loading_bars()
     disable_progress_bars()
     data = _load_data(config)
-    config = _fit_to_encoder(config)
-    setup = _pick_setup(config)
-    set_seed(config.training.seed)
-    tokenizer = _tokenizer(config, data.splits["train"])
+    config = fit_to_encoder(config)
+    setup = pick_setup(config)
+    section = config.training
+    arguments = training_arguments(
+        section, section.output_dir / "checkpoints", setup.device, setup.precision
+    )
+    train_texts = list(data.splits["train"]["text"])
+    # Before the student takes memory, and before the seed is set.
+    distilled = distill(config, data.preparation, data.labels, train_texts, setup.precision)
+    texts = [*train_texts, *(distilled.unlabelled if distilled else ())]
+    set_seed(section.seed)
+    tokenizer = _tokenizer(config, texts)
     encoder = build_encoder(tokenizer, config.data.max_length)
     model = _model(config, data.labels, tokenizer, setup.attention)
     mean_layer = remove_mean_layers(model)
     if config.model.keep_layers is not None:
         keep_layers(model, config.model.keep_layers)
     if config.model.trim_vocabulary:
-        tokenizer = trim_vocabulary(model, tokenizer, data.splits["train"]["text"])
+        tokenizer = trim_vocabulary(model, tokenizer, texts)
         encoder = build_encoder(tokenizer, config.data.max_length)
-    _check_max_length(config.data.max_length, model)
+    check_max_length(config.data.max_length, model)
     check_answers(model, encoder)
     if config.model.pooling == "mean":
         append_mean_layer(model, mean_layer)
@@ -149,13 +161,13 @@ def assemble(config: Config) -> Assembled:
     if setup.device.type == "cpu":
         keep_freed_memory()
         use_byte_dropout(model)
-    trainer = _trainer(config, model, encoder, data, setup)
+    trainer = _trainer(config, arguments, model, encoder, data, distilled)
     # Not with torch.compile, which fuses the stock layers itself, nor with FSDP, which finds layers
     # by class name.
-    compiled = config.training.torch_compile
+    compiled = section.torch_compile
     if setup.device.type == "cpu" and not compiled and not trainer.is_fsdp_enabled:
         use_cpu_layers(model)
-    return Assembled(config, trainer, model, tokenizer, encoder, data, setup)
+    return Assembled(config, trainer, model, tokenizer, encoder, data, setup, distilled)
 
 
 def _load_data(config: Config) -> PreparedData:
@@ -190,7 +202,7 @@ def _check_labels(splits: dict[str, Dataset], folder: Path) -> None:
         )
 
 
-def _fit_to_encoder(config: Config) -> Config:
+def fit_to_encoder(config: Config) -> Config:
     """Return the configuration with the learning rate as a number, from the encoder's width.
 
     No weights are loaded. This comes before the tokenizer, whose errors about an architecture are
@@ -221,13 +233,14 @@ def _fit_to_encoder(config: Config) -> Config:
     return config.model_copy(update={"training": training})
 
 
-def _pick_setup(config: Config) -> ComputeSetup:
+def pick_setup(config: Config) -> ComputeSetup:
+    """Return where and how a configuration is computed on this machine."""
     device = pick_device(config.training.device)
     precision = pick_precision(device, config.training.precision)
     return ComputeSetup(device, precision, pick_attention(device))
 
 
-def _tokenizer(config: Config, train: Dataset) -> PreTrainedTokenizerBase:
+def _tokenizer(config: Config, texts: Sequence[str]) -> PreTrainedTokenizerBase:
     section = config.model
     if section.from_scratch is not None:
         if section.lora is not None:
@@ -240,9 +253,9 @@ def _tokenizer(config: Config, train: Dataset) -> PreTrainedTokenizerBase:
                 "model.trim_vocabulary: expected a pretrained encoder, found model.from_scratch, "
                 "whose vocabulary is built from the messages: remove one of them"
             )
-        return build_tokenizer(train["text"], section.from_scratch.vocab_size)
+        return build_tokenizer(texts, section.from_scratch.vocab_size)
     tokenizer = load_tokenizer(section.name_or_path, revision=section.revision)
-    if missing := add_missing_characters(tokenizer, train["text"]):
+    if missing := add_missing_characters(tokenizer, texts):
         logger.info("%d characters that the vocabulary lacked are tokens now", len(missing))
     return tokenizer
 
@@ -276,7 +289,12 @@ def _model(
     )
 
 
-def _check_max_length(max_length: int, model: PreTrainedModel) -> None:
+def check_max_length(max_length: int, model: PreTrainedModel) -> None:
+    """Check that the model has a position for each of ``max_length`` tokens.
+
+    Raises:
+        UserError: if it has fewer.
+    """
     positions = usable_positions(model)
     if positions is not None and max_length > positions:
         raise UserError(
@@ -289,10 +307,11 @@ def _check_max_length(max_length: int, model: PreTrainedModel) -> None:
 
 def _trainer(
     config: Config,
+    arguments: TrainingArguments,
     model: PreTrainedModel,
     encoder: Encoder,
     data: PreparedData,
-    setup: ComputeSetup,
+    distilled: Distilled | None,
 ) -> SmsTrainer:
     section = config.training
     encode = functools.partial(tokenize_dataset, encoder=encoder, labels=data.labels)
@@ -300,25 +319,26 @@ def _trainer(
         EpochOrder(balanced=section.class_balanced_sampling),
         *tracking_callbacks(section.report_to, section.output_dir),
     ]
-    if config.data.augment is None:
-        train: Dataset | AugmentedRows = encode(data.splits["train"])
-    else:
+    train: Dataset | AugmentedRows
+    if config.data.augment is not None:
         train = AugmentedRows(
             data.splits["train"], config.data.augment, section.seed, data.preparation.text, encode
         )
         callbacks.insert(0, EpochRows())
+    elif distilled is not None:
+        train = distilled.rows(data.splits["train"], encode)
+    else:
+        train = encode(data.splits["train"])
     if section.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(section.early_stopping_patience))
-    objective = _objective(config.loss, train["labels"], data.labels, setup.device)
+    objective = _objective(config, data, arguments.device)
     trainer = SmsTrainer(
         model=model,
-        args=training_arguments(
-            section, section.output_dir / "checkpoints", setup.device, setup.precision
-        ),
+        args=arguments,
         train_dataset=train,
         eval_dataset=encode(data.splits["validation"]),
-        data_collator=PaddingCollator(encoder.padding, setup.device.type),
-        compute_metrics=functools.partial(_compute_metrics, objective.loss, setup.device),
+        data_collator=PaddingCollator(encoder.padding, arguments.device.type),
+        compute_metrics=functools.partial(_compute_metrics, objective.loss, arguments.device),
         callbacks=callbacks,
         objective=objective,
         layerwise_lr_decay=section.layerwise_lr_decay,
@@ -328,11 +348,11 @@ def _trainer(
     return trainer
 
 
-def _objective(
-    section: LossConfig, train: Sequence[int], labels: LabelMap, device: torch.device
-) -> Objective:
+def _objective(config: Config, data: PreparedData, device: torch.device) -> Objective:
+    section, distillation = config.loss, config.distillation
+    n_messages = Counter(data.splits["train"]["label"])
     # A label without messages counts as if it had one, so that its prior is not 0.
-    counts = np.bincount(train, minlength=len(labels.names)).clip(min=1)
+    counts = np.array([n_messages[name] for name in data.labels.names]).clip(min=1)
     arguments = {key: getattr(section, key) for key in LOSS_KEYS[section.name]}
     if section.name in WITH_COUNTS:
         arguments["counts"] = torch.tensor(counts, device=device, dtype=torch.float32)
@@ -345,6 +365,8 @@ def _objective(
         reweight_after=section.reweight_after,
         r_drop=section.r_drop,
         fgm=section.fgm,
+        teacher_weight=distillation.weight if distillation else 0.0,
+        temperature=distillation.temperature if distillation else 1.0,
     )
 
 

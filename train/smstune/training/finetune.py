@@ -6,9 +6,7 @@ import dataclasses
 import logging
 import platform
 import shlex
-import sys
 import time
-from contextlib import redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,7 +20,6 @@ from transformers.trainer_utils import TrainOutput
 from smstune.config.loading import dump_config
 from smstune.config.schema import Config
 from smstune.data.prepared import provenance
-from smstune.errors import UserError, is_out_of_memory
 from smstune.evaluation.calibration.fit import fit_run
 from smstune.inference.backends.torch_backend import TorchBackend
 from smstune.inference.backends.torch_devices import pick_precision
@@ -35,12 +32,13 @@ from smstune.inference.run import Run
 from smstune.language import Message
 from smstune.modeling.fit_linear import fit_linear
 from smstune.modeling.lora import merge_lora
+from smstune.modeling.origin import load_pretraining
 from smstune.text.probes import probe_digest, text_versions
 from smstune.training.assemble import Assembled, assemble
-from smstune.training.interrupt import Interruption
-from smstune.training.resume import CompleteCheckpoints, checkpoint_to_resume, how_to_resume
+from smstune.training.loop import train_to_the_end
+from smstune.training.resume import checkpoint_to_resume
 from smstune.training.save import save_run
-from smstune.training.terminal import TerminalReport, describe_kept
+from smstune.training.terminal import describe_kept
 
 _LIBRARIES = ("smstune", "torch", "transformers", "datasets", "accelerate", "tokenizers")
 
@@ -71,26 +69,9 @@ def finetune(config: Config) -> Path:
     linear = _linear(config, assembled) if assembled.trainer.is_world_process_zero() else None
     # Each process draws dropout masks of its own.
     set_seed(section.seed + assembled.trainer.args.process_index)
-    interruption = Interruption()
-    assembled.trainer.add_callback(interruption)
-    assembled.trainer.add_callback(
-        CompleteCheckpoints(section.save_steps, section.save_total_limit)
-    )
     _log_start(config, assembled)
     started = time.perf_counter()
-    try:
-        # Trackers write their address to stdout, where results belong.
-        with redirect_stdout(sys.stderr), interruption, TerminalReport() as report:
-            assembled.trainer.add_callback(report)
-            output = assembled.trainer.train(resume_from_checkpoint=checkpoint)
-    except UserError:
-        # The training diverged: resuming would end in the same way.
-        raise
-    except BaseException as error:
-        if is_out_of_memory(error):
-            raise _out_of_memory(config) from error
-        logger.error("%s", how_to_resume(run_folder))
-        raise
+    output = train_to_the_end(assembled.trainer, config, checkpoint)
     weights = _gathered_weights(assembled.trainer)
     if assembled.trainer.is_world_process_zero():
         manifest = _manifest(config, assembled, output, time.perf_counter() - started)
@@ -111,23 +92,6 @@ def finetune(config: Config) -> Path:
         logger.info("%s", describe_kept(assembled.trainer.state))
         logger.info("next: smstune eval %s", shlex.quote(str(run_folder)))
     return run_folder
-
-
-def _out_of_memory(config: Config) -> UserError:
-    """Return the error of a training that needs more memory than there is, with what needs less."""
-    section = config.training
-    return UserError(
-        "out of memory with training.per_device_train_batch_size="
-        "{per_device_train_batch_size} (in evaluations per_device_eval_batch_size="
-        "{per_device_eval_batch_size}): try, in this order, half of it with twice the "
-        "training.gradient_accumulation_steps (now {gradient_accumulation_steps}), "
-        "training.gradient_checkpointing=true, a smaller data.max_length (now "
-        "{max_length}), model.lora",
-        per_device_train_batch_size=section.per_device_train_batch_size,
-        per_device_eval_batch_size=section.per_device_eval_batch_size,
-        gradient_accumulation_steps=section.gradient_accumulation_steps,
-        max_length=config.data.max_length,
-    )
 
 
 def _backend(
@@ -189,7 +153,7 @@ def _gathered_weights(trainer: Trainer) -> dict[str, torch.Tensor] | None:
 def _manifest(
     config: Config, assembled: Assembled, output: TrainOutput, seconds: float
 ) -> Manifest:
-    preparation = assembled.data.preparation
+    preparation, distilled = assembled.data.preparation, assembled.distilled
     return Manifest(
         labels=list(assembled.data.labels.names),
         parents=list(assembled.data.labels.parents),
@@ -205,10 +169,16 @@ def _manifest(
             sha256=preparation.sha256,
             contamination=preparation.contamination,
             split=preparation.split,
-            **provenance(preparation).given(),
+            **(distilled.provenance if distilled else provenance(preparation)).given(),
         ),
         base_model=_base_model(config, assembled.model),
+        pretraining=(
+            None
+            if config.model.from_scratch is not None
+            else load_pretraining(config.model.name_or_path, revision=config.model.revision)
+        ),
         training=_training_facts(config, assembled, output, seconds),
+        distillation=distilled.facts if distilled else None,
         versions={name: version(name) for name in _LIBRARIES}
         | {"python": platform.python_version()}
         | text_versions(),

@@ -144,8 +144,10 @@ def _holds(file: Path, expected: Mapping[str, int | str]) -> bool:
         return False
 
 
-def checkpoint_to_resume(run: Path, *, resume: bool) -> str | None:
+def checkpoint_to_resume(run: Path, *, resume: bool, manifest: str = MANIFEST) -> str | None:
     """Return the last whole checkpoint of ``run``, or ``None`` for a fresh start.
+
+    ``manifest`` is the file that a finished one has.
 
     Raises:
         UserError: if the folder holds a finished run, or an unfinished one and ``resume`` is off,
@@ -153,8 +155,8 @@ def checkpoint_to_resume(run: Path, *, resume: bool) -> str | None:
     """
     # A kill right after the manifest was put in place leaves a finished run, and scratch.
     if run.is_dir():
-        remove_leftovers(run / MANIFEST)
-    if (run / MANIFEST).exists():
+        remove_leftovers(run / manifest)
+    if (run / manifest).exists():
         raise UserError(
             "expected a new run folder, found a finished run in {run}: choose another "
             "training.output_dir or remove it",

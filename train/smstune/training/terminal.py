@@ -95,12 +95,12 @@ def describe_kept(state: TrainerState) -> Message:
         return Message("kept the weights of step {step}", step=state.global_step)
     step = int(Path(best).name.rpartition("-")[2])
     rows: list[dict[str, Any]] = state.log_history
-    evaluated = (row for row in rows if row["step"] == step and "eval_macro_f1" in row)
+    evaluated = (row for row in rows if row["step"] == step and "eval_loss" in row)
     row = next(evaluated, None)
     if row is None:
-        return Message("kept the checkpoint of step {step}, the best macro-F1", step=step)
+        return Message("kept the checkpoint of step {step}, the best one", step=step)
     return Message(
-        "kept the checkpoint of step {step}, the best macro-F1: {scores}",
+        "kept the checkpoint of step {step}, the best one: {scores}",
         step=step,
         scores=_scores(row),
     )
@@ -111,6 +111,7 @@ def _scores(metrics: dict[str, Any]) -> Message:
         "eval_loss": Message("validation loss"),
         "eval_macro_f1": Message("macro-F1"),
         "eval_accuracy": Message("accuracy"),
+        "eval_masked_accuracy": Message("accuracy on masked tokens"),
     }
     scores = [
         Message("{name} {score:.3f}", name=name, score=metrics[key])

@@ -13,7 +13,8 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from smstune.errors import UserError
 from smstune.language import Message
-from smstune.modeling.losses import Loss
+from smstune.modeling.losses import Loss, teacher_divergence
+from smstune.modeling.tokenization import TEACHER_LOGITS, UNLABELLED
 from smstune.training.regularisers import (
     gradient_kept,
     layerwise_groups,
@@ -32,6 +33,9 @@ class Objective:
     times the symmetric KL divergence of the two outputs is added (Liang et al., 2021, equation 4).
     If ``fgm`` > 0, the gradient of a second pass is added, with each message's word embeddings
     shifted by a step of L2 norm ``fgm`` along the gradient (Miyato et al., 2017, equation 5).
+    Where a batch has a teacher's logits, the loss of a message is ``teacher_weight`` times its
+    divergence from the teacher's answer at ``temperature`` plus ``1 - teacher_weight`` times
+    ``loss`` with its class weight; a message without a label has the teacher's term alone.
     """
 
     loss: Loss
@@ -39,6 +43,16 @@ class Objective:
     reweight_after: float = 0.0
     r_drop: float = 0.0
     fgm: float = 0.0
+    teacher_weight: float = 0.0
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a batch is to answer: label ids, shape ``(batch,)``, and a teacher's logits, if any."""
+
+    labels: torch.Tensor
+    teacher_logits: torch.Tensor | None = None
 
 
 class SmsTrainer(Trainer):
@@ -84,7 +98,10 @@ class SmsTrainer(Trainer):
         """Return the loss of a batch; R-Drop lets every message pass twice in one batch."""
         if self._twice:
             inputs = {name: torch.cat([tensor, tensor]) for name, tensor in inputs.items()}
-        return super().compute_loss(model, inputs, *args, **kwargs)
+        read: dict[str, Any] = dict(inputs)
+        # The trainer hands what is called labels to ``_averaged_loss``, and all else to the model.
+        read["labels"] = Targets(inputs["labels"], read.pop(TEACHER_LOGITS, None))
+        return super().compute_loss(model, read, *args, **kwargs)
 
     def training_step(
         self,
@@ -125,23 +142,33 @@ class SmsTrainer(Trainer):
     def _averaged_loss(
         self,
         outputs: SequenceClassifierOutput,
-        labels: torch.Tensor,
+        targets: Targets,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
         if outputs.logits is None:
             raise ValueError("expected a model that returns logits, found one without")
         logits = outputs.logits.float()
-        messages = self.objective.loss(logits, labels)
-        weights = self.objective.class_weights
-        deferred = self.objective.reweight_after * self.state.max_steps
-        if weights is not None and self.state.global_step >= deferred:
-            messages = messages * weights[labels]
-        total = messages.sum()
-        size = len(labels)
+        total = self._message_losses(logits, targets).sum()
+        size = len(targets.labels)
         if self._twice:
             total = total + self.objective.r_drop * symmetric_divergence(*logits.chunk(2)).sum()
             size //= 2
         return total / (size if num_items_in_batch is None else num_items_in_batch)
+
+    def _message_losses(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
+        """Return the loss of each message but R-Drop's, shape ``(batch,)``."""
+        is_labelled = targets.labels != UNLABELLED
+        labels = targets.labels.clamp(min=0)
+        losses = self.objective.loss(logits, labels)
+        weights = self.objective.class_weights
+        deferred = self.objective.reweight_after * self.state.max_steps
+        if weights is not None and self.state.global_step >= deferred:
+            losses = losses * weights[labels]
+        if targets.teacher_logits is None:
+            return losses
+        share = self.objective.teacher_weight
+        divergence = teacher_divergence(logits, targets.teacher_logits, self.objective.temperature)
+        return (1 - share) * losses * is_labelled + share * divergence
 
     @property
     def _twice(self) -> bool:

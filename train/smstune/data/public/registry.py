@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 
 from smstune.config.schema import Section
+from smstune.config.shipped import shipped_configs
 from smstune.config.wording import explain
 from smstune.config.yaml_files import read_yaml
 from smstune.data.public.archive import unpack
@@ -84,6 +85,12 @@ class PublicSet(Section):
             commercial_use=self.commercial_use,
             citation=self.citation,
         )
+
+
+def terms_of(sources: Iterable[str]) -> list[Terms]:
+    """Return the terms of the shipped registry's sets among ``sources``, in their order."""
+    registry = load_registry(shipped_configs() / "sources.yaml")
+    return [registry[source].terms() for source in sources if source in registry]
 
 
 def load_registry(path: Path) -> dict[str, PublicSet]:

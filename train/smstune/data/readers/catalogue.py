@@ -9,6 +9,7 @@ from smstune.data.readers.chifraud import read_chifraud
 from smstune.data.readers.fbs import is_fbs, read_fbs
 from smstune.data.readers.hub import read_hub
 from smstune.data.readers.nus import is_nus, read_nus
+from smstune.data.readers.scriptguard import read_scriptguard
 from smstune.errors import UserError
 from smstune.paths import local_path, user_path
 from smstune.tables.decoding.compression import PACKED
@@ -27,6 +28,7 @@ SOURCES: dict[str, Reader] = {
     "fbs": read_fbs,
     "nus": read_nus,
     "chifraud": read_chifraud,
+    "scriptguard": read_scriptguard,
     **dict.fromkeys(TABLES, read_rows),
     "hub": read_hub,
     "sample": read_rows,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from smstune.errors import UserError
@@ -48,10 +49,34 @@ def is_fbs(folder: Path) -> bool:
     return any(file.name.startswith("FR:") for file in folder.iterdir())
 
 
+@dataclass(frozen=True)
+class FbsLine:
+    """A line of one of the files, as it is there; the file's name is the label."""
+
+    file: Path
+    number: int
+    raw: str
+
+    def row(self) -> TableRow:
+        """Return the line as a row: its placeholders mapped to ours, its words joined."""
+        problem = UNDECODABLE if has_bad_bytes(self.raw) else None
+        text = None if problem else map_fbs_placeholders(self.raw.strip())
+        return TableRow(str(self.file), self.number, text, self.file.name, problem=problem)
+
+
 def read_fbs(path: Path, _options: TableOptions) -> Iterator[TableRow]:
     """Read the folder of FBS_SMS_Dataset: one file per label, one segmented message per line.
 
     Source: github.com/Cypher-Z/FBS_SMS_Dataset (Zhang et al., CCS 2020).
+    """
+    return (line.row() for line in fbs_lines(path))
+
+
+def fbs_lines(path: Path) -> Iterator[FbsLine]:
+    """Yield the lines of all files of FBS_SMS_Dataset, the files in the order of their names.
+
+    Raises:
+        UserError: if there is no such folder.
     """
     if not path.is_dir():
         raise UserError("expected the folder of FBS_SMS_Dataset, found none at {path}", path=path)
@@ -74,6 +99,4 @@ def read_fbs(path: Path, _options: TableOptions) -> Iterator[TableRow]:
     for file in files:
         with open_text(file) as stream:
             for number, line in enumerate(stream, 1):
-                problem = UNDECODABLE if has_bad_bytes(line) else None
-                text = None if problem else map_fbs_placeholders(line.strip())
-                yield TableRow(str(file), number, text, file.name, problem=problem)
+                yield FbsLine(file, number, line)

@@ -83,13 +83,22 @@ def _opening(
         f"{Path(input_.path).name} ({input_.source})"
         for input_ in (*preparation.inputs, *preparation.tests)
     ]
-    sentences: list[str] = [
-        Message(
-            "{n_messages:,} distinct messages of {n_labels} labels were prepared from {inputs}.",
+    prepared_from = Message(
+        "{n_messages:,} distinct messages of {n_labels} labels were prepared from {inputs}.",
+        n_messages=row_counts.kept,
+        n_labels=n_labels,
+        inputs=joined(inputs, ", "),
+    )
+    if preparation.split.method == "given":
+        prepared_from = Message(
+            "{n_messages:,} messages of {n_labels} labels were prepared from {inputs}; copies are "
+            "kept.",
             n_messages=row_counts.kept,
             n_labels=n_labels,
             inputs=joined(inputs, ", "),
-        ),
+        )
+    sentences: list[str] = [
+        prepared_from,
         Message(
             "They form {n_campaigns:,} campaigns and are split {how}: {sizes} messages.",
             n_campaigns=row_counts.groups,
@@ -131,6 +140,8 @@ def _split_words(preparation: Preparation) -> Message:
             return Message("by source, with {source} as the test set", source=split.held_out)
         case "random":
             return Message("randomly")
+        case "given":
+            return Message("as given")
         case "folds" if split.fold is not None:
             return Message(
                 "by campaign, fold {fold} of {n_folds}", fold=split.fold + 1, n_folds=split.folds

@@ -26,6 +26,7 @@ _METHOD_TITLES: dict[SplitMethod, Message] = {
     "source": Message("by source"),
     "random": Message("randomly"),
     "folds": Message("by campaign into folds"),
+    "given": Message("as given"),
 }
 
 

@@ -17,6 +17,7 @@ from smstune.data.assign_campaigns import Campaigns
 from smstune.data.collect import Collected, encode
 from smstune.data.splits.methods import (
     SET_ASIDE,
+    SPLITS,
     TEST,
     TRAIN,
     VALIDATION,
@@ -27,6 +28,7 @@ from smstune.data.splits.methods import (
     split_by_time,
 )
 from smstune.errors import UserError
+from smstune.inference.label_names import list_names
 
 logger = logging.getLogger(__name__)
 
@@ -47,12 +49,10 @@ def assign(
     """Yield the split of each row, or SET_ASIDE: once, or once for each fold.
 
     Raises:
-        UserError: if the choice contradicts itself, or the messages do not allow it.
+        UserError: if the messages do not allow it.
     """
     groups, labels = campaigns.groups, collected.label_ids
-    has_test_set = bool(collected.fixed.any())
-    _check_choice(choice, has_test_set=has_test_set)
-    if has_test_set:
+    if collected.fixed.any():
         yield _around_test(collected.fixed, groups, collected, sketches, choice.seed)
     elif choice.held_out is not None:
         held_out = _rows_of_source(choice.held_out, collected)
@@ -65,6 +65,8 @@ def assign(
         for number in range(choice.folds):
             distance = (fold - number) % choice.folds
             yield np.array([TEST, VALIDATION, TRAIN], dtype=np.int8)[distance.clip(max=2)]
+    elif choice.method == "given":
+        yield _as_given(collected, groups, choice.seed)
     elif choice.method == "random":
         logger.warning(
             "warning: a random split puts near-copies of one message into train and test; its "
@@ -75,7 +77,12 @@ def assign(
         yield split_by_group(groups, labels, seed=choice.seed)
 
 
-def _check_choice(choice: SplitChoice, *, has_test_set: bool) -> None:
+def check_choice(choice: SplitChoice, *, has_test_set: bool) -> None:
+    """Check a choice before anything is read.
+
+    Raises:
+        UserError: if it contradicts itself, or a test set that was given.
+    """
     if (choice.method == "source") != (choice.held_out is not None):
         raise UserError(
             "expected --held-out SOURCE with --split source and only there: name the source that "
@@ -108,6 +115,36 @@ def _rows_of_source(name: str, collected: Collected) -> Flags:
             name=name,
         )
     return np.concatenate(is_of_source)
+
+
+def _as_given(collected: Collected, groups: Ints, seed: int) -> Assigned:
+    """Return the split that each row names; validation is drawn from train where none names it.
+
+    It is drawn by group, an eighth of train.
+    """
+    codes = {split: index for index, split in enumerate(SPLITS)}
+    given = np.concatenate(
+        [encode(pa.chunked_array([batch["split"]]), codes) for batch in collected.batches("split")]
+    ).astype(np.int8)
+    for split in (TRAIN, TEST):
+        if not (given == split).any():
+            raise UserError(
+                "no message has the split {split}: write it into the column split of the rows "
+                "that belong to it",
+                split=SPLITS[split],
+            )
+    untaught = set(collected.label_ids.tolist()) - set(collected.label_ids[given == TRAIN].tolist())
+    if untaught:
+        raise UserError(
+            "these labels have no message whose split is train: {labels}. Join them to another "
+            "label in the label file, or delete their rows",
+            labels=list_names(collected.labels.names[label] for label in sorted(untaught)),
+        )
+    if (given == VALIDATION).any():
+        return given
+    logger.info("no row has the split validation: campaigns of train are drawn for it")
+    test = given == TEST
+    return split_around_test(test, np.zeros_like(test), groups, collected.label_ids, seed=seed)
 
 
 def _around_test(

@@ -10,7 +10,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from smstune.deploy.hub.card_facts import CardFacts, card_facts
+from smstune.deploy.hub.card_facts import CardFacts, card_facts, own_sources, terms_of_all
 from smstune.inference.manifest import Manifest
 from smstune.language import Message, translated
 from smstune.paths import is_repo_id
@@ -47,7 +47,12 @@ def write_card(folder: Path, run: Path, manifest: Manifest, name: str) -> None:
     )
     pages.globals["show"] = show
     pages.filters.update(md=escape_markdown, pct=share_text, span=interval, zh=_chinese)
-    values = {**vars(facts), "data": manifest.data}
+    values = {
+        **vars(facts),
+        "data": manifest.data,
+        "terms": terms_of_all(manifest),
+        "own_sources": own_sources(manifest),
+    }
     body = pages.get_template("card_en.md.jinja").render(values)
     ModelCard(f"---\n{card_metadata(facts)}\n---\n\n{body}").save(folder / ENGLISH)
     chinese = pages.get_template("card_zh.md.jinja").render(values)

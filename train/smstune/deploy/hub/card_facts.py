@@ -30,7 +30,7 @@ from smstune.inference.decision import Calibration, OperatingPoint
 from smstune.inference.labels import LabelMap
 from smstune.inference.linear import LINEAR, LinearModel
 from smstune.inference.manifest import LABELS, Manifest
-from smstune.inference.origin import DataFacts
+from smstune.inference.origin import DataFacts, Terms
 from smstune.language import Message
 from smstune.paths import is_repo_id
 from smstune.text.normalize import preprocess
@@ -352,11 +352,30 @@ def published_data(manifest: Manifest) -> DataFacts:
     return data.model_copy(update={"path": Path(data.path).name})
 
 
-def unclear_terms(data: DataFacts) -> list[Message]:
+def terms_of_all(manifest: Manifest) -> list[Terms] | None:
+    """Return the terms of every public set that the model has read, labelled or not.
+
+    ``None`` where the origin of the labelled data is unknown.
+    """
+    if manifest.data.terms is None:
+        return None
+    unlabelled = manifest.pretraining.terms if manifest.pretraining else []
+    return list({terms.name: terms for terms in (*manifest.data.terms, *unlabelled)}.values())
+
+
+def own_sources(manifest: Manifest) -> list[str]:
+    """Return the sources of messages, labelled or not, that are no public sets."""
+    unlabelled = manifest.pretraining.sources if manifest.pretraining else []
+    public_sets = {terms.name for terms in terms_of_all(manifest) or ()}
+    sources = dict.fromkeys((*(manifest.data.sources or ()), *unlabelled))
+    return [source for source in sources if source not in public_sets]
+
+
+def unclear_terms(manifest: Manifest) -> list[Message]:
     """Return why the model may not be passed on: a line for each set, none if all is clear."""
-    if data.terms is None:
+    all_terms = terms_of_all(manifest)
+    if all_terms is None:
         return [Message("the origin of the data is unknown")]
-    public_sets = {terms.name for terms in data.terms}
     words = {
         "no": Message("no commercial use"),
         "unclear": Message("whether it may be used is unclear"),
@@ -368,12 +387,11 @@ def unclear_terms(data: DataFacts) -> list[Message]:
             doubt=words[terms.commercial_use],
             licence=terms.licence,
         )
-        for terms in data.terms
+        for terms in all_terms
         if terms.commercial_use != "allowed"
     ] + [
         Message("{source}: a file of your own, whose terms only you know", source=source)
-        for source in data.sources or ()
-        if source not in public_sets
+        for source in own_sources(manifest)
     ]
 
 

@@ -87,15 +87,24 @@ def _files(run: Path, manifest: Manifest) -> dict[str, Path]:
 
 def _published(manifest: Manifest) -> Manifest:
     """Return the manifest without local paths, and without hashes, which change with it."""
-    base = manifest.base_model
-    origin = base["name_or_path"]
-    if origin is not None and (not is_repo_id(origin) or Path(origin).exists()):
-        base = {**base, "name_or_path": Path(origin).name}
+    pretraining = manifest.pretraining
+    if pretraining is not None:
+        base = _without_local_path(pretraining.base_model)
+        pretraining = pretraining.model_copy(update={"base_model": base})
     return manifest.model_copy(
         update={
             "data": published_data(manifest),
-            "base_model": base,
+            "base_model": _without_local_path(manifest.base_model),
+            "pretraining": pretraining,
             "sha256": {},
             "checksum": None,
         }
     )
+
+
+def _without_local_path(base_model: dict[str, str | None]) -> dict[str, str | None]:
+    """Return a base model that is named by its id, or by the name of its folder alone."""
+    origin = base_model["name_or_path"]
+    if origin is not None and (not is_repo_id(origin) or Path(origin).exists()):
+        return {**base_model, "name_or_path": Path(origin).name}
+    return base_model

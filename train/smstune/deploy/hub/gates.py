@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError, safe_open
 
 from smstune.deploy.hub.card import CHINESE, ENGLISH
-from smstune.deploy.hub.card_facts import unclear_terms
+from smstune.deploy.hub.card_facts import terms_of_all, unclear_terms
 from smstune.errors import UserError
 from smstune.inference.linear import LINEAR, LinearModel
 from smstune.inference.manifest import MANIFEST, Manifest, run_file
@@ -69,7 +69,7 @@ def check_terms(manifest: Manifest, *, accepted: bool) -> None:
     Raises:
         UserError: naming each data set with its licence, and what accepting means.
     """
-    doubts = unclear_terms(manifest.data)
+    doubts = unclear_terms(manifest)
     if doubts and not accepted:
         raise UserError(
             "the terms of the data may not allow publishing: {doubts}. With "
@@ -110,7 +110,7 @@ def check_file(path: Path, name: str, manifest: Manifest) -> None:
         ".onnx": _texts_of_graph,
     }.get(path.suffix, _lines)
     terms_texts = [
-        str(text) for terms in manifest.data.terms or () for text in terms.to_json().values()
+        str(text) for terms in terms_of_all(manifest) or () for text in terms.to_json().values()
     ]
     try:
         for number, (text, harmless) in enumerate(texts(path, name), 1):

@@ -268,6 +268,18 @@ def headline_rows(metrics: Metrics) -> list[list[object]]:
                 of_baseline and of_baseline.accuracy,
             ],
         ]
+    # Those of parents and labels are in metrics.json alone.
+    shown_elsewhere = {*metrics.labels, *(metrics.coarse.labels if metrics.coarse else ())}
+    rows += [
+        [
+            Message("macro-F1 of {group} against all others", group=group),
+            macro_f1,
+            interval_text(ci.group_macro_f1.get(group)),
+            baseline and baseline.group_macro_f1.get(group),
+        ]
+        for group, macro_f1 in metrics.group_macro_f1.items()
+        if group not in shown_elsewhere
+    ]
     rows += [
         [Message("expected calibration error"), metrics.ece, interval_text(ci.ece), ""],
         [Message("log loss (nats)"), metrics.nll, interval_text(ci.nll), ""],

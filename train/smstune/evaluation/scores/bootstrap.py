@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 
 from smstune.arrays import Floats, Ints
 from smstune.evaluation.evaluated import EvaluatedSet
-from smstune.evaluation.scores.metrics import ECE_BINS, f1_scores, matrix_scores
+from smstune.evaluation.scores.metrics import ECE_BINS, f1_scores, group_macro_f1, matrix_scores
 from smstune.evaluation.scores.ranking import FALSE_POSITIVE_RATES
 from smstune.evaluation.scores.results import Bounds, Intervals, undefined
 from smstune.inference.labels import LabelMap
@@ -53,7 +53,8 @@ def bootstrap_scores(
 ) -> dict[ScorePath, Floats]:
     """Return each score in each draw; NaN where a draw leaves it without a value.
 
-    ``ranked`` names groups of label ids whose recall at a fixed false-positive rate is drawn too.
+    ``ranked`` names groups of label ids whose recall at a fixed false-positive rate is drawn too,
+    and whose macro-F1 against all other labels.
     The same seed draws the same campaigns of the same groups, whatever was predicted.
     """
     _, group = np.unique(evaluated.groups, return_inverse=True)
@@ -77,6 +78,7 @@ def bootstrap_scores(
         scores["nll",], scores["brier",] = log_loss / n_rows, brier / n_rows
         scores["ece",] = np.abs(np.array(gaps)).sum(axis=0) / n_rows
         for name, order in orders.items():
+            scores["group_macro_f1", name] = group_macro_f1(matrices, order.members)
             for rate in FALSE_POSITIVE_RATES:
                 scores["recall_at_fpr", name, str(rate)] = order.recall(times, rate)
         chunks.append(scores)
@@ -185,8 +187,12 @@ def _row_sums(evaluated: EvaluatedSet, group: Ints, count: int) -> Floats:
 
 @dataclass(frozen=True)
 class _Ranking:
-    """Rows in descending order of score; ``last`` marks the last row of each equal score."""
+    """Rows in descending order of the score of ``members``, which are label ids.
 
+    ``last`` marks the last row of each equal score.
+    """
+
+    members: Sequence[int]
     group: Ints
     positive: NDArray[np.bool_]
     last: NDArray[np.bool_]
@@ -197,7 +203,7 @@ class _Ranking:
         order = np.argsort(-score, kind="stable")
         positive = evaluated.is_of(members)[order]
         last = np.append(np.diff(score[order]) != 0, True)
-        return cls(group[order], positive, last)
+        return cls(members, group[order], positive, last)
 
     def recall(self, times: Ints, rate: float) -> Floats:
         """Return the recall at a false-positive rate in each draw, NaN where it has none."""

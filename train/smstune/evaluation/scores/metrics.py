@@ -123,6 +123,9 @@ def compute_scores(
         labels=list(labels.names),
         recall_at_fpr=recalls_at_rates(probabilities, truth, measured),
         precision_recall=precision_recall_curves(probabilities, truth, measured),
+        group_macro_f1={
+            name: float(group_macro_f1(matrix, label_ids)) for name, label_ids in measured.items()
+        },
         **optional,
     )
 
@@ -193,6 +196,14 @@ def summarize(matrix: NDArray[Any]) -> dict[str, Any]:
     one_label = (matrix.sum(axis=1) > 0).sum() == 1
     reason = f"all {'messages' if one_label else 'answers'} are of one label"
     return {**scores, "undefined": {"matthews": reason}}
+
+
+def group_macro_f1(matrix: NDArray[Any], label_ids: Sequence[int]) -> Floats:
+    """Return the macro-F1 of two classes, these labels and all others, over the last two axes."""
+    size = matrix.shape[-1]
+    in_group = np.isin(np.arange(size), label_ids)
+    classes = np.stack([in_group, ~in_group], axis=1).astype(np.int64)
+    return matrix_scores(classes.T @ matrix @ classes)["macro_f1"]
 
 
 def f1_scores(matrix: NDArray[Any]) -> Floats:

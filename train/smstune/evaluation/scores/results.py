@@ -86,7 +86,9 @@ class Scores(MatrixScores):
 
     ``nll`` is in nats, ``brier`` (mean squared distance of probabilities and truth over all labels:
     Brier, 1950) in [0, 2], ``ece`` the expected calibration error. ``cost_weighted_error`` is there
-    where costs are configured, ``coarse`` where all labels have parents.
+    where costs are configured, ``coarse`` where all labels have parents. ``group_macro_f1`` is, by
+    group of labels, the macro-F1 of two classes: the group and all other labels. Evaluations of
+    earlier versions do not have it.
     """
 
     n: int
@@ -102,6 +104,7 @@ class Scores(MatrixScores):
     precision_recall: dict[str, list[float]]
     cost_weighted_error: float | None = None
     coarse: ParentScores | None = None
+    group_macro_f1: dict[str, float] = Field(default={})
 
 
 class LabelIntervals(Result):
@@ -130,6 +133,7 @@ class Intervals(Result):
     matthews: Bounds | None = None
     per_label: dict[str, LabelIntervals] = Field(default={})
     coarse: ParentIntervals | None = None
+    group_macro_f1: dict[str, Bounds | None] = Field(default={})
     cost_weighted_error: Bounds | None = None
     nll: Bounds | None = None
     brier: Bounds | None = None
@@ -155,6 +159,7 @@ class Baseline(Result):
     weighted_f1: float
     per_label: dict[str, float | None]
     coarse: BaselineParents | None = None
+    group_macro_f1: dict[str, float] = Field(default={})
 
 
 class SliceScores(Result):
