@@ -162,12 +162,21 @@ def test_defaults_of_the_serving_page():
 
 def test_commands_of_the_audit_page_run(tmp_path, monkeypatch, learned_run, messages):
     monkeypatch.chdir(tmp_path)
-    write_workbook(tmp_path / "outgoing.xlsx", messages)
+    with messages.open(encoding="utf-8", newline="") as stream:
+        texts = [row["text"] for row in csv.DictReader(stream)]
+    sent = [(text, f"1300000{number:04}", "2026-05-04 12:00") for number, text in enumerate(texts)]
+    write_csv(tmp_path / "outgoing.csv", sent, ("短信内容", "手机号", "发送时间"))
+    write_workbook(tmp_path / "outgoing.xlsx", tmp_path / "outgoing.csv")
+    ledger = [("13000000001", "2026-03-01", "门店表单7")]
+    write_csv(tmp_path / "consents.csv", ledger, ("手机号", "同意时间", "证据"))
+    write_workbook(tmp_path / "consents.xlsx", tmp_path / "consents.csv")
+    replies = [("13000000001", "2026-04-01", "TD")]
+    write_csv(tmp_path / "replies.csv", replies, ("手机号", "退订时间", "回复"))
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/mine").symlink_to(learned_run)
     found = commands((ROOT / "docs/audit.md").read_text("utf-8"))
     # The sample's shops mostly name no way to opt out, so the limits of the second are not kept.
-    for command, status in zip(found, (0, 3), strict=True):
+    for command, status in zip(found, (0, 3, 0), strict=True):
         _, name, *arguments = shlex.split(command)
         assert run(name, *arguments) == status, command
 
@@ -217,7 +226,7 @@ def in_digits(article):
 def facts(path):
     """Return what no translation changes: code, links in English, the numbers of tables."""
     page = path.read_text("utf-8").replace(switch(path), "", 1)
-    page = re.sub(r"第([一二三四五六七八九十]+)[条项]", in_digits, MIRROR.sub("", page))
+    page = re.sub(r"第([一二三四五六七八九十]+)[条款项]", in_digits, MIRROR.sub("", page))
     tables = [re.split(r"(?<!\\)\|", line)[1:-1] for line in re.findall(r"^\|.*", page, re.M)]
     code = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", page, flags=re.S))
     return {

@@ -31,47 +31,23 @@ def hits(text):
 
 
 @pytest.mark.parametrize(
-    ("rule", "hit", "clean"),
-    [
-        ("no_signature", "今日特惠，回T退订", GOOD),
-        ("no_signature", "【云】今日特惠", "今日特惠，拒收请回复R【云集优选】"),
-        (
-            "no_signature",
-            "【一二三四五六七八九十一二三四五六七】今日特惠",
-            "【一二三四五六七八九十一二三四五六】",
-        ),
-        ("no_opt_out", "【云集优选】今日特惠", GOOD),
-        ("no_opt_out", "【云集优选】回复Good领券", "【云集优选】今日特惠 回TD"),
-        ("no_opt_out", "【云集优选】LTD公司", "【云集优选】今日特惠，退订回T"),
-        ("no_opt_out", "【云集优选】TDK电池特惠", "【云集优选】今日特惠TD"),
-        (
-            "short_link",
-            "戳 t.example/a8Kd 领券",
-            "戳 https://shop.example.com/activity/november 领券",
-        ),
-        ("short_link", "戳http://dwz.cn/", "戳 www.example.com"),
-        ("personal_contact", "咨询13000000000", "咨询400-000-0000"),
-        ("personal_contact", "加微信领券", "微信支付立减"),
-        ("personal_contact", "联系[PHONE]", "联系[SERVICE]"),
-        ("absolute_claim", "国家级面料", "国家大剧院"),
-        ("absolute_claim", "全网最低价", "最后三天"),
-        ("absolute_claim", "销量第一", "全国第一次开放"),
-        ("guaranteed_return", "保本理财", "本行理财有风险"),
-        ("guaranteed_return", "日赚500", "今日入网"),
-        ("banned_trade", "代开增值税发票", "本店支持开发票"),
-        ("banned_trade", "六合彩", "网上分期，彩金戒指"),
-        ("variant_characters", "微\u200b信", "大促❤️开抢★全场五折"),
-        ("variant_characters", "❤开❤抢", "①满减②包邮，100㎡，26℃"),
-        ("variant_characters", "全場五折", "全场五折，限二〇二一年"),
-        ("variant_characters", "全场５折", "全场5折，¥100＋50％"),
-        ("variant_characters", "电话①③⑧", "第①批"),
-        ("variant_characters", "代_开_发_票", "男 女 鞋"),
-        ("variant_characters", "保❤本", "开抢❤"),
-    ],
+    ("name", "rule"),
+    [(name, rule) for name, rule in RULES.by_name().items() if rule.examples],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_rule_of_words(rule, hit, clean):
-    assert rule in hits(hit)
-    assert rule not in hits(clean)
+def test_examples_beside_a_rule(name, rule):
+    applied = RULES.model_copy(update={name: rule.model_copy(update={"enabled": True})})
+    assert [text for text in rule.examples.hits if name not in text_hits(text, applied)] == []
+    assert [text for text in rule.examples.clean if name in text_hits(text, applied)] == []
+
+
+def test_every_rule_of_words_has_examples():
+    without = [name for name, rule in RULES.by_name().items() if rule.examples is None]
+    # They look at other columns, or at the label alone.
+    assert without == [
+        "no_consent", "before_consent", "after_withdrawal", "outside_period", "outside_type",
+        "outside_frequency", "no_evidence", "night", "too_many", "fraud",
+    ]  # fmt: skip
 
 
 @given(st.text(), st.text(st.characters(exclude_characters="【】")))
@@ -440,6 +416,34 @@ def test_own_rules_change_what_they_name(tmp_path, learned_run, texts):
     # A text without a language is shown in both.
     assert result["rules"]["too_many"]["title"] == "一天两条"
     assert result["rules"]["night"]["how"] == "Sent between 12:00 and 13:00, China time."
+
+
+def test_rules_are_turned_on_and_off(tmp_path, learned_run):
+    path = tmp_path / "rules.yaml"
+    path.write_text(
+        "rules:\n  opt_out_form: {enabled: true}\n  night: {enabled: false}\n"
+        "  no_opt_out: {enabled: false}\n  too_many: {most: 1, enabled: false}\n"
+        "  no_signature: {characters: [3, 8]}\n  banned_trade: {enabled: false}\n",
+        "utf-8",
+    )
+    labels = ",".join(json.loads((learned_run / "manifest.json").read_text("utf-8"))["labels"])
+    midnight = "2021-11-01 23:00:00"
+    rows = [("【云集】六合彩，拒收请回复 R", "1", "2", midnight, "是")] * 2
+    argv = ("--rules", path, "--marketing", labels)
+    _, result, found = inspect(learned_run, tmp_path, rows, *argv)
+    assert {"no_signature", "opt_out_form"} <= set(found[0]["rules"].split())
+    off = {"night", "no_opt_out", "too_many", "banned_trade"}
+    assert not off & set(found[0]["rules"].split())
+    assert all(result["rules"][name]["hits"] is None for name in off)
+    assert "this rule is off" in result["rules"]["night"]["unchecked"]
+
+
+def test_an_example_without_visible_text_says_so(tmp_path, learned_run):
+    labels = ",".join(json.loads((learned_run / "manifest.json").read_text("utf-8"))["labels"])
+    rows = [("\u200b\ufeff\u200b",)]
+    inspect(learned_run, tmp_path, rows, "--marketing", labels, header=("text",))
+    page = (tmp_path / "audit/audit.html").read_text("utf-8")
+    assert "(no visible text)" in page
 
 
 def test_run_without_marketing_says_how_to_name_it(finished_run, tmp_path, capsys):

@@ -16,9 +16,10 @@ def add_table_arguments(parser: argparse.ArgumentParser, roles: Sequence[str]) -
     """Add ``--ROLE-column`` for each role, ``--sheet``, ``--no-header`` and ``--layout``."""
     for role in roles:
         parser.add_argument(
-            f"--{role}-column",
+            f"--{role.replace('_', '-')}-column",
             metavar="NAME",
-            help=f"column of the {role} (default: {role}, or a usual name of it, Chinese ones too)",
+            help=f"column of the {role.replace('_', ' ')} (default: {role}, or a usual name of it, "
+            "Chinese ones too)",
         )
     parser.add_argument(
         "--sheet", metavar="NAME", help="sheet of a workbook (default: the first visible one)"
@@ -41,12 +42,12 @@ def table_options(arguments: argparse.Namespace, *, labelled: bool) -> TableOpti
     """Return how to read the table that the arguments name; ``labelled``: it must have labels."""
     from smstune.tables.options import TableOptions
 
-    columns = {
-        role: getattr(arguments, f"{role}_column", None)
-        for role in ("text", "label", "group", "time")
-    }
+    columns: dict[str, str | None] = vars(arguments)
     return TableOptions(
-        **columns,
+        text=columns.get("text_column"),
+        label=columns.get("label_column"),
+        group=columns.get("group_column"),
+        time=columns.get("time_column"),
         labelled=labelled,
         sheet=arguments.sheet,
         header=False if arguments.no_header else None,

@@ -8,13 +8,10 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from smstune.errors import UserError
 from smstune.language import Message, joined
-from smstune.tables.options import TableOptions
-
-Role = Literal["text", "label", "group", "time", "split", "sender", "recipient", "consent"]
+from smstune.tables.options import Role, TableOptions
 
 #: Usual names of the columns, the first that a table has is taken.
 USUAL_NAMES: dict[Role, tuple[str, ...]] = {
@@ -34,6 +31,19 @@ USUAL_NAMES: dict[Role, tuple[str, ...]] = {
         "电话", "电话号码",
     ),
     "consent": ("consent", "是否同意", "同意", "用户同意"),
+    "consent_id": ("consent_id", "同意编号", "授权编号", "同意记录编号", "同意书编号"),
+    "content_type": (
+        "content_type", "内容类型", "业务类型", "推广类型", "同意类型", "短信类型", "类型", "type",
+    ),
+    "given": ("given", "同意时间", "授权时间", "取得同意时间", "consent_time", "given_at"),
+    "channel": ("channel", "渠道", "同意渠道", "取得渠道", "来源"),
+    "frequency": ("frequency", "频次", "频率", "发送频次"),
+    "until": ("until", "期限", "截止时间", "有效期至", "到期时间", "有效期"),
+    "withdrawn": (
+        "withdrawn", "撤回时间", "退订时间", "撤销时间", "回复时间", "上行时间", "withdrawn_at",
+    ),
+    "evidence": ("evidence", "证据", "凭证", "同意证据", "证明材料"),
+    "reply": ("reply", "回复", "回复内容", "上行内容", "短信内容", "内容", "content", "text"),
 }  # fmt: skip
 #: A name of a column, as opposed to a message or a number.
 _NAME = re.compile(r"[^\W\d][\w .()（）/:#-]{0,29}")
@@ -135,9 +145,11 @@ def find_column(names: Sequence[str], role: Role, name: str | None = None) -> st
 
 
 def has_role(names: Sequence[str], options: TableOptions) -> bool:
-    """Return whether the cells of a row name the text's column or the label's, as a header does."""
-    text = find_column(names, "text", options.text)
-    return (text or find_column(names, "label", options.label)) is not None
+    """Return whether the cells of a row name a column of ``header_roles``, as a header does."""
+    named = {"text": options.text, "label": options.label}
+    return any(
+        find_column(names, role, named.get(role)) is not None for role in options.header_roles
+    )
 
 
 def shown_names(names: Sequence[str]) -> Message:

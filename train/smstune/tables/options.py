@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from smstune.config.choices import Layout
+
+#: What a column holds; ``given`` to ``reply`` are those of a consent ledger and an opt-out list.
+Role = Literal[
+    "text", "label", "group", "time", "split", "sender", "recipient", "consent", "consent_id",
+    "content_type", "given", "channel", "frequency", "until", "withdrawn", "evidence", "reply",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -15,7 +22,8 @@ class TableOptions:
     guessed. ``split`` is the column that holds the split of each row; it is not read if ``None``.
     With ``labelled`` the label's column is required. ``sheet`` is the sheet of a workbook.
     ``header`` is ``False`` if the table has none (``--no-header``); otherwise a missing header is
-    recognised. ``layout`` says how a folder of files holds messages.
+    recognised. ``layout`` says how a folder of files holds messages. ``header_roles`` are the roles
+    of which a header names at least one.
     """
 
     text: str | None = None
@@ -27,3 +35,4 @@ class TableOptions:
     sheet: str | None = None
     header: bool | None = None
     layout: Layout | None = None
+    header_roles: tuple[Role, ...] = ("text", "label")

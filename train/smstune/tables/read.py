@@ -30,7 +30,7 @@ from smstune.tables.formats.workbook import count_workbook_rows, read_workbook
 from smstune.tables.formulas import without_apostrophe
 from smstune.tables.header import ColumnRoles, assign_roles, say_once
 from smstune.tables.labels import label_in_cell
-from smstune.tables.options import TableOptions
+from smstune.tables.options import Role, TableOptions
 from smstune.tables.row import Cells, RawRow, TableRow, cell_text
 
 #: Standard input or output.
@@ -115,7 +115,7 @@ def table_rows(rows: Iterable[RawRow], table: str, options: TableOptions) -> Ite
     if not sample:
         return
     roles = _sample_roles(sample, options, table)
-    _warn_of_shortened_numbers(sample, roles, table)
+    _warn_of_shortened_numbers(sample, roles.text, table)
     for row in itertools.chain(sample, remaining):
         yield make_row(table, row, roles)
 
@@ -127,6 +127,30 @@ def _sample_roles(sample: list[RawRow], options: TableOptions, table: str) -> Co
         # No line is an object of JSON: the rows say what is wrong with them.
         return ColumnRoles(names[0])
     return assign_roles(names, options, table)
+
+
+def read_table(path: Path, header_roles: tuple[Role, ...]) -> Iterator[RawRow]:
+    """Yield the rows of a table without messages, such as a ledger, with cells that can be written.
+
+    ``header_roles`` are the roles of which its header names at least one. A row with undecodable
+    bytes has that problem.
+
+    Raises:
+        UserError: if the file is missing, is a folder or standard input, or cannot be read.
+    """
+    if path == STANDARD or path.is_dir():
+        raise UserError("expected a file with a table, found {path}: name a file", path=path)
+    options = TableOptions(header_roles=header_roles)
+    rows = choose_reader(path, options)(path, options)
+    sample = list(itertools.islice(rows, _SAMPLE))
+    if sample:
+        _warn_of_shortened_numbers(sample, "", str(path))
+    for row in itertools.chain(sample, rows):
+        if _is_writable(row.cells):
+            yield row
+        else:
+            problem = row.problem or UNDECODABLE
+            yield RawRow(row.number, _printable_row(row.cells), problem)
 
 
 def make_row(table: str, row: RawRow, roles: ColumnRoles) -> TableRow:
@@ -195,9 +219,10 @@ def _printable_row(fields: Cells) -> Cells:
     return {printable_text(name): printable(cell) for name, cell in fields.items()}
 
 
-def _warn_of_shortened_numbers(sample: list[RawRow], roles: ColumnRoles, table: str) -> None:
+def _warn_of_shortened_numbers(sample: list[RawRow], text: str, table: str) -> None:
+    """Warn of numbers that a spreadsheet shortened, in all columns but that of the text."""
     for name in sample[0].cells:
-        cells = [row.cells.get(name) for row in sample] if name != roles.text else []
+        cells = [row.cells.get(name) for row in sample] if name != text else []
         if any(isinstance(cell, str) and _E_NOTATION.fullmatch(cell.strip()) for cell in cells):
             say_once(
                 Message(

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import itertools
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from smstune.deploy.audit.evidence import EvidenceTable, Trace
 from smstune.deploy.audit.findings import FindingsTable
 from smstune.deploy.audit.inspector import (
     MAX_SENDERS_SHOWN,
+    NOT_ASKED_FOR,
+    OF_LEDGER,
     OPTIONAL,
     InputColumns,
     Inspector,
 )
+from smstune.deploy.audit.ledger import ConsentRecords
 from smstune.deploy.audit.recipients import read_moment
 from smstune.deploy.audit.report import audit_report
-from smstune.deploy.audit.result import AuditResult, MarketingScores, RuleResult, SenderCounts
+from smstune.deploy.audit.result import (
+    AuditResult,
+    ConsentCounts,
+    MarketingScores,
+    RuleResult,
+    SenderCounts,
+)
 from smstune.deploy.audit.rules import AppliedRules, RuleBook
+from smstune.deploy.audit.sheets import open_sheet
 from smstune.errors import GateError, UserError
 from smstune.files import folder_written_whole, refuse_to_overwrite, write_json
 from smstune.inference.classifier import SmsClassifier
@@ -29,22 +40,24 @@ from smstune.progress import Progress
 from smstune.reporting.html import render_html
 from smstune.reporting.titles import report_with_titles
 from smstune.results import Result
-from smstune.tables.header import Role, find_column, say_once, shown_names
-from smstune.tables.options import TableOptions
+from smstune.tables.header import find_column, say_once, shown_names
+from smstune.tables.options import Role, TableOptions
 from smstune.tables.read import column_names, read_rows
 from smstune.tables.row import TableRow
 from smstune.text.pii.mask import mask_pii
 
 _log = logging.getLogger(__name__)
 _ROWS_AT_ONCE = 8192
-_FINDINGS, _NUMBERS, _PAGE = "findings.csv", "audit.json", "audit.html"
+_NUMBERS, _PAGE = "audit.json", "audit.html"
+_TABLES = ("findings.csv", "findings.xlsx", "evidence.csv", "evidence.xlsx")
 
 
 @dataclass(frozen=True)
 class AuditInput:
     """The file of messages, how to read it, and the columns that the user named, by their role.
 
-    Roles are ``text`` and those of ``OPTIONAL``; the others are looked for under their usual names.
+    Roles are ``text`` and those of ``OPTIONAL`` and ``OF_LEDGER``; the others are looked for under
+    their usual names.
     """
 
     path: Path
@@ -52,62 +65,88 @@ class AuditInput:
     columns: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class AuditOutput:
+    """The folder to write, and how: findings ``with_text``, tables as workbooks (``excel``)."""
+
+    folder: Path
+    with_text: bool = False
+    excel: bool = False
+
+    def table(self, name: str) -> str:
+        """Return the name of the file of a table."""
+        return f"{name}.xlsx" if self.excel else f"{name}.csv"
+
+
 def audit(
     classifier: SmsClassifier,
     source: AuditInput,
-    output: Path,
+    output: AuditOutput,
     rules: AppliedRules,
-    *,
-    with_text: bool = False,
+    records: ConsentRecords | None = None,
 ) -> AuditResult:
-    """Write ``findings.csv``, ``audit.json`` and ``audit.html`` to ``output``; return the counts.
+    """Write the findings, ``audit.json`` and ``audit.html``, and return the counts.
 
-    The page and the findings are in the reader's language. An audit that is there is replaced. No
-    file holds a recipient; messages and what else is personal are written masked. Memory grows
-    only with the number of pairs of recipient and day (``RecipientDays``).
+    With a ledger in ``records`` the evidence list is written, too. The page and the tables are in
+    the reader's language. An audit that is there is replaced. No file holds a recipient; messages
+    and what else is personal are written masked. Memory grows only with the number of pairs of
+    recipient and day (``RecipientDays``) and with the entries of the ledger.
 
     Raises:
-        UserError: if the input has no message, or lacks a column that the user or a limit names.
+        UserError: if the input has no message, or lacks a column that the user, a limit or the
+            ledger needs.
     """
-    records = read_rows(source.path, source.options)
-    chunks = iter(lambda: list(itertools.islice(records, _ROWS_AT_ONCE)), [])
+    rows = read_rows(source.path, source.options)
+    chunks = iter(lambda: list(itertools.islice(rows, _ROWS_AT_ONCE)), [])
     first = next(chunks, None)
     if first is None:
         raise UserError("expected messages, found none in {path}", path=source.path)
-    columns = _columns(source, first)
-    inspector = Inspector(classifier, rules, columns)
+    columns = _columns(source, first, records)
+    inspector = Inspector(classifier, rules, columns, records)
     findings = FindingsTable(
-        rules.rules, classifier.labels.titles, columns.written, with_text=with_text
+        rules.rules, classifier.labels.titles, columns.written, with_text=output.with_text
     )
     _report_unchecked(inspector)
     # No folder with anything else is replaced, however this is called.
-    check_folder(output, source.path, overwrite=True)
-    with folder_written_whole(output, overwrite=True) as folder:
-        _write_findings(inspector, itertools.chain([first], chunks), folder, findings)
+    check_folder(output.folder, [source.path], overwrite=True)
+    with folder_written_whole(output.folder, overwrite=True) as folder:
+        with ExitStack() as stack:
+            write_findings = stack.enter_context(
+                open_sheet(folder / output.table("findings"), findings.header())
+            )
+            write_traces = _trace_writer(inspector, folder / output.table("evidence"), stack)
+            with Progress(Message("inspecting")) as progress:
+                for chunk in itertools.chain([first], chunks):
+                    inspection = inspector.inspect(chunk)
+                    write_findings(map(findings.cells, inspection.findings))
+                    write_traces(inspection.traces)
+                    progress.update(len(chunk))
         counts = _counts(inspector, classifier.run.path, source.path, findings)
         write_json(folder / _NUMBERS, counts.to_json())
         titled_names = classifier.labels.shown_names(reader_language())
         report = audit_report(counts, inspector, titled_names)
         page = render_html(report_with_titles(report, titled_names))
         (folder / _PAGE).write_text(page, "utf-8")
-    inspector.problems.warn(Message("not inspected, see findings.csv"))
+    inspector.problems.warn(
+        Message("not inspected, see {findings}", findings=output.table("findings"))
+    )
     return counts
 
 
-def check_folder(output: Path, source: Path, *, overwrite: bool) -> None:
-    """Check that an audit of ``source`` can be written to the folder ``output``.
+def check_folder(output: Path, inputs: Sequence[Path], *, overwrite: bool) -> None:
+    """Check that an audit of the files ``inputs`` can be written to the folder ``output``.
 
     Raises:
         UserError: if it exists and is not to be overwritten, or has files that no audit writes.
     """
-    refuse_to_overwrite(output, [source], overwrite=overwrite)
+    refuse_to_overwrite(output, inputs, overwrite=overwrite)
     if not output.exists():
         return
     if not output.is_dir():
         raise UserError(
             "expected a folder as output, found the file {output}: name a folder", output=output
         )
-    foreign_names = {path.name for path in output.iterdir()} - {_FINDINGS, _NUMBERS, _PAGE}
+    foreign_names = {path.name for path in output.iterdir()} - {_NUMBERS, _PAGE, *_TABLES}
     if foreign_names:
         raise UserError(
             "{output} cannot be overwritten, because {name} in it is not of an audit: name "
@@ -165,13 +204,19 @@ def require_shares(counts: AuditResult) -> None:
         )
 
 
-def _columns(source: AuditInput, rows: Sequence[TableRow]) -> InputColumns:
+def _columns(
+    source: AuditInput, rows: Sequence[TableRow], records: ConsentRecords | None
+) -> InputColumns:
     """Return the optional columns that the input has, and those to be written with a finding."""
+    has_ledger = records is not None and records.ledger_columns is not None
+    needs_more = has_ledger or OF_LEDGER.keys() & source.columns.keys()
+    shown_roles = {**OPTIONAL, **OF_LEDGER} if needs_more else OPTIONAL
     whole = [row for row in rows if row.problem is None]
     names = list(dict.fromkeys(name for row in whole for name in row.fields))
-    by_role = _columns_by_role(source, names)
+    by_role = _columns_by_role(source, names, list(shown_roles))
+    _require_keys(source.path, names, by_role, records)
     guessed = [
-        Message("{name} as {role}", name=name, role=OPTIONAL[role])
+        Message("{name} as {role}", name=name, role=shown_roles[role])
         for role, name in by_role.items()
         if name != source.columns.get(role, role)
     ]
@@ -196,17 +241,38 @@ def _columns(source: AuditInput, rows: Sequence[TableRow]) -> InputColumns:
     return InputColumns(by_role, written)
 
 
-def _columns_by_role(source: AuditInput, names: Sequence[str]) -> dict[Role, str]:
+def _require_keys(
+    path: Path,
+    names: Sequence[str],
+    by_role: Mapping[Role, str],
+    records: ConsentRecords | None,
+) -> None:
+    """Check that messages can be looked up in the ledger and in the opt-out list."""
+    if records is None or "recipient" in by_role:
+        return
+    if "consent_id" in by_role and not records.has_opt_outs and records.index.by_id:
+        return
+    raise UserError(
+        "expected a column of the recipient in {path}, found {names}: without it no message can be "
+        "looked up in the ledger or the opt-outs; name yours with --recipient-column",
+        path=path,
+        names=shown_names(names),
+    )
+
+
+def _columns_by_role(
+    source: AuditInput, names: Sequence[str], roles: Sequence[Role]
+) -> dict[Role, str]:
     columns = source.columns
-    found_names = {role: find_column(names, role, columns.get(role)) for role in OPTIONAL}
-    missing = [role for role in OPTIONAL if role in columns and found_names[role] is None]
+    found_names = {role: find_column(names, role, columns.get(role)) for role in roles}
+    missing = [role for role in roles if role in columns and found_names[role] is None]
     if missing:
         raise UserError(
             "expected column {columns} in {path}, found {names}: name yours with --{role}-column",
             columns=", ".join(columns[role] for role in missing),
             path=source.path,
             names=shown_names(names),
-            role=missing[0],
+            role=missing[0].replace("_", "-"),
         )
     return {role: name for role, name in found_names.items() if name is not None}
 
@@ -228,25 +294,19 @@ def _report_unchecked(inspector: Inspector) -> None:
                 name=name,
                 reason=reason,
             )
-        if reason:
+        if reason and reason not in NOT_ASKED_FOR:
             _log.warning("rule %s is not checked: %s", name, reason)
 
 
-def _write_findings(
-    inspector: Inspector,
-    chunks: Iterable[Sequence[TableRow]],
-    folder: Path,
-    findings: FindingsTable,
-) -> None:
-    """Write ``findings.csv``: rows that hit a rule, and those that could not be read."""
-    # With its byte order mark, spreadsheets read the file as UTF-8.
-    with (folder / _FINDINGS).open("w", encoding="utf-8-sig", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(findings.header())
-        with Progress(Message("inspecting")) as progress:
-            for chunk in chunks:
-                writer.writerows(map(findings.cells, inspector.inspect(chunk)))
-                progress.update(len(chunk))
+def _trace_writer(
+    inspector: Inspector, path: Path, stack: ExitStack
+) -> Callable[[Sequence[Trace]], None]:
+    """Return a function that appends to the evidence list; without a ledger there is none."""
+    if inspector.records is None or inspector.records.ledger_columns is None:
+        return lambda _traces: None
+    table = EvidenceTable(inspector.rules.rules)
+    write = stack.enter_context(open_sheet(path, table.header()))
+    return lambda traces: write(map(table.cells, traces))
 
 
 def _counts(inspector: Inspector, run: Path, source: Path, findings: FindingsTable) -> AuditResult:
@@ -268,6 +328,7 @@ def _counts(inspector: Inspector, run: Path, source: Path, findings: FindingsTab
         labels=dict(inspector.labels.most_common()),
         rules=_rule_results(inspector),
         recipients=inspector.recipients.summary(rules.rules.too_many.most),
+        consent=_consent_counts(inspector),
         most_a_day=rules.rules.too_many.most,
         distinct_senders=len(senders),
         senders=[
@@ -277,6 +338,22 @@ def _counts(inspector: Inspector, run: Path, source: Path, findings: FindingsTab
         run=run.name,
         input=source.name,
         model=_marketing_scores(run, rules.marketing_labels),
+    )
+
+
+def _consent_counts(inspector: Inspector) -> ConsentCounts | None:
+    records = inspector.records
+    if records is None:
+        return None
+    return ConsentCounts(
+        ledger_rows=None if records.ledger_columns is None else records.n_entries,
+        opt_outs=records.n_opt_outs,
+        other_replies=records.n_other_replies,
+        in_both=records.n_in_both,
+        problems=dict(records.problems),
+        covered=inspector.outcomes["covered"],
+        not_covered=inspector.outcomes["not_covered"],
+        undecided=inspector.outcomes["undecided"],
     )
 
 
@@ -292,6 +369,7 @@ def _rule_results(inspector: Inspector) -> dict[str, RuleResult]:
             scope=rule.scope,
             how=rule.explanation("en"),
             source=rule.source.in_language("en"),
+            penalty=rule.penalty.in_language("en") if rule.penalty else None,
             hits=hits,
             of=n_checked,
             share=share,

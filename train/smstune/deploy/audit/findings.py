@@ -1,4 +1,4 @@
-"""findings.csv: the rows that hit a rule or could not be read, in the reader's language."""
+"""The findings: the rows that hit a rule or could not be read, in the reader's language."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from smstune.deploy.audit.masking import masked_cell
 from smstune.deploy.audit.rules import Rules
 from smstune.inference.label_files import LabelTitle
 from smstune.language import Message, joined, reader_language, translated
-from smstune.tables.formulas import with_apostrophe
 
 #: The columns by the keys under which audit.json lists them, in their order.
 _HEADERS = {
@@ -25,7 +24,7 @@ _HEADERS = {
 
 
 class FindingsTable:
-    """The header and the rows of findings.csv: our own columns, then those of the input.
+    """The header and the rows of the findings: our own columns, then those of the input.
 
     Rules are named by title and by the key that programs know. The label's title is there if a
     label has one, the text only ``with_text``.
@@ -63,7 +62,7 @@ class FindingsTable:
             while header in headers:
                 header = translated(Message("input_{name}", name=header))
             headers.append(header)
-        return [with_apostrophe(header) for header in headers]
+        return headers
 
     def cells(self, finding: Finding) -> list[object]:
         """Return the row of a finding."""
@@ -76,9 +75,7 @@ class FindingsTable:
             "label_title": self._label_titles.get(finding.label, ""),
             "score": finding.score,
             "note": translated(finding.problem),
-            "text": with_apostrophe(finding.text),
+            "text": finding.text,
         }
-        others = [
-            with_apostrophe(finding.other_cells.get(name, "")) for name in self._input_columns
-        ]
+        others = [finding.other_cells.get(name, "") for name in self._input_columns]
         return [*(cells[key] for key in self.headers), *others]

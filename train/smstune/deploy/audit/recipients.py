@@ -45,27 +45,40 @@ def read_moment(cell: object) -> Moment | None:
     return Moment(day, None if time.date_only else local.hour)
 
 
-class RecipientDays:
-    """How many messages each recipient got on each day.
+class RecipientKeys:
+    """Keyed hashes (BLAKE2b, 64 bits) of recipients, so that none has to be kept.
 
-    A recipient is 48 bits of a keyed hash (BLAKE2b) whose random key lives only as long as the
-    object, so no hash can be traced back to a recipient. Memory: 12 bytes for each recipient and
-    day, about four times that while they are sorted. Among ten million recipients the chance that
-    any two share their bits, and are counted as one, is about one in six.
+    The random key lives only as long as the object, so no hash can be traced back to a recipient.
     """
 
     def __init__(self) -> None:
         self._secret = secrets.token_bytes(32)
+
+    def of(self, recipient: str) -> int:
+        """Return the hash of a recipient; +86, blanks and dashes do not count."""
+        name = re.sub(r"[\s-]", "", recipient)
+        name = re.sub(r"^(?:\+|00)86(?=1\d{10}$)", "", name)
+        digest = blake2b(name.encode("utf-8", "surrogatepass"), key=self._secret, digest_size=8)
+        return int.from_bytes(digest.digest())
+
+
+class RecipientDays:
+    """How many messages each recipient got on each day.
+
+    Of a recipient's hash 48 bits are kept. Memory: 12 bytes for each recipient and day, about four
+    times that while they are sorted. Among ten million recipients the chance that any two share
+    their bits, and are counted as one, is about one in six.
+    """
+
+    def __init__(self, keys: RecipientKeys | None = None) -> None:
+        self._recipients = keys or RecipientKeys()
         self._new = array("Q")
         self._keys: NDArray[np.uint64] = np.zeros(0, np.uint64)
         self._counts: NDArray[np.uint32] = np.zeros(0, np.uint32)
 
     def add(self, recipient: str, day: int) -> None:
-        """Count a message to ``recipient`` on ``day``; +86, blanks and dashes do not count."""
-        name = re.sub(r"[\s-]", "", recipient)
-        name = re.sub(r"^(?:\+|00)86(?=1\d{10}$)", "", name)
-        digest = blake2b(name.encode("utf-8", "surrogatepass"), key=self._secret, digest_size=6)
-        self._new.append(int.from_bytes(digest.digest()) << _DAY_BITS | day)
+        """Count a message to ``recipient`` on ``day``."""
+        self._new.append(self._recipients.of(recipient) >> _DAY_BITS << _DAY_BITS | day)
         if len(self._new) >= max(1 << 20, len(self._keys) // 4):
             self._gather()
 

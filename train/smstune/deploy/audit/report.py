@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from smstune.deploy.audit.evidence import OUTCOMES
 from smstune.deploy.audit.inspector import (
     MAX_EXAMPLES,
     MAX_SENDERS_SHOWN,
     OTHER_SENDERS,
     Inspector,
 )
-from smstune.deploy.audit.result import AuditResult, RecipientCounts
+from smstune.deploy.audit.result import AuditResult, ConsentCounts, RecipientCounts
 from smstune.deploy.audit.rules import Rule
 from smstune.language import Message, joined, reader_language
 from smstune.reporting.charts import BarChart
@@ -40,6 +41,7 @@ def audit_report(
     titles = {name: rule.title.in_language(reader_language()) for name, rule in rules.items()}
     sections = [
         _overview(audit, titles),
+        *([_consent(audit.consent, inspector)] if audit.consent else []),
         *([_recipients(audit.recipients, audit.most_a_day)] if audit.recipients else []),
         *_examples(inspector, titles, label_names),
         _labels(audit),
@@ -208,6 +210,51 @@ def _recipients(counts: RecipientCounts, limit: int) -> Section:
     return Section(Message("Messages per recipient"), note, [figure, Table(head, rows)])
 
 
+def _consent(counts: ConsentCounts, inspector: Inspector) -> Section:
+    sentences: list[str] = []
+    tables: list[Block] = []
+    if counts.ledger_rows is not None:
+        sentences.append(
+            Message(
+                "The ledger has {count:,} entries. Each marketing message is traced to the consent "
+                "of its recipient; the evidence list beside this page has one row per message.",
+                count=counts.ledger_rows,
+            )
+        )
+        numbers = {
+            "covered": counts.covered,
+            "not_covered": counts.not_covered,
+            "undecided": counts.undecided,
+        }
+        total = sum(numbers.values())
+        head = [Message("marketing messages"), Message("count"), Message("share")]
+        rows = [[OUTCOMES[name], count, _share(count, total)] for name, count in numbers.items()]
+        tables.append(Table(head, rows))
+    sentences.append(
+        Message(
+            "Opt-outs: {opt_outs:,}; replies that are none: {other_replies:,}; recipients in the "
+            "ledger and in the opt-out list: {in_both:,}. For each message the later of consent "
+            "and opt-out counts.",
+            opt_outs=counts.opt_outs,
+            other_replies=counts.other_replies,
+            in_both=counts.in_both,
+        )
+    )
+    sentences.append(
+        Message(
+            "A ledger shows what was written down, not that it is true; whether a consent is "
+            "informed and express must be judged from the evidence itself."
+        )
+    )
+    # The counts hold their English texts alone.
+    problems = inspector.records.problems if inspector.records else {}
+    if problems:
+        head = [Message("rows that prove nothing"), Message("rows")]
+        tables.append(Table(head, [[kind, n_rows] for kind, n_rows in problems.items()]))
+    blocks: list[Block] = [*(Text(sentence) for sentence in sentences[1:]), *tables]
+    return Section(Message("Proof of consent"), sentences[0], blocks)
+
+
 def _examples(
     inspector: Inspector, titles: Mapping[str, str], label_names: Mapping[str, str]
 ) -> list[Section]:
@@ -228,7 +275,7 @@ def _examples(
     note = Message(
         "The first messages that hit each rule, at most {count} different ones. Recipients, phone "
         "numbers, links, accounts and the like are replaced by placeholders. Names and postal "
-        "addresses cannot be detected and may remain. findings.csv lists all hits with the other "
+        "addresses cannot be detected and may remain. The findings list all hits with the other "
         "columns of your file, where names may remain, too. Protect both as personal data.",
         count=MAX_EXAMPLES,
     )
@@ -352,11 +399,7 @@ def _sources(rules: Mapping[str, Rule]) -> Section:
     sources = [
         (
             rule.title.in_language(language),
-            Message(
-                "{explanation} Source: {source}.",
-                explanation=rule.explanation(language),
-                source=rule.source.in_language(language),
-            ),
+            _explanation(rule, language),
         )
         for rule in rules.values()
     ]
@@ -364,7 +407,28 @@ def _sources(rules: Mapping[str, Rule]) -> Section:
         "Look the sources up: platforms and legislators change their rules, and only the current "
         "text counts."
     )
-    return Section(Message("Rules and their sources"), note, [ItemList(sources)])
+    verified = Text(
+        Message(
+            "The articles of laws were compared with a third party's collection of their texts, as "
+            "of 19 April 2025 (github.com/LawRefBook/Laws), the rules of platforms with stored "
+            "copies; a lawyer must check both. Read in second-hand accounts only: Order 74 of "
+            "工业和信息化部, in force since 1 May 2026, and Order 31 of 2015, which held until 30 "
+            "April 2026."
+        )
+    )
+    return Section(Message("Rules and their sources"), note, [verified, ItemList(sources)])
+
+
+def _explanation(rule: Rule, language: str) -> Message:
+    explanation, source = rule.explanation(language), rule.source.in_language(language)
+    if rule.penalty is None:
+        return Message("{explanation} Source: {source}.", explanation=explanation, source=source)
+    return Message(
+        "{explanation} Source: {source}. Penalty: {penalty}.",
+        explanation=explanation,
+        source=source,
+        penalty=rule.penalty.in_language(language),
+    )
 
 
 def _range(name: str) -> str:

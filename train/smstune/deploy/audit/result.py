@@ -18,6 +18,8 @@ class RuleResult(Result):
     #: What the rule looks for, with the values in force.
     how: str
     source: str
+    #: The article on penalties, ``None`` where none was verified.
+    penalty: str | None
     hits: int | None
     #: How many messages (recipient-days of ``too_many``) the rule was checked on.
     of: int | None
@@ -72,6 +74,23 @@ class MarketingScores(Result):
     recall: float | None
 
 
+class ConsentCounts(Result):
+    """Marketing messages by what their consent covers, and how the lists were read."""
+
+    #: Entries of the ledger; ``None`` without a ledger, when no message is traced.
+    ledger_rows: int | None
+    opt_outs: int
+    other_replies: int
+    #: Recipients of the ledger who are in the opt-out list, too.
+    in_both: int
+    #: Rows of both lists that prove nothing, by the reason.
+    problems: dict[str, int]
+    covered: int
+    not_covered: int
+    #: Covered as far as it can be told of a message without a time.
+    undecided: int
+
+
 class AuditResult(Result):
     """All counts of a self-inspection."""
 
@@ -93,6 +112,8 @@ class AuditResult(Result):
     rules: dict[str, RuleResult]
     #: ``None`` if no message has both a recipient and a time.
     recipients: RecipientCounts | None
+    #: ``None`` without a ledger and an opt-out list.
+    consent: ConsentCounts | None
     #: Messages that one recipient may get in a day.
     most_a_day: int
     distinct_senders: int

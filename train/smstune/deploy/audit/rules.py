@@ -47,21 +47,34 @@ class RuleText(Section):
         return first or second or ""
 
 
-class Rule(Section):
-    """The title, explanation and source that a report shows, and which messages a rule is for.
+class Examples(Section):
+    """Messages that hit a rule, and similar ones that do not; Chinese before English."""
 
-    ``{key}`` in ``how`` is replaced by that value of the rule.
+    hits: tuple[Named, ...]
+    clean: tuple[Named, ...]
+
+
+class Rule(Section):
+    """What a report shows of a rule, which messages it is for, and whether it is applied.
+
+    ``{key}`` in ``how`` is replaced by that value of the rule. ``penalty`` names the article on
+    penalties, if that was verified.
     """
 
     title: RuleText
     scope: Literal["marketing", "all"]
     how: RuleText
     source: RuleText
+    penalty: RuleText | None = None
+    enabled: bool = True
+    examples: Examples | None = None
 
-    @field_validator("title", "how", "source", mode="before")
+    @field_validator("title", "how", "source", "penalty", mode="before")
     @classmethod
     def _of_one_language(cls, text: object) -> object:
         """Take a text without a language for both."""
+        if text is None:
+            return None
         if isinstance(text, str):
             return {"zh": text, "en": text}
         if not isinstance(text, Mapping):
@@ -84,6 +97,29 @@ class Rule(Section):
         return self.how.in_language(language).format(**self.model_dump())
 
 
+def _checked_words(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return regular expressions after a check that each is one and does not match every text.
+
+    Raises:
+        ValueError: with the reason, as a message.
+    """
+    for word in words:
+        try:
+            empty = re.compile(word).search("")
+        except re.error as error:
+            raise ValueError(
+                Message("invalid regular expression ({error})", error=error)
+            ) from error
+        if empty:
+            raise ValueError(Message("{word!r} matches every text", word=word))
+    return words
+
+
+def _matches_any(words: Iterable[str], text: str) -> bool:
+    """Return whether one of the expressions matches somewhere in ``text``, ignoring case."""
+    return any(re.search(word, text, re.IGNORECASE) for word in words)
+
+
 class Words(Rule):
     """A rule that is hit where one of its regular expressions matches."""
 
@@ -92,20 +128,29 @@ class Words(Rule):
     @field_validator("words")
     @classmethod
     def _compile(cls, words: tuple[str, ...]) -> tuple[str, ...]:
-        for word in words:
-            try:
-                empty = re.compile(word).search("")
-            except re.error as error:
-                raise ValueError(
-                    Message("invalid regular expression ({error})", error=error)
-                ) from error
-            if empty:
-                raise ValueError(Message("{word!r} matches every text", word=word))
-        return words
+        return _checked_words(words)
 
     def matches(self, text: str) -> bool:
         """Return whether any expression matches somewhere in ``text``, ignoring case."""
-        return any(re.search(word, text, re.IGNORECASE) for word in self.words)
+        return _matches_any(self.words, text)
+
+
+class WordsInContext(Words):
+    """Hit by ``words`` where ``context``, if there is any, matches too and ``unless`` does not."""
+
+    context: tuple[Named, ...] = ()
+    unless: tuple[Named, ...] = ()
+
+    @field_validator("context", "unless")
+    @classmethod
+    def _compile_context(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        return _checked_words(words)
+
+    def matches(self, text: str) -> bool:
+        """Return whether ``text`` has the words, in their context and without an exception."""
+        if not super().matches(text) or _matches_any(self.unless, text):
+            return False
+        return not self.context or _matches_any(self.context, text)
 
 
 class Consent(Rule):
@@ -145,13 +190,23 @@ class Contacts(Words):
     kinds: tuple[Literal["PHONE", "LANDLINE", "SERVICE", "EMAIL", "WECHAT", "QQ", "URL"], ...]
 
 
+class SenderContact(Contacts):
+    """A rule that is hit where a message has none of the ``words`` and ``kinds`` of contact."""
+
+
+class OptOutForm(Rule):
+    """``form``: the words, exactly, with which a platform wants the opt-out to be offered."""
+
+    form: Named
+
+
 class Labelled(Rule):
     """``labels``: labels or their parents; those that a run lacks are ignored."""
 
     labels: tuple[Named, ...]
 
 
-class Banned(Words, Labelled):
+class Banned(WordsInContext, Labelled):
     """A rule that is hit by a label or by words."""
 
 
@@ -165,15 +220,29 @@ class Rules(Section):
     """Every rule by its name."""
 
     no_consent: Consent
+    before_consent: Rule
+    after_withdrawal: Rule
+    outside_period: Rule
+    outside_type: Rule
+    outside_frequency: Rule
+    no_evidence: Rule
+    request_after_refusal: WordsInContext
     no_signature: Signature
+    no_sender_contact: SenderContact
     no_opt_out: OptOut
+    opt_out_form: OptOutForm
     night: Night
     too_many: Limit
     short_link: Words
     personal_contact: Contacts
     absolute_claim: Words
     guaranteed_return: Words
+    no_risk_warning: WordsInContext
+    property_promise: WordsInContext
+    education_promise: WordsInContext
+    medical_claim: WordsInContext
     banned_trade: Banned
+    fraud_supplies: WordsInContext
     variant_characters: Rule
     fraud: Labelled
 
@@ -265,19 +334,25 @@ def load_rules(path: Path | None = None) -> RuleBook:
 def text_hits(text: str, rules: Rules) -> set[str]:
     """Return the rules that ``text`` hits by its words, whether or not it is marketing."""
     clean = normalize(text)
-    worded = {name: rule for name, rule in rules.by_name().items() if isinstance(rule, Words)}
+    by_name = rules.by_name()
+    worded = {name: rule for name, rule in by_name.items() if isinstance(rule, Words)}
     raw_words = {name for name, rule in worded.items() if rule.matches(text)}
     hits = raw_words | {name for name, rule in worded.items() if rule.matches(clean)}
     if hits != raw_words or has_variants(text):
         hits.add("variant_characters")
-    # This rule is hit when its words are missing.
-    hits ^= {"no_opt_out"}
+    # These rules are hit when their words are missing.
+    hits ^= {"no_opt_out", "no_sender_contact"}
     if not has_signature(text, rules.no_signature):
         hits.add("no_signature")
+    # The platform compares the characters as they are.
+    if rules.opt_out_form.form not in text:
+        hits.add("opt_out_form")
     masked = mask_pii(text)
     if any(f"[{kind}]" in masked for kind in rules.personal_contact.kinds):
         hits.add("personal_contact")
-    return hits
+    if any(f"[{kind}]" in masked for kind in rules.no_sender_contact.kinds):
+        hits.discard("no_sender_contact")
+    return {name for name in hits if by_name[name].enabled}
 
 
 def has_signature(text: str, rule: Signature) -> bool:

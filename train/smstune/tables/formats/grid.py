@@ -123,7 +123,9 @@ def find_header(path: Path, sample: Sequence[NumberedCells], options: TableOptio
                     )
                 return Header(_names(path, cells, filled[index + 1 :]), number, index)
     guessed = None
-    if options.header is False or (options.text is None and options.label is None):
+    is_of_messages = "text" in options.header_roles
+    names_no_column = options.text is None and options.label is None
+    if options.header is False or (is_of_messages and names_no_column):
         guessed = _guess_names([cells for _, cells in filled], options)
     if guessed is not None:
         if options.header is not False:

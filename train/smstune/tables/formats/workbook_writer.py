@@ -84,7 +84,9 @@ class _SheetRows:
         self._cut_rows: list[int] = []
 
     def append(self, rows: Sequence[Cells]) -> None:
-        """Write rows below those written before."""
+        """Write rows below those written before; without any, the header of the first columns."""
+        if not rows and not self._columns and self._first_columns:
+            self._write_header(list(self._first_columns))
         for row in rows:
             if not self._columns:
                 self._write_header(list(dict.fromkeys([*self._first_columns, *row])))
