@@ -12,8 +12,8 @@ from smstune.language import Message, preferred_language, translated, use_langua
 
 #: In the order in which a new user meets them.
 COMMANDS = (
-    "prepare", "finetune", "eval", "predict", "export", "serve", "audit", "publish", "compare",
-    "suggest", "benchmark", "configs",
+    "prepare", "finetune", "eval", "predict", "export", "serve", "learn", "audit", "publish",
+    "compare", "suggest", "benchmark", "configs",
 )  # fmt: skip
 
 

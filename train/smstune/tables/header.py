@@ -14,7 +14,9 @@ from smstune.errors import UserError
 from smstune.language import Message, joined
 from smstune.tables.options import TableOptions
 
-Role = Literal["text", "label", "group", "time", "sender", "recipient", "consent"]
+Role = Literal[
+    "text", "label", "group", "time", "sender", "recipient", "consent", "action", "reason", "until"
+]
 
 #: Usual names of the columns, the first that a table has is taken.
 USUAL_NAMES: dict[Role, tuple[str, ...]] = {
@@ -34,6 +36,9 @@ USUAL_NAMES: dict[Role, tuple[str, ...]] = {
         "电话", "电话号码",
     ),
     "consent": ("consent", "是否同意", "同意", "用户同意"),
+    "action": ("action", "处置"),
+    "reason": ("reason", "理由", "原因"),
+    "until": ("until", "有效期", "有效期至", "截止时间"),
 }  # fmt: skip
 #: A name of a column, as opposed to a message or a number.
 _NAME = re.compile(r"[^\W\d][\w .()（）/:#-]{0,29}")
