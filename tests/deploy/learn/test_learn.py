@@ -13,42 +13,21 @@ import pytest
 from doors import ROOT, run
 from hypothesis import given
 from hypothesis import strategies as st
+from reported import LOAN, OTHER, VARIANT, reports_file, with_limit
 from scipy.stats import beta
 
+from smstune.deploy.batch import score_file
 from smstune.deploy.learn.bound import upper_bound
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.memory.store import open_generation
-
-LOAN = "尊敬的客户您好我行推出低息贷款无需抵押当天放款额度二十万请致电13800138000办理"
-VARIANT = "尊敬的客户您好我行推出低息贷款无需抵押当天放款额度三十万请致电13900139000办理"
-OTHER = "【青禾书店】会员日满一百减三十，新书上架欢迎到店选购，凭短信领取帆布袋一个"
-HEAD = ["text", "label", "action", "reason", "until"]
-
-
-def with_limit(run_folder: Path, limit: float) -> Path:
-    """Let a run's memory refuse what may match more than ``limit`` of the other campaigns."""
-    text = (run_folder / "config.yaml").read_text("utf-8")
-    lines = [
-        f"  max_false_positive_rate: {limit}" if "max_false_positive_rate: 0.01" in line else line
-        for line in text.splitlines()
-    ]
-    (run_folder / "config.yaml").write_text("\n".join(lines) + "\n", "utf-8")
-    return run_folder
+from smstune.tables.options import TableOptions
+from smstune.tables.read import read_rows
 
 
 @pytest.fixture
 def taught(tmp_path, finished_run) -> Path:
     """Return a copy of a run that may be taught, with what it was prepared from at hand."""
     return with_limit(Path(shutil.copytree(finished_run, tmp_path / "run")), 0.2)
-
-
-def reports_file(folder: Path, *rows: tuple[str, ...], name: str = "reports.csv") -> Path:
-    path = folder / name
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(HEAD)
-        writer.writerows([*row, *[""] * (len(HEAD) - len(row))] for row in rows)
-    return path
 
 
 def entries(run_folder: Path) -> list:
@@ -250,3 +229,44 @@ def test_the_bound_is_clopper_and_pearsons(count, total):
     count = min(count, total)
     expected = beta.ppf(0.95, count + 1, total - count) if count < total else 1.0
     assert upper_bound(count, total) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".xlsx"])
+def test_predict_has_a_column_for_the_campaign(tmp_path, taught, suffix):
+    assert run("learn", taught, reports_file(tmp_path, (LOAN, "bank_phishing", "block"))) == 0
+    source = tmp_path / "in.csv"
+    source.write_text(f"text,campaign\n{OTHER},mine\n{VARIANT},too\n", "utf-8")
+    output = tmp_path / f"out{suffix}"
+    assert run("predict", taught, source, output) == 0
+    rows = list(read_rows(output, TableOptions(labelled=False)))
+    assert [row.fields["input_campaign"] for row in rows] == ["mine", "too"]
+    assert list(rows[0].fields)[-1] == "campaign"
+    assert rows[0].fields["campaign"] in (None, "")
+    campaign = rows[1].fields["campaign"]
+    campaign = json.loads(campaign) if isinstance(campaign, str) else campaign
+    assert (campaign["id"], campaign["label"], campaign["action"]) == (1, "bank_phishing", "block")
+    assert (rows[1].fields["label"], rows[1].fields["decision"]) == ("bank_phishing", "block")
+
+
+def test_predict_starts_over_where_the_memory_has_changed(tmp_path, taught, monkeypatch, capsys):
+    monkeypatch.setattr(score_file, "_ROWS_AT_ONCE", 2)
+    source, output = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    source.write_text("text\n" + f"{OTHER}\n{VARIANT}\n" * 3, "utf-8")
+
+    def interrupted(rows, scorer, scored_parts, progress):
+        yield next(score_chunks(rows, scorer, scored_parts, progress))
+        raise KeyboardInterrupt
+
+    score_chunks = score_file._score_chunks
+    for command in ([], ["--forget", "1"]):
+        reports = command or [reports_file(tmp_path, (LOAN, "bank_phishing"))]
+        with monkeypatch.context() as patch:
+            patch.setattr(score_file, "_score_chunks", interrupted)
+            assert run("predict", taught, source, output) == 130
+        assert run("learn", taught, *reports) == 0
+        assert run("predict", taught, source, output) == 0
+        said = capsys.readouterr().err
+        assert "the memory changed since the last start: starting over" in said
+        rows = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
+        assert [row.get("campaign") is not None for row in rows] == [False, not command] * 3
+        output.unlink()
