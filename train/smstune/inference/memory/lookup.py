@@ -13,8 +13,8 @@ from smstune.errors import UserError
 from smstune.inference.label_names import list_names
 from smstune.inference.labels import LabelMap
 from smstune.inference.memory.entries import KnownCampaign
-from smstune.inference.memory.folder import MEMORY
-from smstune.inference.memory.store import Generation, open_generation
+from smstune.inference.memory.folder import MEMORY, MEMORY_MANIFEST
+from smstune.inference.memory.store import Generation, generation_files, open_generation
 
 
 class Memory:
@@ -22,6 +22,11 @@ class Memory:
 
     def __init__(self, generation: Generation) -> None:
         self.generation = generation
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """The files of the generation in the folder of the memory."""
+        return (MEMORY_MANIFEST, *generation_files(self.generation.number))
 
     def look_up(self, texts: Sequence[str]) -> list[KnownCampaign | None]:
         """Return the remembered campaign of each preprocessed and masked text, if it has one.

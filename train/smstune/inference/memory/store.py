@@ -214,7 +214,7 @@ def _opened(run: Path, content: bytes) -> Generation:
     for name, expected in manifest.sha256.items():
         if file_hash(folder / name) != expected:
             raise _broken(run, Message("{name} is not the file that its manifest names", name=name))
-    sketches, lines = _file_names(manifest.generation)
+    sketches, lines = generation_files(manifest.generation)
     tensors = _mapped_tensors(folder / sketches)
     return Generation(
         manifest.generation,
@@ -247,7 +247,7 @@ def _parsed(run: Path, content: bytes) -> MemoryManifest:
         )
     if manifest.checksum != values_checksum(values):
         raise _broken(run, Message("its manifest.json is damaged"))
-    if list(manifest.sha256) != list(_file_names(manifest.generation)):
+    if list(manifest.sha256) != list(generation_files(manifest.generation)):
         raise _broken(run, Message("its manifest.json names other files than a memory has"))
     if manifest.normalizer_version != NORMALIZER_VERSION:
         raise UserError(
@@ -269,7 +269,8 @@ def _broken(run: Path, problem: Message) -> UserError:
     )
 
 
-def _file_names(generation: int) -> tuple[str, str]:
+def generation_files(generation: int) -> tuple[str, str]:
+    """Return the names of the files of a generation: of its sketches and of its campaigns."""
     return f"generation-{generation}.safetensors", f"generation-{generation}.jsonl"
 
 
@@ -327,9 +328,9 @@ def write_generation(run: Path, generation: Generation) -> None:
     generation stay readable for those who have opened them.
     """
     number = generation.number + 1
-    sketches, lines = names = _file_names(number)
+    sketches, lines = names = generation_files(number)
     folder = run / MEMORY
-    _remove_all_but(folder, _file_names(generation.number))
+    _remove_all_but(folder, generation_files(generation.number))
     index = generation.index
     tensors: dict[str, NDArray[Any]] = {
         "keys": index.keys,
