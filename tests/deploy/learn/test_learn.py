@@ -49,7 +49,7 @@ def test_a_report_is_recognised_at_once_and_the_run_is_as_before(tmp_path, taugh
     assert answer(taught, VARIANT).campaign is None
     reports = reports_file(tmp_path, (LOAN, "bank_phishing", "block", "seen this morning"))
     assert run("learn", taught, reports) == 0
-    assert "campaign 1: bank_phishing, block; 1 messages" in capsys.readouterr().out
+    assert "campaign 1: bank_phishing, block; messages: 1, new: 1" in capsys.readouterr().out
     assert (taught / "manifest.json").read_bytes() == before
     prediction = answer(taught, VARIANT)
     assert (prediction.label, prediction.decision) == ("bank_phishing", "block")

@@ -51,13 +51,13 @@ def describe(outcome: Outcome) -> Message:
     entry = outcome.entry
     if outcome.refusal is not None:
         return Message(
-            "refused: {label}, {n_reports} reports: {problem}",
+            "refused: {label}, reports: {n_reports}; {problem}",
             label=entry.label,
             n_reports=len(outcome.reports),
             problem=outcome.refusal,
         )
     return Message(
-        "campaign {id}: {label}, {action}; {n_messages} messages, {n_new} of them new; {alarms}",
+        "campaign {id}: {label}, {action}; messages: {n_messages}, new: {n_new}; {alarms}",
         id=entry.id,
         label=entry.label,
         action=entry.action or Message("no action"),
