@@ -127,6 +127,7 @@ def test_schema_is_printed_and_knows_every_section(capsys):
         "evaluation",
         "export",
         "serve",
+        "memory",
         "extends",
     }
     assert set(schema["properties"]) == sections
