@@ -7,11 +7,13 @@ import re
 import shutil
 
 import pytest
-from doors import TINY_OVERRIDES, add_exported_form
+from doors import TINY_OVERRIDES, add_exported_form, run
 from kills import kill_and_run_again, tree
 from onnx import helper
+from reported import LOAN, OTHER, VARIANT, reports_file, with_limit
 
 from smstune.inference.manifest import load_manifest, run_file
+from smstune.inference.memory.store import open_generation
 
 KILLS = 40
 RESUME = "training.resume_from_checkpoint=true"
@@ -61,6 +63,28 @@ def test_a_folder_staged_to_be_published_goes_after_a_kill(evaluated_run, tmp_pa
     )
     lay = in_the_work_folder(exported)
     assert kill_and_run_again(folder, command, KILLS // 2, lay=lay) > 20
+
+
+def test_learn_is_whole_after_a_kill(finished_run, tmp_path):
+    taught = with_limit(shutil.copytree(finished_run, tmp_path / "taught"), 0.2)
+    assert run("learn", taught, reports_file(tmp_path, (OTHER, "retail"))) == 0
+    reports = reports_file(tmp_path, (LOAN, "bank_phishing", "block"), (VARIANT, "retail"))
+    folder = tmp_path / "work"
+    command = ("learn", folder / "run", reports)
+    lay = in_the_work_folder(taught)
+    assert kill_and_run_again(folder, command, KILLS, lay=lay, facts=facts_of_memory) > 20
+
+
+def facts_of_memory(folder):
+    """Return every file, and of the memory what its current generation remembers."""
+    memory = folder / "run/memory"
+    generation = open_generation(folder / "run")
+    facts = {name: digest for name, digest in tree(folder).items() if "run/memory/" not in name}
+    # A killed command may have learned, so that the next one has nothing to add.
+    names = {path.name.replace(f"-{generation.number}.", "-N.") for path in memory.iterdir()}
+    assert names == {".lock", "manifest.json", "generation-N.jsonl", "generation-N.safetensors"}
+    entries = [(entry.id, entry.label, entry.messages) for entry in generation.entries()]
+    return facts | {"entries": entries, "messages": generation.index.n_messages}
 
 
 def steady(value):

@@ -174,7 +174,7 @@ OF_TORCH = {
     for name in ("torch_backend", "torch_devices", "first_token")
 }
 LIGHT_ROOMS = {room for rooms in ORDER[: LEVEL["inference"] + 1] for room in rooms}
-LIGHT_JOBS = ("smstune.deploy.batch.", "smstune.deploy.server.", "smstune.deploy.audit.")
+LIGHT_JOBS = tuple(f"smstune.deploy.{job}." for job in ("batch", "server", "audit", "learn"))
 LIGHT = sorted(
     name
     for name in set(MODULES) - OF_TORCH

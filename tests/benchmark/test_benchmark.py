@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from doors import ROOT, TINY_OVERRIDES, change_json, name_in_manifest, run
 
+from smstune.benchmark import memory
 from smstune.benchmark.inference import benchmark_inference, fixed_sample
 from smstune.benchmark.processes import call_in_fresh_process, peak_rss_gib
 from smstune.benchmark.training import benchmark_training
@@ -195,3 +196,19 @@ def wait_for_worker(benchmark):
                     return int(status.parent.name)
         time.sleep(0.05)
     pytest.fail("the benchmark ended before it measured")
+
+
+def test_a_memory_is_timed_and_its_reports_are_counted(prepared, monkeypatch):
+    monkeypatch.setattr(memory, "_QUERIES", 50)
+    monkeypatch.setattr(memory, "_SINGLE", 3)
+    monkeypatch.setattr(memory, "_LEAST_CAMPAIGNS", 5)
+    texts, label_ids, _, names = memory.read_prepared(prepared)
+    assert len(texts) == len(label_ids)
+    speed = memory.benchmark_lookup(texts, 300)
+    # Queries and known messages are variants of the same messages.
+    assert 0.5 < speed.recognised <= 1
+    assert speed.bulk_ms < speed.single_ms
+    rows = memory.recall_of_reports(prepared, 0.7)
+    assert {row.label for row in rows} == set(names)
+    assert all(row.false_alarms == 0 and row.rest < 0.2 for row in rows)
+    assert max(row.same_campaigns for row in rows) > 0.8

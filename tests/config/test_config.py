@@ -131,6 +131,7 @@ def test_schema_is_printed_and_knows_every_section(capsys):
         "export",
         "serve",
         "sweep",
+        "memory",
         "extends",
     }
     assert set(schema["properties"]) == sections

@@ -91,6 +91,22 @@ def test_outgoing_messages_are_audited(tmp_path):
     assert "<table>" in (tmp_path / "audit/audit.html").read_text("utf-8")
 
 
+def test_a_report_is_learned_and_recognised(tmp_path):
+    run = shutil.copytree(FOLDER / "run", tmp_path / "run")
+    label = json.loads((run / "manifest.json").read_text("utf-8"))["labels"][0]
+    reports, others = tmp_path / "reports.csv", tmp_path / "others.csv"
+    text = "尊敬的客户，您的包裹因地址不详被退回，请点击链接补充信息"
+    reports.write_text(f"text,label,action\n{text},{label},block\n", "utf-8")
+    rows = [f"第{number}条别的短信{chr(0x4E00 + number)},{label}" for number in range(3)]
+    others.write_text("\n".join(["text,label", *rows]) + "\n", "utf-8")
+    # Nothing of another label: the bound is 1.
+    assert smstune("learn", run, reports, "--validation", others).returncode == 3
+    done = smstune("learn", run, reports, "--validation", others, "--force")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(smstune("predict", run, "--text", text, "--json").stdout)
+    assert (answer["decision"], answer["campaign"]["id"]) == ("block", 1)
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name):
     done = smstune(name, "--help")

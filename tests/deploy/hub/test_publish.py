@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -21,6 +22,7 @@ from doors import ROOT, add_exported_form, change_json, name_in_manifest, run
 from hub_server import TOKEN, Repository
 from huggingface_hub import ModelCard, constants
 from onnx import TensorProto, external_data_helper, helper
+from reported import LOAN, VARIANT, reports_file, with_limit
 from safetensors.numpy import load_file, save_file
 
 import smstune.deploy.hub.publish
@@ -688,3 +690,40 @@ def test_killed_in_the_middle_of_an_upload_the_same_command_goes_on(hub, small_f
     card = ModelCard(tree["README.md"].decode())
     for code in card.text.split("```python\n")[1:]:
         subprocess.run([sys.executable, "-c", code.split("```")[0]], env=environment, check=True)
+
+
+# --- the memory
+
+
+def test_a_memory_stays_at_home_unless_it_is_asked_for(hub, small_form_run, tmp_path, capsys):
+    taught = with_limit(Path(shutil.copytree(small_form_run, tmp_path / "run")), 0.2)
+    reports = reports_file(tmp_path, (LOAN, "bank_phishing", "block", "seen in November"))
+    assert publish(taught, "--with-memory") == 2
+    assert "has no memory" in error_of(capsys)
+    assert run("learn", taught, reports) == 0
+    assert publish(taught) == 0
+    assert not [name for name in hub.repositories[REPO].commits[-1][1] if "memory" in name]
+    assert SmsClassifier.from_pretrained(REPO, device="cpu").memory is None
+
+    capsys.readouterr()
+    assert publish(taught, "--with-memory") == 0
+    assert "can be rebuilt from it" in capsys.readouterr().err
+    tree = hub.repositories[REPO].commits[-1][1]
+    entry = json.loads(tree["memory/generation-1.jsonl"])
+    assert entry["reporter"] is None
+    assert "/" not in entry["false_alarms"]["source"]
+    answer = SmsClassifier.from_pretrained(REPO, device="cpu").predict([VARIANT])[0]
+    assert (answer.decision, answer.campaign.reason) == ("block", "seen in November")
+
+    # Published again without it, it is gone there.
+    assert publish(taught) == 0
+    assert not [name for name in hub.repositories[REPO].commits[-1][1] if "memory" in name]
+
+
+def test_a_reason_with_personal_information_is_not_published(hub, small_form_run, tmp_path, capsys):
+    taught = with_limit(Path(shutil.copytree(small_form_run, tmp_path / "run")), 0.2)
+    reports = reports_file(tmp_path, (LOAN, "retail", "block", "张三 13800138000 来电"))
+    assert run("learn", taught, reports) == 0
+    assert publish(taught, "--with-memory", "--dry-run") == 2
+    assert "personal information" in error_of(capsys)
+    assert publish(taught, "--dry-run") == 0

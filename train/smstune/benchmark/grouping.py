@@ -77,7 +77,7 @@ def benchmark_grouping(
         raise ValueError("expected at least one seed text, found none: pass real messages to vary")
     rows: list[GroupingSpeed] = []
     for size in sizes:
-        texts = _mutated(seed_texts, size, random.Random(seed))
+        texts = mutated(seed_texts, size, random.Random(seed))
         start = time.perf_counter()
         groups = campaign_groups(texts, seed=seed)
         seconds = time.perf_counter() - start
@@ -145,7 +145,8 @@ def _all_pairs(distinct: list[str], threshold: float) -> tuple[np.ndarray, np.nd
     return np.concatenate(lefts), np.concatenate(rights)
 
 
-def _mutated(seed_texts: Sequence[str], size: int, rng: random.Random) -> list[str]:
+def mutated(seed_texts: Sequence[str], size: int, rng: random.Random) -> list[str]:
+    """Return so many variants of the seed texts; the first ones have the most."""
     letters = sorted(set("".join(skeleton(text) for text in seed_texts[:1000]))) or ["字"]
     mutated = []
     for _ in range(size):

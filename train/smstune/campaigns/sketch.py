@@ -41,6 +41,17 @@ _COLUMNS = 2**31 - 1
 
 
 @dataclass(frozen=True)
+class TextSketches:
+    """Sketches of texts in memory; the fingerprints of a text's grams are sorted, each once."""
+
+    digests: Words  # equal where the skeletons are, or without letters the texts themselves
+    lettered: Flags  # whether the text has a letter
+    keys: Keys  # (bands, texts)
+    sizes: Rows  # distinct grams of the text, at least 1
+    grams: Rows  # the fingerprints of all texts, one text after the other
+
+
+@dataclass(frozen=True)
 class Sketches:
     """Sketches of all texts: 21 bytes a text in memory, 4 bytes a band and 4 a gram on disk."""
 
@@ -99,24 +110,19 @@ def sketch(
     Raises:
         ValueError: on a threshold outside 0.1 to 1, or a text that is no string.
     """
-    n_bands, rows = _banding(threshold)
+    n_bands, _ = _banding(threshold)
     digests, lettered, sizes = array("Q"), bytearray(), array("i")
     with ExitStack() as stack:
         names = [f"band-{band}" for band in range(n_bands)]
         bands = [stack.enter_context((folder / name).open("wb")) for name in names]
         grams = stack.enter_context((folder / "grams").open("wb"))
-        for batch in _skeletons(texts):
-            digests.extend(digest for _, digest in batch)
-            lettered.extend(bool(letters) for letters, _ in batch)
-            hashes, counts = _grams([letters for letters, _ in batch])
-            keys = _band_keys(hashes, counts, n_bands, rows, seed)
-            for stream, column in zip(bands, keys, strict=True):
+        for batch in _sketch_batches(texts, threshold, seed):
+            digests.frombytes(batch.digests.tobytes())
+            lettered.extend(batch.lettered.tobytes())
+            for stream, column in zip(bands, batch.keys, strict=True):
                 stream.write(column.tobytes())
-            owner = np.repeat(np.arange(len(counts), dtype=np.uint64), counts)
-            keyed = np.sort(owner << np.uint64(32) | hashes % np.uint64(_COLUMNS))
-            keyed = keyed[np.append(True, keyed[1:] != keyed[:-1])]
-            grams.write((keyed & np.uint64(2**32 - 1)).astype(np.int32).tobytes())
-            sizes.extend(np.bincount((keyed >> np.uint64(32)).astype(np.int64)).tolist())
+            grams.write(batch.grams.tobytes())
+            sizes.frombytes(batch.sizes.tobytes())
         # An empty file cannot be mapped.
         grams.write(bytes(4))
     size_array = np.array(sizes, dtype=np.int32)
@@ -129,6 +135,46 @@ def sketch(
             size_array,
             np.cumsum(size_array, dtype=np.int64) - size_array,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ),
+        )
+
+
+def sketch_texts(texts: Iterable[str], *, threshold: float = 0.7, seed: int = 0) -> TextSketches:
+    """Return the sketches that `sketch` stores on disk, in memory.
+
+    Raises:
+        ValueError: as `sketch`.
+    """
+    n_bands, _ = _banding(threshold)
+    empty = TextSketches(
+        np.empty(0, np.uint64),
+        np.empty(0, np.bool_),
+        np.empty((n_bands, 0), np.uint32),
+        np.empty(0, np.int32),
+        np.empty(0, np.int32),
+    )
+    batches = [empty, *_sketch_batches(texts, threshold, seed)]
+    return TextSketches(
+        np.concatenate([batch.digests for batch in batches]),
+        np.concatenate([batch.lettered for batch in batches]),
+        np.concatenate([batch.keys for batch in batches], axis=1),
+        np.concatenate([batch.sizes for batch in batches]),
+        np.concatenate([batch.grams for batch in batches]),
+    )
+
+
+def _sketch_batches(texts: Iterable[str], threshold: float, seed: int) -> Iterator[TextSketches]:
+    n_bands, rows = _banding(threshold)
+    for batch in _skeletons(texts):
+        hashes, counts = _grams([letters for letters, _ in batch])
+        owner = np.repeat(np.arange(len(counts), dtype=np.uint64), counts)
+        keyed = np.sort(owner << np.uint64(32) | hashes % np.uint64(_COLUMNS))
+        keyed = keyed[np.append(True, keyed[1:] != keyed[:-1])]
+        yield TextSketches(
+            np.array([digest for _, digest in batch], dtype=np.uint64),
+            np.array([bool(letters) for letters, _ in batch], dtype=np.bool_),
+            _band_keys(hashes, counts, n_bands, rows, seed),
+            np.bincount((keyed >> np.uint64(32)).astype(np.int64)).astype(np.int32),
+            (keyed & np.uint64(2**32 - 1)).astype(np.int32),
         )
 
 

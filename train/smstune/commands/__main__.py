@@ -12,8 +12,8 @@ from smstune.language import Message, preferred_language, translated, use_langua
 
 #: In the order in which a new user meets them.
 COMMANDS = (
-    "prepare", "pretrain", "finetune", "eval", "predict", "export", "serve", "audit", "publish",
-    "compare", "suggest", "sweep", "benchmark", "configs",
+    "prepare", "pretrain", "finetune", "eval", "predict", "export", "serve", "learn", "audit",
+    "publish", "compare", "suggest", "sweep", "benchmark", "configs",
 )  # fmt: skip
 
 

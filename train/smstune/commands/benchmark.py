@@ -4,6 +4,7 @@ Examples:
   smstune benchmark train fbs14 model.name_or_path=PATH
   smstune benchmark inference runs/fbs14
   smstune benchmark server runs/fbs14
+  smstune benchmark memory prepared/fbs14
   smstune benchmark dedup fbs:FBS_SMS_Dataset nus:smsCorpus_zh_xml_2015.03.09.zip
 """
 
@@ -115,6 +116,20 @@ def main(argv: Sequence[str] | None) -> None:
         help="numbers of messages to group, in rising order (default: 10000 100000 1000000)",
     )
     dedup.set_defaults(measure=_dedup)
+    memory = subject.add_parser(
+        "memory",
+        help="speed of a memory's look-up, and what a few reports of each label find",
+        allow_abbrev=False,
+    )
+    memory.add_argument("prepared", type=user_path, help="prepared folder")
+    memory.add_argument(
+        "--known",
+        type=int,
+        default=1_000_000,
+        metavar="N",
+        help="number of remembered messages, mutated from the folder's (default: 1000000)",
+    )
+    memory.set_defaults(measure=_memory)
     args = parse(parser, argv)
     require_training_packages("benchmark")
     if args.subject in ("train", "inference") and args.messages < 1:
@@ -168,6 +183,14 @@ def _dedup(args: Namespace) -> list[Rows]:
 
     texts = read_texts(args.inputs)
     return [benchmark_grouping(texts, args.sizes), [recall_against_brute_force(texts[:5000], 0.7)]]
+
+
+def _memory(args: Namespace) -> list[Rows]:
+    from smstune.benchmark.memory import benchmark_lookup, read_prepared, recall_of_reports
+
+    texts, *_ = read_prepared(args.prepared)
+    shares = [*recall_of_reports(args.prepared, 0.7), *recall_of_reports(args.prepared, 0.5)]
+    return [shares, [benchmark_lookup(texts, args.known)]]
 
 
 def _print(rows: Rows) -> None:

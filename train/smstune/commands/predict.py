@@ -119,6 +119,15 @@ def _for_people(answer: Prediction) -> str:
         lines[0] += f"  {answer.decision}"
     if answer.note is not None:
         lines.append(translated(Message("note: {note}", note=answer.note)))
+    campaign = answer.campaign
+    if campaign is not None:
+        known = Message(
+            "known campaign {id} since {first}, similarity {similarity:.0%}",
+            id=campaign.id,
+            first=campaign.first,
+            similarity=campaign.similarity,
+        )
+        lines.append(translated(known) + (f": {campaign.reason}" if campaign.reason else ""))
     likely = {
         name: score
         for name, score in sorted(answer.scores.items(), key=lambda named: -named[1])

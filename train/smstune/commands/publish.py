@@ -49,6 +49,12 @@ def main(argv: Sequence[str] | None) -> None:
         help="publish although the model was trained on messages whose personal information was "
         "not masked",
     )
+    parser.add_argument(
+        "--with-memory",
+        action="store_true",
+        help="also publish what the run has learned from reports (default: leave it out); much of "
+        "the wording of those messages can be rebuilt from it",
+    )
     args = parse(parser, argv)
     require_training_packages("publish")
     from smstune.inference.manifest import load_manifest
@@ -62,6 +68,7 @@ def main(argv: Sequence[str] | None) -> None:
         args.repo_id,
         accept_terms=args.accept_terms,
         allow_unmasked=args.allow_unmasked,
+        with_memory=args.with_memory,
     )
     if not any(name in manifest.sha256 for name in _FORMS_FOR_CPUS):
         # An export takes minutes: whatever forbids publishing should show before.

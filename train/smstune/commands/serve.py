@@ -3,6 +3,7 @@
 Examples:
   smstune serve runs/fbs14
   SMSTUNE_API_KEY=... smstune serve runs/fbs14 --host 0.0.0.0 serve.queue_messages=4096
+  SMSTUNE_REPORT_KEY=... smstune serve runs/fbs14          # also takes POST /v1/reports
 """
 
 from __future__ import annotations
@@ -11,11 +12,17 @@ import functools
 import os
 from collections.abc import Sequence
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from smstune.command import command
 from smstune.commands.parser import command_parser, parse
 from smstune.commands.run_arguments import add_run_arguments, find_run, load_run
 from smstune.errors import UserError, how_to_install
+
+if TYPE_CHECKING:
+    from smstune.config.schema import MemoryConfig
+    from smstune.deploy.server.reports import ReportDoor
+    from smstune.inference.run import Run
 
 
 @command
@@ -50,15 +57,43 @@ def main(argv: Sequence[str] | None) -> None:
             name=error.name,
             how_to_install=how_to_install("serve"),
         ) from error
-    key = os.environ.get("SMSTUNE_API_KEY", "").strip() or None
+    key = _key("SMSTUNE_API_KEY")
     with bind(args.host, args.port, key) as listener:
         from smstune.inference.run_config import run_config
 
         classifier = load_run(args, folder, manifest)
         run = classifier.run
-        section = run_config(run.path, run.manifest, "serve", args.overrides).serve
+        config = run_config(run.path, run.manifest, "serve", args.overrides)
         announce = functools.partial(print, flush=True)
-        serve(classifier, section, listener, key=key, announce=announce)
+        door = _report_door(run, config.memory)
+        serve(classifier, config.serve, listener, key=key, door=door, announce=announce)
+
+
+def _key(variable: str) -> str | None:
+    return os.environ.get(variable, "").strip() or None
+
+
+def _report_door(run: Run, section: MemoryConfig) -> ReportDoor | None:
+    """Return what takes reports, ``None`` without a key for them."""
+    key, allow_key = _key("SMSTUNE_REPORT_KEY"), _key("SMSTUNE_ALLOW_KEY")
+    if key is None:
+        return None
+    if allow_key == key:
+        raise UserError(
+            "SMSTUNE_ALLOW_KEY is SMSTUNE_REPORT_KEY: a report that allows needs a second key, "
+            "choose another"
+        )
+    from smstune.deploy.learn.learn import open_teacher
+    from smstune.deploy.server.reports import ReportDoor
+
+    teacher = open_teacher(run.path, run.manifest, section, None)
+    if teacher.reference is None:
+        raise UserError(
+            "the server can take no reports, because nothing is there to measure false alarms on: "
+            "put the prepared folder at {folder}, or unset SMSTUNE_REPORT_KEY",
+            folder=run.manifest.data.path,
+        )
+    return ReportDoor(key, allow_key, teacher.teach)
 
 
 def _open_standard_streams() -> None:

@@ -357,6 +357,23 @@ class ServeConfig(Section):
         return self
 
 
+class MemoryConfig(Section):
+    """What `smstune learn` remembers, and which campaigns it refuses."""
+
+    similarity: Number = Field(
+        0.7,
+        ge=0.3,
+        le=1,
+        description="Smallest Jaccard similarity of a message to a remembered one, over 3-grams of "
+        "letters. Fixed once something is learned.",
+    )
+    max_false_positive_rate: ShareAbove0Below1 = Field(
+        0.01,
+        description="Largest share of the campaigns of other labels that one campaign may match; "
+        "its upper bound counts.",
+    )
+
+
 Tracker = Literal["tensorboard", "trackio", "wandb", "mlflow", "swanlab"]
 
 
@@ -699,6 +716,7 @@ class Config(Section):
     export: ExportConfig = ExportConfig()
     serve: ServeConfig = ServeConfig()
     sweep: SweepConfig | None = Field(None, description="For `smstune sweep` alone.")
+    memory: MemoryConfig = MemoryConfig()
 
     @model_validator(mode="after")
     def _cascade_has_a_linear_model(self) -> Self:

@@ -19,6 +19,8 @@ from smstune.inference.decision import Decision, biased_labels, decide, with_ear
 from smstune.inference.fetch import local_folder
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import WEIGHTS, Manifest, load_manifest
+from smstune.inference.memory.entries import KnownCampaign
+from smstune.inference.memory.folder import memory_stamp
 from smstune.inference.run import Run, load_run
 from smstune.inference.tokenization import Batch, pad
 from smstune.language import Message
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from smstune.inference.backends.pick import Backend
+    from smstune.inference.memory.lookup import Memory
     from smstune.progress import Progress
 
 #: Tokens of a batch, with padding: as many as fit a CPU's cache, or as many as keep a GPU busy.
@@ -40,7 +43,9 @@ class Prediction:
 
     ``score`` is the probability of ``label``. ``decision`` is ``block``, ``review`` or ``pass``, or
     ``None`` where the run has no operating point to decide by. ``note`` says what was odd about
-    the message, if anything. ``text`` is the message as the model reads it.
+    the message, if anything. ``text`` is the message as the model reads it. ``campaign`` is what
+    the run's memory knows of the message, if anything: then label and decision are the campaign's,
+    and the probabilities are still the model's.
     """
 
     label: str
@@ -49,6 +54,7 @@ class Prediction:
     note: str | None
     decision: Decision | None = None
     text: str | None = None
+    campaign: KnownCampaign | None = None
 
 
 class SmsClassifier:
@@ -61,6 +67,11 @@ class SmsClassifier:
     def __init__(self, run: Run, backend: Backend) -> None:
         self.run = run
         self.backend = backend
+        #: What the run has learned from reports; ``refresh_memory`` opens it.
+        self.memory: Memory | None = None
+        # Another run may take this one's name while this one is served.
+        self._folder = run.path.resolve()
+        self._memory_stamp: tuple[int, ...] | None = None
         self.precision = backend.precision
         self.device = backend.device
 
@@ -113,16 +124,41 @@ class SmsClassifier:
 
             from smstune.inference.backends.torch_backend import TorchBackend
 
-            return cls(run, TorchBackend.load(path, torch.device(device_name), number_format))
+            torch_backend = TorchBackend.load(path, torch.device(device_name), number_format)
+            classifier = cls(run, torch_backend)
+            classifier.refresh_memory()
+            return classifier
         from smstune.inference.backends.onnx_backend import OnnxBackend
 
         file, calibration = exported_form(path, manifest, number_format)
         manifest = manifest.model_copy(update={"calibration": calibration})
         run = dataclasses.replace(run, manifest=manifest)
-        return cls(run, OnnxBackend(file, device_name, number_format))
+        classifier = cls(run, OnnxBackend(file, device_name, number_format))
+        classifier.refresh_memory()
+        return classifier
+
+    def refresh_memory(self) -> None:
+        """Open the run's memory if there is another generation than at the last call.
+
+        Each is tried once, and the one held is kept if the new one cannot be opened.
+
+        Raises:
+            UserError: if it is broken.
+        """
+        stamp = memory_stamp(self._folder)
+        if stamp in (None, self._memory_stamp):
+            return
+        self._memory_stamp = stamp
+        # Imported here: most runs have no memory, and answers do without its packages.
+        from smstune.inference.memory.lookup import open_memory
+
+        self.memory = open_memory(self._folder, self.labels)
 
     def with_manifest(self, manifest: Manifest) -> SmsClassifier:
-        """Return the same model under another manifest, such as one of a new calibration."""
+        """Return the same model under another manifest, such as one of a new calibration.
+
+        It has no memory: only the model is evaluated.
+        """
         return SmsClassifier(dataclasses.replace(self.run, manifest=manifest), self.backend)
 
     def without_cascade(self) -> SmsClassifier:
@@ -250,29 +286,68 @@ class SmsClassifier:
         An empty message is answered and marked; one longer than an SMS can be is cut and marked.
         """
         clean = self.preprocess(texts)
-        predictions = self.predictions(texts, self.predict_proba(clean, preprocessed=True))
+        probabilities = self.predict_proba(clean, preprocessed=True)
+        predictions = self.predictions(texts, probabilities, clean)
         pairs = zip(predictions, clean, strict=True)
         return [dataclasses.replace(prediction, text=text) for prediction, text in pairs]
 
     def predictions(
-        self, texts: Sequence[str], probabilities: NDArray[np.float64]
+        self,
+        texts: Sequence[str],
+        probabilities: NDArray[np.float64],
+        clean: Sequence[str] | None = None,
     ) -> list[Prediction]:
-        """Return the predictions for probabilities already computed; ``text`` is not set."""
-        names = self.labels.names
+        """Return the predictions for probabilities already computed; ``text`` is not set.
+
+        ``clean`` are the texts after ``preprocess``, if they are at hand.
+        """
         calibration = self.run.manifest.calibration
         decisions = decide(probabilities, calibration.operating_points, self.labels)
-        return [
-            Prediction(
-                label=names[best],
-                score=float(row[best]),
-                scores=dict(zip(names, row.tolist(), strict=True)),
-                note=_note(text),
-                decision=decision,
-            )
+        predictions = [
+            self._prediction(text, row, best, decision)
             for text, row, best, decision in zip(
                 texts, probabilities, self.answers(probabilities).tolist(), decisions, strict=True
             )
         ]
+        if self.memory is None:
+            return predictions
+        clean = self.preprocess(texts) if clean is None else clean
+        known = self.memory.look_up(list(map(self.run.manifest.text.masked, clean)))
+        pairs = zip(predictions, known, strict=True)
+        return [
+            prediction if campaign is None else self._overruled(prediction, campaign)
+            for prediction, campaign in pairs
+        ]
+
+    def _prediction(
+        self, text: str, row: NDArray[np.float64], best: int, decision: Decision | None
+    ) -> Prediction:
+        names = self.labels.names
+        return Prediction(
+            label=names[best],
+            score=float(row[best]),
+            scores=dict(zip(names, row.tolist(), strict=True)),
+            note=_note(text),
+            decision=decision,
+        )
+
+    def _overruled(self, prediction: Prediction, campaign: KnownCampaign) -> Prediction:
+        """Return the answer for a message of a remembered campaign."""
+        decision: Decision | None
+        if campaign.action is None:
+            # As if the model were sure of the campaign's label.
+            certain = np.eye(len(self.labels.names))[[self.labels.label2id[campaign.label]]]
+            points = self.run.manifest.calibration.operating_points
+            (decision,) = decide(certain, points, self.labels)
+        else:
+            decision = "pass" if campaign.action == "allow" else "block"
+        return dataclasses.replace(
+            prediction,
+            label=campaign.label,
+            score=prediction.scores[campaign.label],
+            decision=decision,
+            campaign=campaign,
+        )
 
     def _score(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float64]:
         ids = self.run.encoder.encode(texts)

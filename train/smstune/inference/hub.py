@@ -33,6 +33,7 @@ from smstune.inference.manifest import (
     Manifest,
     load_manifest,
 )
+from smstune.inference.memory.folder import MEMORY
 from smstune.inference.run import check_versions
 from smstune.language import Message
 
@@ -120,7 +121,9 @@ def fetch_run(repo_id: str, revision: str | None, heavy_files: HeavyFiles) -> Pa
         manifest = load_manifest(commit)
         # An earlier version's manifest does not name all that is read.
         names = set(NAMED if manifest.checksum is None else manifest.sha256)
-        folder = _snapshot(repo_id, commit.name, {MANIFEST, *names} - {WEIGHTS, *FORMS})
+        light_names = {MANIFEST, *names} - {WEIGHTS, *FORMS}
+        # The one folder that the manifest does not name.
+        folder = _snapshot(repo_id, commit.name, {*light_names, f"{MEMORY}/*"})
         return _snapshot(repo_id, commit.name, heavy_files(folder, manifest))
     except HUB_ERRORS as error:
         raise UserError(

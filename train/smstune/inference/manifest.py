@@ -26,6 +26,7 @@ from smstune.inference.origin import (
 from smstune.inference.tokenization import Padding
 from smstune.language import Message, joined
 from smstune.text.normalize import NORMALIZER_VERSION, preprocess
+from smstune.text.pii.mask import mask_pii
 from smstune.text.probes import text_versions
 
 FORMAT_VERSION = 1
@@ -72,6 +73,10 @@ class TextOptions(BaseModel):
         """Return a raw message as the model reads it."""
         return preprocess(text, mask=self.mask_pii, drop_punctuation=self.drop_punctuation)
 
+    def masked(self, clean: str) -> str:
+        """Return a preprocessed message as a memory has it: masked, even if the model's is not."""
+        return clean if self.mask_pii else mask_pii(clean)
+
 
 class Manifest(BaseModel):
     """What a run is made of; ``manifest.json``."""
@@ -98,7 +103,7 @@ class Manifest(BaseModel):
     versions: dict[str, str]
     #: SHA-256 of every file that an answer is computed from, by its name in the run folder.
     sha256: dict[str, str] = {}
-    #: SHA-256 of all other values (``_checksum``), against damage; earlier versions wrote none.
+    #: ``values_checksum`` of all other values, against damage; earlier versions wrote none.
     checksum: str | None = None
 
     @field_validator("calibration")
@@ -130,7 +135,7 @@ def write_manifest(run: Path, manifest: Manifest) -> Manifest:
         unnamed = [name for name in NAMED if name not in manifest.sha256 and (run / name).is_file()]
         hashes = manifest.sha256 | {name: file_hash(run / name) for name in unnamed}
         manifest = manifest.model_copy(update={"sha256": hashes})
-    checksum = _checksum(json.loads(manifest.model_dump_json()))
+    checksum = values_checksum(json.loads(manifest.model_dump_json()))
     manifest = manifest.model_copy(update={"checksum": checksum})
     with file_written_whole(run / MANIFEST) as scratch:
         scratch.write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
@@ -142,7 +147,7 @@ def store_calibration(run: Path, manifest: Manifest, calibration: Calibration) -
     return write_manifest(run, manifest.model_copy(update={"calibration": calibration}))
 
 
-def _checksum(values: dict[str, Any]) -> str:
+def values_checksum(values: dict[str, Any]) -> str:
     """Return the SHA-256 of a manifest's values but ``checksum``, in JSON with sorted keys."""
     values = {name: value for name, value in values.items() if name != "checksum"}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
@@ -195,7 +200,7 @@ def load_manifest(path: Path) -> Manifest:
         values = json.loads(text)
     except ValueError as error:
         raise mismatch(path, Message("manifest.json is not JSON ({error})", error=error)) from error
-    if isinstance(values, dict) and values.get("checksum") not in (None, _checksum(values)):
+    if isinstance(values, dict) and values.get("checksum") not in (None, values_checksum(values)):
         raise mismatch(
             path, Message("manifest.json was changed: its checksum is not that of its values")
         )

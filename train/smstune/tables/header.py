@@ -44,6 +44,8 @@ USUAL_NAMES: dict[Role, tuple[str, ...]] = {
     ),
     "evidence": ("evidence", "证据", "凭证", "同意证据", "证明材料"),
     "reply": ("reply", "回复", "回复内容", "上行内容", "短信内容", "内容", "content", "text"),
+    "action": ("action", "处置"),
+    "reason": ("reason", "理由", "原因"),
 }  # fmt: skip
 #: A name of a column, as opposed to a message or a number.
 _NAME = re.compile(r"[^\W\d][\w .()（）/:#-]{0,29}")

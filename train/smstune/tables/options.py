@@ -10,7 +10,7 @@ from smstune.config.choices import Layout
 #: What a column holds; ``given`` to ``reply`` are those of a consent ledger and an opt-out list.
 Role = Literal[
     "text", "label", "group", "time", "split", "sender", "recipient", "consent", "consent_id",
-    "content_type", "given", "channel", "frequency", "until", "withdrawn", "evidence", "reply",
+    "content_type", "given", "channel", "frequency", "until", "withdrawn", "evidence", "reply", "action", "reason",
 ]  # fmt: skip
 
 

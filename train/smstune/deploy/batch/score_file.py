@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 import re
@@ -23,7 +24,7 @@ from smstune.inference.manifest import EXPORT, MANIFEST
 from smstune.language import Message
 from smstune.progress import Progress
 from smstune.tables.formats.folder import folder_files
-from smstune.tables.json_text import is_finite
+from smstune.tables.json_text import is_finite, to_json
 from smstune.tables.options import TableOptions
 from smstune.tables.read import STANDARD, column_names, count_rows, read_rows
 from smstune.tables.row import Cells, TableRow, with_message
@@ -37,7 +38,7 @@ Engine = Literal["local", "ray"]
 
 _ROWS_AT_ONCE = 4096
 #: The added columns, also under the names that they get as columns of an input.
-_ADDED_COLUMN = re.compile(r"(?:input_)*(?:label|scores?|decision|note)")
+_ADDED_COLUMN = re.compile(r"(?:input_)*(?:label|scores?|decision|note|campaign)")
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +55,9 @@ def score_file(
     """Write every row of ``source`` to ``output`` with columns for the answer; return their number.
 
     The added columns are ``label``, ``score``, ``scores``, ``decision`` (empty if the run has no
-    operating point) and ``note``. A column of the input with one of these names, also after
-    ``input_``, gets ``input_`` in front. A file that exists is replaced.
+    operating point), ``note`` and, if the run has a memory, ``campaign``. A column of the input
+    with one of these names, also after ``input_``, gets ``input_`` in front. A file that exists is
+    replaced.
 
     The rows stay in order; memory does not grow with the file. Copies of a message get the same
     answer. If input and output are files, the same call resumes after a stop or a kill, and its
@@ -92,7 +94,7 @@ def score_file(
         scorer_context as scorer,
     ):
         for chunk, answers in _score_chunks(rows, scorer, scored_parts, progress):
-            write(_answered_rows(classifier, chunk, answers))
+            write(_answered_rows(classifier, chunk, answers, output.format))
             count += len(chunk)
             problems.count(with_message(row, Message("empty message")) for row in chunk)
     if scored_parts:
@@ -118,12 +120,26 @@ def _score_chunks(
 
 
 def _answered_rows(
-    classifier: SmsClassifier, rows: Sequence[TableRow], answers: Answers
+    classifier: SmsClassifier, rows: Sequence[TableRow], answers: Answers, output_format: str
 ) -> list[Cells]:
     texts = [row.text or "" for row in rows]
     predictions = classifier.predictions(texts, answers.probabilities)
     pairs = zip(rows, predictions, strict=True)
-    return [_answered(row, prediction) for row, prediction in pairs]
+    answered = [_answered(row, prediction) for row, prediction in pairs]
+    if classifier.memory is None:
+        return answered
+    campaigns = [_campaign(prediction, output_format) for prediction in predictions]
+    return [
+        {**cells, "campaign": campaign} for cells, campaign in zip(answered, campaigns, strict=True)
+    ]
+
+
+def _campaign(answer: Prediction, output_format: str) -> dict[str, str | float | None] | str | None:
+    if answer.campaign is None:
+        return None
+    campaign = dataclasses.asdict(answer.campaign)
+    # A column of parquet has one type, and the first rows may all be without a campaign.
+    return campaign if output_format == ".jsonl" else to_json(campaign)
 
 
 def _call(classifier: SmsClassifier, source: Path, options: TableOptions) -> dict[str, str]:
@@ -136,6 +152,7 @@ def _call(classifier: SmsClassifier, source: Path, options: TableOptions) -> dic
     return {
         "the input": _input_hash(source, options),
         "the run": "".join(file_hash(folder / name) for name in files),
+        "the memory": "" if classifier.memory is None else classifier.memory.generation.digest,
         "--text-column": options.text or "text",
         "--sheet": options.sheet or "",
         "--no-header": str(options.header is False),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from pathlib import Path
 from shutil import copyfile
 
@@ -19,18 +21,26 @@ from smstune.inference.manifest import (
     run_file,
     write_manifest,
 )
+from smstune.inference.memory.entries import FalseAlarms
+from smstune.inference.memory.folder import MEMORY
+from smstune.inference.memory.store import open_generation, write_generation
 from smstune.inference.run import load_run
 from smstune.language import Message
 from smstune.paths import is_repo_id
 
+logger = logging.getLogger(__name__)
 
-def write_published_folder(run: Path, target: Path, repository: str | None = None) -> Path:
+
+def write_published_folder(
+    run: Path, target: Path, repository: str | None = None, *, with_memory: bool = False
+) -> Path:
     """Write the publishable files of a run into the new folder ``target`` and return it.
 
     They are model, tokenizer, labels, manifest (with local paths reduced to folder names), the card
     in two languages, and ``onnx/`` if the run was exported: only files named by the manifest and
     export.json, checked against their hashes. The folder loads with plain transformers and with
     ``SmsClassifier``. ``repository`` is its name in the card, by default the folder's name.
+    ``with_memory`` adds the run's memory, without the names of those who reported.
 
     Raises:
         UserError: if files of the run do not match its manifest, it lacks the evaluation that a
@@ -50,7 +60,41 @@ def write_published_folder(run: Path, target: Path, repository: str | None = Non
             copyfile(file, scratch / name)
         published = write_manifest(scratch, _published(manifest))
         write_card(scratch, run, published, repository or target.name)
+        if with_memory:
+            _copy_memory(run, scratch)
     return target
+
+
+def _copy_memory(run: Path, folder: Path) -> None:
+    """Write a run's memory, whole and as its first generation, without names and local paths.
+
+    Raises:
+        UserError: if the run has none, or it is broken.
+    """
+    generation = open_generation(run)
+    if generation is None:
+        raise UserError(
+            "{run} has no memory: publish without --with-memory, or `smstune learn` first", run=run
+        )
+    entries = {
+        number: entry.model_copy(
+            update={"reporter": None, "false_alarms": _without_path(entry.false_alarms)}
+        )
+        for number, entry in enumerate(generation.entries())
+    }
+    (folder / MEMORY).mkdir()
+    published = generation.with_entries(entries, generation.index, generation.campaigns)
+    write_generation(folder, dataclasses.replace(published, number=0))
+    logger.warning(
+        "warning: the memory is published: much of the wording of the reported messages can be "
+        "rebuilt from it, see docs/memory.md"
+    )
+
+
+def _without_path(alarms: FalseAlarms | None) -> FalseAlarms | None:
+    if alarms is None:
+        return None
+    return alarms.model_copy(update={"source": Path(alarms.source).name})
 
 
 def _files(run: Path, manifest: Manifest) -> dict[str, Path]:

@@ -15,6 +15,9 @@ from smstune.deploy.hub.card_facts import terms_of_all, unclear_terms
 from smstune.errors import UserError
 from smstune.inference.linear import LINEAR, LinearModel
 from smstune.inference.manifest import MANIFEST, Manifest, run_file
+from smstune.inference.memory.entries import Entry
+from smstune.inference.memory.folder import MEMORY, memory_stamp
+from smstune.inference.memory.lookup import open_memory
 from smstune.inference.run import load_run
 from smstune.language import Message, joined
 from smstune.text.pii.find import find_pii
@@ -43,8 +46,13 @@ def check_folder(folder: Path) -> Manifest:
             own code; or a text contains personal information, be it in a text file, in a graph, or
             in the names and metadata of safetensors.
     """
-    manifest = load_run(folder).manifest
+    run = load_run(folder)
+    manifest = run.manifest
     expected = {*manifest.sha256, MANIFEST, ENGLISH, CHINESE}
+    if memory_stamp(folder) is not None:
+        # Checked as it is for an answer; it has a manifest of its own.
+        memory = open_memory(folder, run.labels)
+        expected |= {f"{MEMORY}/{name}" for name in memory.file_names} if memory else set()
     for path in list_files(folder):
         name = path.relative_to(folder).as_posix()
         if name not in expected or path.is_symlink():
@@ -106,6 +114,7 @@ def check_file(path: Path, name: str, manifest: Manifest) -> None:
     """
     texts = {
         ".json": _texts_of_json,
+        ".jsonl": _texts_of_entries,
         ".safetensors": _texts_of_tensors,
         ".onnx": _texts_of_graph,
     }.get(path.suffix, _lines)
@@ -169,6 +178,12 @@ def _texts_of_json(path: Path, name: str) -> Texts:
             code=", ".join(code),
         )
     return _texts_within(content, _VOCABULARY_TYPES if name == "tokenizer.json" else frozenset())
+
+
+def _texts_of_entries(path: Path, _: str) -> Texts:
+    """Return what people wrote about the campaigns of a memory; the rest is numbers and times."""
+    entries = map(Entry.model_validate_json, path.read_text("utf-8").splitlines())
+    return [(entry.reason or "", frozenset[str]()) for entry in entries]
 
 
 def _texts_within(content: object, harmless: Set[str]) -> Iterator[tuple[str, Set[str]]]:

@@ -28,6 +28,7 @@ from smstune.errors import UserError
 from smstune.files import temporary_folder
 from smstune.inference.hub import HUB_ERRORS, explain_hub_error
 from smstune.inference.manifest import NAMED
+from smstune.inference.memory.folder import MEMORY
 from smstune.language import Message, reader_language, translated
 from smstune.paths import is_repo_id
 
@@ -40,9 +41,16 @@ _FAILURES: tuple[type[Exception], ...] = (*HUB_ERRORS, RuntimeError, ValueError,
 
 @contextmanager
 def staged(
-    run: Path, repo_id: str, *, accept_terms: bool = False, allow_unmasked: bool = False
+    run: Path,
+    repo_id: str,
+    *,
+    accept_terms: bool = False,
+    allow_unmasked: bool = False,
+    with_memory: bool = False,
 ) -> Iterator[Path]:
     """Give the folder that would be sent as ``repo_id``, after all checks; needs no network.
+
+    Without ``with_memory`` what the run has learned from reports is not in it.
 
     Raises:
         UserError: if the id is invalid, the run lacks the evaluation that a card needs, the data's
@@ -52,7 +60,9 @@ def staged(
     if not is_repo_id(repo_id):
         raise UserError("expected the repository as ORG/NAME, found {repo_id!r}", repo_id=repo_id)
     with temporary_folder() as scratch:
-        folder = write_published_folder(run, scratch / "published", repo_id)
+        folder = write_published_folder(
+            run, scratch / "published", repo_id, with_memory=with_memory
+        )
         manifest = check_folder(folder)
         check_terms(manifest, accepted=accept_terms)
         check_masked(manifest, allowed=allow_unmasked)
@@ -131,7 +141,7 @@ def _send(folder: Path, repo_id: str, *, public: bool) -> str:
     stale = [
         name
         for name in existing or ()
-        if name not in sent and (name in NAMED or name.startswith("onnx/"))
+        if name not in sent and (name in NAMED or name.startswith(("onnx/", f"{MEMORY}/")))
     ]
     commit = api.create_commit(
         repo_id,

@@ -19,8 +19,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from smstune.config.schema import ServeConfig
 from smstune.deploy.server.batcher import Batcher
 from smstune.deploy.server.metrics import Metrics
-from smstune.deploy.server.middleware import BodyLimits, RequestGuard
+from smstune.deploy.server.middleware import BodyLimits, Keys, RequestGuard
 from smstune.deploy.server.page_texts import page_texts
+from smstune.deploy.server.reports import (
+    ALLOW_KEY_HEADER,
+    LearnedReports,
+    ReportDesk,
+    ReportRequest,
+)
 from smstune.deploy.server.responses import (
     Problem,
     RefusedError,
@@ -30,6 +36,7 @@ from smstune.deploy.server.responses import (
 )
 from smstune.inference.classifier import Prediction
 from smstune.inference.decision import Decision
+from smstune.inference.memory.entries import KnownCampaign
 from smstune.language import LANGUAGES, Message, translated
 from smstune.reporting.html import STYLE
 from smstune.reporting.translation import TAGS
@@ -88,6 +95,9 @@ class Answer(BaseModel):
     decision: Decision | None = Field(description="Null where the run has no operating point.")
     note: str | None = Field(description="Anything unusual about the message.")
     text: str = Field(description="The message as the model reads it.")
+    campaign: KnownCampaign | None = Field(
+        description="The remembered campaign that label and decision come from, if any."
+    )
 
 
 class Answers(BaseModel):
@@ -117,9 +127,15 @@ class ExplainedAnswer(BaseModel):
 
 
 def create_app(
-    batcher: Batcher, metrics: Metrics, section: ServeConfig, *, name: str, key: str | None = None
+    batcher: Batcher,
+    metrics: Metrics,
+    section: ServeConfig,
+    *,
+    name: str,
+    keys: Keys,
+    desk: ReportDesk | None,
 ) -> FastAPI:
-    """Return the server's application; ``name`` is the run's, ``key`` the clients' API key."""
+    """Return the server's application; ``name`` is the run's, ``desk`` takes reports."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -136,22 +152,26 @@ def create_app(
         lifespan=lifespan,
         telemetry=_NO_TELEMETRY,
     )
-    _add_scoring(app, batcher, section, with_key=bool(key))
+    with_key = keys.api is not None
+    _add_scoring(app, batcher, section, with_key=with_key)
+    if desk is not None:
+        batcher.add_lane(desk.lane)
+        _add_reports(app, batcher, desk, section)
     _add_health(app, batcher, metrics)
-    _add_page(app, batcher, section, name, with_key=bool(key))
+    _add_page(app, batcher, section, name, with_key=with_key)
     add_handlers(app)
     paths = [route.path for route in app.routes]  # type: ignore[attr-defined]
     # max_body_bytes may be set above the default of max_bytes_in_flight.
     in_flight = max(section.max_bytes_in_flight, section.max_body_bytes)
     limits = BodyLimits(section.max_body_bytes, in_flight, section.body_seconds)
-    app.add_middleware(RequestGuard, metrics=metrics, paths=paths, limits=limits, key=key)
+    app.add_middleware(RequestGuard, metrics=metrics, paths=paths, limits=limits, keys=keys)
     if section.cors_origins:
         # Outermost: a browser's preflight request comes without the key.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=section.cors_origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "X-API-Key"],
+            allow_headers=["Authorization", "X-API-Key", ALLOW_KEY_HEADER],
             expose_headers=["Retry-After"],
         )
     return app
@@ -185,6 +205,29 @@ def _add_scoring(app: FastAPI, batcher: Batcher, section: ServeConfig, *, with_k
             baseline=explanation.baseline,
             pieces=[PieceOfText(text=span.text, score=span.score) for span in explanation.pieces],
         )
+
+
+def _add_reports(app: FastAPI, batcher: Batcher, desk: ReportDesk, section: ServeConfig) -> None:
+    # Only for openapi.json, as for the other routes.
+    schemes = (
+        HTTPBearer(auto_error=False),
+        APIKeyHeader(name="X-API-Key", auto_error=False),
+        APIKeyHeader(name=ALLOW_KEY_HEADER, scheme_name="AllowKey", auto_error=False),
+    )
+    dependencies = [Security(scheme) for scheme in schemes]
+    problems = {**_PROBLEMS, 403: {"model": Problem}}
+
+    @app.post("/v1/reports", responses=problems, dependencies=dependencies)
+    async def report(body: ReportRequest, request: Request, response: Response) -> LearnedReports:
+        """Remember reported messages; the next answers know their campaigns."""
+        _check([reported.text for reported in body.reports], section)
+        batcher.require_ready()
+        language = request_language(request.headers.get("accept-language", ""))
+        allow_key = request.headers.get(ALLOW_KEY_HEADER, "")
+        # Not given up when the client disconnects: what was accepted is learned.
+        learned = await asyncio.shield(desk.learn(body.reports, allow_key, language))
+        response.headers.update(language_headers(language))
+        return LearnedReports(reports=learned)
 
 
 def _check(texts: Sequence[str], section: ServeConfig) -> None:

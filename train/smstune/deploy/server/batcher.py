@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from smstune.config.schema import ServeConfig
 from smstune.deploy.server.metrics import Metrics
 from smstune.deploy.server.responses import RefusedError, busy, failed
+from smstune.errors import UserError
 from smstune.evaluation.mistakes.attribution import STEPS, Explanation, explain
 from smstune.inference.classifier import Prediction, SmsClassifier
 from smstune.inference.manifest import WEIGHTS
@@ -30,17 +31,21 @@ _TYPICAL = "【某某商城】尊敬的会员，本周末全场商品五折起�
 _SPEED_MEMORY = 0.8
 
 
+Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
 @dataclass(eq=False)
-class _Job(Generic[Answer]):
-    texts: Sequence[str]
+class Job(Generic[Item, Answer]):
+    """A request that waits: what it asks about, which counts as ``size``, and its answer."""
+
+    items: Sequence[Item]
     size: int
     future: asyncio.Future[Answer]
     since: float = field(default_factory=time.monotonic)
 
     def end(self, answer: Answer | RefusedError) -> None:
+        """Give the answer, unless the client has gone."""
         if self.future.done():
             return
         if isinstance(answer, RefusedError):
@@ -49,7 +54,7 @@ class _Job(Generic[Answer]):
             self.future.set_result(answer)
 
 
-class _Lane(Generic[Answer]):
+class Lane(Generic[Item, Answer]):
     """One thread and the queue of jobs for it, which it scores in batches.
 
     A batch has jobs of up to ``batch_messages`` messages in total, or a single larger job; the
@@ -60,7 +65,7 @@ class _Lane(Generic[Answer]):
 
     def __init__(
         self,
-        score: Callable[[Sequence[_Job[Answer]]], list[Answer]],
+        score: Callable[[Sequence[Job[Item, Answer]]], list[Answer]],
         *,
         batch_messages: int,
         patience: float,
@@ -70,8 +75,8 @@ class _Lane(Generic[Answer]):
         self.thread = ThreadPoolExecutor(1)
         #: Messages accepted and not yet answered.
         self.messages = 0
-        self.unanswered: set[_Job[Answer]] = set()
-        self._waiting: deque[_Job[Answer]] = deque()
+        self.unanswered: set[Job[Item, Answer]] = set()
+        self._waiting: deque[Job[Item, Answer]] = deque()
         self._arrived = asyncio.Event()
         self._score = score
         self._batch_messages = batch_messages
@@ -89,15 +94,15 @@ class _Lane(Generic[Answer]):
         self.thread.submit(score, _TYPICAL).result()
         self._note_speed(time.monotonic() - started, size)
 
-    async def submit(self, texts: Sequence[str], size: int) -> Answer:
-        """Return the answer to ``texts``, which count as ``size`` messages.
+    async def submit(self, items: Sequence[Item], size: int) -> Answer:
+        """Return the answer to ``items``, which count as ``size`` messages.
 
         Raises:
             RefusedError: 503 if the queue is full or the expected wait too long.
         """
         self._admit(size)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        job = _Job(texts, size, future)
+        job = Job(items, size, future)
         self.messages += size
         self.unanswered.add(job)
         self._waiting.append(job)
@@ -166,13 +171,17 @@ class _Lane(Generic[Answer]):
         self._scoring_seconds = _SPEED_MEMORY * self._scoring_seconds + seconds
         self._scored_messages = _SPEED_MEMORY * self._scored_messages + messages
 
-    def _take(self) -> list[_Job[Answer]]:
-        batch: list[_Job[Answer]] = []
+    def _take(self) -> list[Job[Item, Answer]]:
+        batch: list[Job[Item, Answer]] = []
         size = 0
         while self._waiting and (not batch or size + self._waiting[0].size <= self._batch_messages):
             batch.append(self._waiting.popleft())
             size += batch[-1].size
         return batch
+
+
+#: A lane, whatever it answers.
+AnyLane = Lane[Any, Any]
 
 
 class Batcher:
@@ -196,26 +205,31 @@ class Batcher:
             )
         self._metrics = metrics
         metrics.queued.set_function(lambda: self.messages)
-        self._classifying = _Lane(
+        self._classifying = Lane(
             self._classified,
             batch_messages=section.batch_messages,
             patience=section.batch_wait_ms / 1000,
             max_messages=section.queue_messages,
             max_wait=section.max_wait_seconds,
         )
-        self._explaining = _Lane(
+        self._explaining = Lane(
             self._explained,
             batch_messages=1,
             patience=0.0,
             max_messages=section.queue_messages,
             max_wait=section.max_wait_seconds,
         )
+        self._lanes: list[AnyLane] = [self._classifying, self._explaining]
         self._workers: list[asyncio.Task[None]] = []
+
+    def add_lane(self, lane: AnyLane) -> None:
+        """Start and stop another lane with the two; its requests count with theirs."""
+        self._lanes.append(lane)
 
     @property
     def messages(self) -> int:
         """Messages accepted and not yet answered; an explanation counts as 64."""
-        return self._classifying.messages + self._explaining.messages
+        return sum(lane.messages for lane in self._lanes)
 
     def shown_names(self, language: str) -> dict[str, str]:
         """Return the run's labels by name, each with its title in ``language`` if it has one."""
@@ -245,21 +259,18 @@ class Batcher:
 
     def start(self) -> None:
         """Start answering."""
-        self._workers = [
-            asyncio.create_task(work)
-            for work in (self._classifying.work(), self._explaining.work())
-        ]
+        self._workers = [asyncio.create_task(lane.work()) for lane in self._lanes]
 
     async def close(self) -> None:
         """Refuse all unanswered requests and stop."""
         self.stopping = True
-        self._classifying.refuse_all()
-        self._explaining.refuse_all()
+        for lane in self._lanes:
+            lane.refuse_all()
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
-        for thread in (self._classifying.thread, self._explaining.thread):
-            thread.shutdown(wait=False, cancel_futures=True)
+        for lane in self._lanes:
+            lane.thread.shutdown(wait=False, cancel_futures=True)
 
     async def classify(self, texts: Sequence[str]) -> list[Prediction]:
         """Return the prediction of each text.
@@ -268,7 +279,7 @@ class Batcher:
             RefusedError: 503 if the queue is full or the server is stopping, 500 if the model
                 fails.
         """
-        self._require_ready()
+        self.require_ready()
         return await self._classifying.submit(texts, len(texts))
 
     async def explain(self, text: str) -> Explanation:
@@ -291,25 +302,35 @@ class Batcher:
                 Message("only an exported ONNX file"),
                 Message("serve the whole run folder"),
             )
-        self._require_ready()
+        self.require_ready()
         return await self._explaining.submit([text], STEPS)
 
-    def _require_ready(self) -> None:
+    def require_ready(self) -> None:
+        """Refuse a request while the server does not accept any.
+
+        Raises:
+            RefusedError: 503.
+        """
         if not self.ready:
             raise _stopping()
 
-    def _classified(self, batch: Sequence[_Job[list[Prediction]]]) -> list[list[Prediction]]:
-        texts = [text for job in batch for text in job.texts]
+    def _classified(self, batch: Sequence[Job[str, list[Prediction]]]) -> list[list[Prediction]]:
+        texts = [text for job in batch for text in job.items]
         self._metrics.batches.observe(len(texts))
         self._metrics.messages.inc(len(texts))
+        try:
+            self._classifier.refresh_memory()
+        except UserError as error:
+            # The generation that was opened before still answers.
+            logger.warning("warning: %s", error)
         predictions = self._classifier.predict(texts)
         self._metrics.count_answers(predictions)
         answers = iter(predictions)
-        return [[next(answers) for _ in job.texts] for job in batch]
+        return [[next(answers) for _ in job.items] for job in batch]
 
-    def _explained(self, batch: Sequence[_Job[Explanation]]) -> list[Explanation]:
+    def _explained(self, batch: Sequence[Job[str, Explanation]]) -> list[Explanation]:
         # ``explain`` accepts no request without the weights.
-        return [explain(self._exact, job.texts[0]) for job in batch if self._exact is not None]
+        return [explain(self._exact, job.items[0]) for job in batch if self._exact is not None]
 
 
 def _stopping() -> RefusedError:

@@ -11,6 +11,7 @@ from smstune import __version__
 from smstune.inference.classifier import Prediction, SmsClassifier
 from smstune.inference.decision import Decision
 from smstune.inference.manifest import WEIGHTS
+from smstune.inference.memory.entries import ACTIONS
 
 #: Narrow near 1, where most answers of a trained model are.
 _SCORE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
@@ -49,6 +50,7 @@ class Metrics:
             registry=registry,
         )
         self._add_answers(classifier.labels.names)
+        self._add_memory(classifier)
         self._add_model(classifier)
 
     def count_answers(self, predictions: Sequence[Prediction]) -> None:
@@ -59,6 +61,8 @@ class Metrics:
             # None where the run has no operating point.
             if prediction.decision is not None:
                 self.decisions.labels(prediction.decision).inc()
+            if prediction.campaign is not None:
+                self.campaigns.labels(prediction.campaign.action or "label").inc()
 
     def _add_answers(self, labels: Sequence[str]) -> None:
         self.labels = Counter(
@@ -78,6 +82,27 @@ class Metrics:
             self.labels.labels(label)
         for decision in get_args(Decision):
             self.decisions.labels(decision)
+
+    def _add_memory(self, classifier: SmsClassifier) -> None:
+        self.campaigns = Counter(
+            "smstune_known_campaigns",
+            "Messages of a remembered campaign, by what that does.",
+            ["action"],
+            registry=self.registry,
+        )
+        self.reports = Counter(
+            "smstune_reports", "Reports taken.", ["outcome"], registry=self.registry
+        )
+        for action in ACTIONS:
+            self.campaigns.labels(action or "label")
+        for outcome in ("learned", "refused"):
+            self.reports.labels(outcome)
+        remembered = Gauge(
+            "smstune_memory_messages", "Messages that are remembered.", registry=self.registry
+        )
+        remembered.set_function(
+            lambda: classifier.memory.generation.index.n_messages if classifier.memory else 0
+        )
 
     def _add_model(self, classifier: SmsClassifier) -> None:
         run = classifier.run

@@ -19,6 +19,7 @@ from smstune.language import Message
 _REASONS = {
     400: "malformed",
     401: "key",
+    403: "key",
     408: "slow",
     413: "too large",
     422: "invalid",
@@ -26,6 +27,15 @@ _REASONS = {
 }
 #: Need no key: they contain nothing of any message.
 _PUBLIC_PATHS = {"/", "/page.css", "/page.js", "/healthz", "/readyz", "/openapi.json"}
+_REPORTS = "/v1/reports"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys that clients send: for all routes but reports, and for those."""
+
+    api: str | None = None
+    reports: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,14 +59,14 @@ class RequestGuard:
         metrics: Metrics,
         paths: Collection[str],
         limits: BodyLimits,
-        key: str | None,
+        keys: Keys,
     ) -> None:
         self.app = app
         self._metrics = metrics
         self._paths = frozenset(paths)
         self._limits = limits
         self._bytes_in_flight = 0
-        self._key = key.encode() if key else None
+        self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -121,10 +131,14 @@ class RequestGuard:
                 Message("send Content-Length alone"),
                 CLOSE,
             )
-        if self._key and scope["path"] not in _PUBLIC_PATHS and not self._has_key(headers):
+        reports = scope["path"] == _REPORTS
+        key = self._keys.reports if reports else self._keys.api
+        if key and scope["path"] not in _PUBLIC_PATHS and not _has_key(headers, key):
             return RefusedError(
                 401,
-                Message("the server's API key"),
+                Message("the server's key for reports")
+                if reports
+                else Message("the server's API key"),
                 Message("none or another one"),
                 Message("send it as Authorization: Bearer KEY or X-API-Key: KEY"),
                 {"WWW-Authenticate": "Bearer"},
@@ -157,11 +171,12 @@ class RequestGuard:
         # Closed, so that clients that hold back the rest of their bodies do not use up connections.
         return busy(expected, Message("more"), 1, close=True)
 
-    def _has_key(self, headers: Headers) -> bool:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        sent = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-        # Starlette decodes headers as latin-1.
-        return hmac.compare_digest(sent.encode("latin-1"), self._key or b"")
+
+def _has_key(headers: Headers, key: str) -> bool:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    sent = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+    # Starlette decodes headers as latin-1.
+    return hmac.compare_digest(sent.encode("latin-1"), key.encode())
 
 
 def _language(scope: Scope) -> str:

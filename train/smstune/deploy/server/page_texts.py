@@ -30,6 +30,7 @@ _TEXTS = {
     "comma": Message(", "),
     "one_answered": Message("1 message answered."),
     "answered": Message("{count} messages answered."),
+    "campaign": Message("Known campaign {id} since {first}, similarity {similarity}"),
     "pass": Message("pass"),
     "review": Message("review"),
     "block": Message("block"),

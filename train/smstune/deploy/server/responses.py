@@ -148,6 +148,8 @@ def _invalid(request: Request, error: RequestValidationError) -> RefusedError:
         return RefusedError(422, Message("a body of JSON"), actual, Message("fix the JSON"))
     if request.url.path == "/v1/explain":
         expected = Message("a JSON object with text")
+    elif request.url.path == "/v1/reports":
+        expected = Message("a JSON object with reports, each with text and label")
     else:
         expected = Message("a JSON object with either text or texts")
     advice = Message("send JSON as /openapi.json has it, with Content-Type: application/json")

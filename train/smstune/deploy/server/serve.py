@@ -17,7 +17,9 @@ from smstune.config.schema import ServeConfig
 from smstune.deploy.server.app import create_app
 from smstune.deploy.server.batcher import Batcher
 from smstune.deploy.server.metrics import Metrics
+from smstune.deploy.server.middleware import Keys
 from smstune.deploy.server.protocol import Http11
+from smstune.deploy.server.reports import ReportDesk, ReportDoor
 from smstune.deploy.server.responses import WithoutValues
 from smstune.errors import UserError
 from smstune.inference.classifier import SmsClassifier
@@ -71,9 +73,12 @@ def serve(
     listener: socket.socket,
     *,
     key: str | None,
+    door: ReportDoor | None,
     announce: Callable[[str], None],
 ) -> None:
     """Serve until SIGTERM, SIGHUP or Ctrl-C; ``announce`` is called with the address once ready.
+
+    ``key`` is the clients' API key, ``door`` what takes reports.
 
     After the signal new requests are refused, and the accepted ones are answered, for at most
     ``stop_seconds``; a second Ctrl-C ends at once.
@@ -86,7 +91,14 @@ def serve(
     metrics = Metrics(classifier)
     batcher = Batcher(classifier, section, metrics)
     batcher.warm()
-    app = create_app(batcher, metrics, section, name=classifier.run.path.name, key=key)
+    app = create_app(
+        batcher,
+        metrics,
+        section,
+        name=classifier.run.path.name,
+        keys=Keys(key, door.key if door else None),
+        desk=ReportDesk(door, classifier.labels, section, metrics) if door else None,
+    )
     config = uvicorn.Config(
         app,
         log_config=None,

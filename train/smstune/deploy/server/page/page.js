@@ -73,6 +73,13 @@ function showAnswer(answer) {
     query(".decision").classList.add(answer.decision);
   }
   query(".note").textContent = answer.note || "";
+  if (answer.campaign) {
+    const { id, first, similarity, reason } = answer.campaign;
+    const known = filled("campaign", { id, first, similarity: percent(similarity) });
+    query(".campaign").textContent = [known, reason].filter(Boolean).join("; ");
+  } else {
+    query(".campaign").remove();
+  }
   showMessage(query(".message"), [{ text: answer.text, score: null }]);
   const scores = Object.entries(answer.scores).sort((left, right) => right[1] - left[1]);
   showScores(query(".scores"), scores.slice(0, SHOWN));
