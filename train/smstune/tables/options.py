@@ -7,10 +7,12 @@ from typing import Literal
 
 from smstune.config.choices import Layout
 
-#: What a column holds; ``given`` to ``reply`` are those of a consent ledger and an opt-out list.
+#: What a column holds; ``given`` to ``reply`` are those of a consent ledger and an opt-out
+#: list, the last two those of reports.
 Role = Literal[
     "text", "label", "group", "time", "split", "sender", "recipient", "consent", "consent_id",
-    "content_type", "given", "channel", "frequency", "until", "withdrawn", "evidence", "reply", "action", "reason",
+    "content_type", "given", "channel", "frequency", "until", "withdrawn", "evidence", "reply",
+    "action", "reason",
 ]  # fmt: skip
 
 
