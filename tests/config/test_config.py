@@ -43,9 +43,11 @@ def test_shipped_config_loads(path):
     assert first.startswith("# ")
     if path.name not in ("base.yaml", "quickstart.yaml", "mine.yaml"):
         name = path.relative_to(ROOT / "configs").with_suffix("")
-        command = "sweep" if path.parent.name == "sweeps" else "finetune"
+        command = "finetune" if config.pretrain is None else "pretrain"
+        if path.parent.name == "sweeps":
+            command = "sweep"
         assert first == f"# smstune {command} {name}"
-        assert config.prepare.labels.is_file()
+        assert config.pretrain is not None or config.prepare.labels.is_file()
         teacher = config.distillation and str(config.distillation.teacher)
         assert config.model.name_or_path == (teacher or "hfl/chinese-macbert-base")
 
@@ -122,6 +124,7 @@ def test_schema_is_printed_and_knows_every_section(capsys):
     assert schema == json.loads(config_schema())
     sections = {
         "prepare",
+        "pretrain",
         "data",
         "model",
         "loss",

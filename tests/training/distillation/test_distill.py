@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -120,7 +121,7 @@ def test_the_loss_is_hinton_s_and_without_a_label_the_teacher_s_term_alone(assem
     )
     trainer = ready.trainer
     weights = torch.tensor([1.0, 2.0, 3.0, 4.0])
-    object.__setattr__(trainer.objective, "class_weights", weights)
+    trainer.objective = dataclasses.replace(trainer.objective, class_weights=weights)
     batch = trainer.data_collator(mixed_batch(ready))
     labels, teacher = batch["labels"], batch["teacher_logits"]
     loss = trainer.compute_loss(trainer.model, dict(batch)).item()
@@ -160,10 +161,10 @@ def test_accumulated_steps_have_the_gradient_of_one(assembled, options):
         assert torch.allclose(gradient, parts[key], atol=1e-6), key
 
 
-def test_the_vocabulary_keeps_the_tokens_of_unlabelled_messages(assembled):
+def test_the_vocabulary_has_the_characters_of_unlabelled_messages(assembled):
     rare = OTHERS[0][-1]
-    two = assembled("model.from_scratch={num_hidden_layers: 1, hidden_size: 8}")
-    assert rare in two.tokenizer.get_vocab()
+    student = assembled("model.from_scratch={num_hidden_layers: 1, hidden_size: 8}")
+    assert rare in student.tokenizer.get_vocab()
 
 
 def of_rotated_labels(learned_run, folder):
@@ -219,11 +220,11 @@ def test_a_student_stopped_and_resumed_has_the_same_weights_without_asking_again
     monkeypatch.setattr(stage, "compute_answers", asked)
     answers = stopped / "teacher_answers.safetensors"
     content = answers.read_bytes()
-    for damage, reason in (
-        ((joined_run, "distillation.unlabelled=[]"), "has answers to other messages"),
-        ((of_other_weights(joined_run, tmp_path / "other"), *overrides), "of another teacher"),
+    other = of_other_weights(joined_run, tmp_path / "other")
+    for teacher, keys, reason in (
+        (joined_run, ["distillation.unlabelled=[]"], "has answers to other messages"),
+        (other, overrides, "of another teacher"),
     ):
-        teacher, *keys = damage
         capsys.readouterr()
         assert student_of(teacher, stopped, *keys, RESUME) == 2
         assert reason in one_line(capsys)

@@ -8,8 +8,8 @@ from pathlib import Path
 from smstune.errors import UserError
 from smstune.inference.labels import LabelMap
 from smstune.inference.memory.reports import Report, build_report
-from smstune.tables.header import Role, find_column
-from smstune.tables.options import TableOptions
+from smstune.tables.header import find_column
+from smstune.tables.options import Role, TableOptions
 from smstune.tables.read import read_rows
 from smstune.tables.row import TableRow
 

@@ -36,10 +36,12 @@ class Vocabulary:
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, encoder: Encoder) -> Vocabulary:
         """Return the ids of a tokenizer that has a mask token."""
-        placeholders = map(tokenizer.convert_tokens_to_ids, PLACEHOLDERS)
-        unpredicted = {*encoder.special_ids, *placeholders, encoder.unknown_id} - {None}
-        ordinary = sorted(set(range(len(encoder))) - unpredicted)
-        return cls(tokenizer.mask_token_id, np.array(ordinary), frozenset(unpredicted))
+        id_of_token = tokenizer.get_vocab()
+        placeholder_ids = {id_of_token[placeholder] for placeholder in PLACEHOLDERS}
+        unknown_ids = set() if encoder.unknown_id is None else {encoder.unknown_id}
+        unpredicted_ids = encoder.special_ids | placeholder_ids | unknown_ids
+        ordinary_ids = sorted(set(range(len(encoder))) - unpredicted_ids)
+        return cls(tokenizer.mask_token_id, np.array(ordinary_ids), unpredicted_ids)
 
 
 def encode_units(texts: Sequence[str], encoder: Encoder, vocabulary: Vocabulary) -> Dataset:
