@@ -13,7 +13,7 @@ from smstune.language import Message, preferred_language, translated, use_langua
 #: In the order in which a new user meets them.
 COMMANDS = (
     "prepare", "finetune", "eval", "predict", "export", "serve", "audit", "publish", "compare",
-    "suggest", "benchmark", "configs",
+    "suggest", "recalibrate", "benchmark", "configs",
 )  # fmt: skip
 
 

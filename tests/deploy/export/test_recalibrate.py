@@ -1,0 +1,195 @@
+"""recalibrate: new messages in, a sheet out; the labelled sheet in, another threshold in the run."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from doors import change_json, run, write_csv
+
+from smstune.data.prepared import load_split
+from smstune.inference.classifier import SmsClassifier
+from smstune.inference.decision import OperatingPoint
+from smstune.inference.manifest import load_manifest, store_calibration
+
+POINT = OperatingPoint(
+    name="stop",
+    labels=["fraud"],
+    budget={"min_precision": 0.5},
+    confidence=0.9,
+    threshold=None,
+    reason="the validation split is too small",
+)
+
+
+@pytest.fixture(scope="module")
+def original(learned_run, tmp_path_factory):
+    """Return a run with an operating point for which validation was too small."""
+    folder = tmp_path_factory.mktemp("recalibrate") / "run"
+    shutil.copytree(learned_run, folder)
+    manifest = load_manifest(folder)
+    calibration = manifest.calibration.model_copy(update={"operating_points": [POINT]})
+    store_calibration(folder, manifest, calibration)
+    return folder
+
+
+@pytest.fixture
+def run_folder(original, tmp_path):
+    return shutil.copytree(original, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def truth(original, prepared):
+    """Return the label of each message of the test and train splits."""
+    splits = [load_split(prepared, name) for name in ("train", "validation", "test")]
+    names = load_manifest(original).labels
+    return {
+        text: label if isinstance(label, str) else names[label]
+        for split in splits
+        for text, label in zip(split["text"], split["label"], strict=True)
+    }
+
+
+@pytest.fixture(scope="module")
+def sheet(original, truth, tmp_path_factory):
+    """Return a sheet for messages of the run's own data, as it was written."""
+    folder = tmp_path_factory.mktemp("sheet")
+    new = write_csv(folder / "november.csv", [(text,) for text in truth], ("text",))
+    output = folder / "sheet.csv"
+    assert run("recalibrate", original, new, "--output", output) == 0
+    return output
+
+
+def sheet_rows(path):
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def filled(sheet, path, label_of, change=lambda rows: rows):
+    rows = sheet_rows(sheet)
+    rows = [
+        {**row, "label": "" if row["id"] == "sheet" else label_of(row["text"])} for row in rows
+    ]
+    rows = change(rows)
+    return write_csv(path, [tuple(row.values()) for row in rows], tuple(rows[0]))
+
+
+def point_of(run_folder):
+    return load_manifest(run_folder).calibration.operating_points[0]
+
+
+def test_a_sheet_holds_masked_messages_above_the_lowest_threshold(original, sheet, truth):
+    *rows, about = sheet_rows(sheet)
+    assert about["id"] == "sheet"
+    assert {row["label"] for row in rows} == {""}
+    assert {row["text"] for row in rows} <= set(truth)
+    (point,) = json.loads(about["text"])["points"]
+    classifier = SmsClassifier.from_pretrained(original)
+    labels = [classifier.labels.names.index(name) for name in ("bank_phishing",)]
+    scores = classifier.predict_proba([row["text"] for row in rows], preprocessed=True)
+    fraud = scores[:, labels].sum(axis=1)
+    assert fraud.min() >= min(point["thresholds"]) - 1e-6
+    assert point_of(original) == POINT
+
+
+def test_certified_labels_move_the_threshold_and_undo_takes_it_back(
+    run_folder, sheet, truth, tmp_path, capsys
+):
+    before = (run_folder / "manifest.json").read_bytes()
+    # Rows may be sorted.
+    labelled = filled(sheet, tmp_path / "filled.csv", truth.get, lambda rows: rows[::-1])
+    assert run("recalibrate", run_folder, "--certify", labelled) == 0
+    assert capsys.readouterr().out.startswith("stop: threshold – → ")
+    point = point_of(run_folder)
+    certificate = point.certified
+    assert point.threshold is not None
+    assert point.validation.messages > 0
+    assert certificate.replaces == POINT
+    assert certificate.messages == "november"
+    assert certificate.bound <= 0.5
+    assert certificate.wrong <= certificate.drawn <= certificate.blocked <= certificate.campaigns
+    # The sheet was drawn under the calibration before.
+    assert run("recalibrate", run_folder, "--certify", labelled) == 2
+    assert "draw a new sheet" in capsys.readouterr().err
+    assert run("recalibrate", run_folder, "--undo") == 0
+    assert (run_folder / "manifest.json").read_bytes() == before
+    assert run("recalibrate", run_folder, "--undo") == 2
+    assert "nothing to undo" in capsys.readouterr().err
+
+
+def test_labels_that_show_nothing_change_nothing(run_folder, sheet, tmp_path, capsys):
+    before = (run_folder / "manifest.json").read_bytes()
+    labelled = filled(sheet, tmp_path / "filled.csv", lambda _: "retail")
+    assert run("recalibrate", run_folder, "--certify", labelled) == 3
+    assert "stop keeps its threshold" in capsys.readouterr().err
+    assert (run_folder / "manifest.json").read_bytes() == before
+
+
+def swapped(rows):
+    first, second, *others = rows
+    return [{**first, "text": second["text"]}, {**second, "text": first["text"]}, *others]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda rows: [{**rows[0], "label": "weather"}, *rows[1:]], "not trained on these labels"),
+        (lambda rows: [{**rows[0], "label": ""}, *rows[1:]], "have no label"),
+        (lambda rows: [{**rows[0], "id": "m9"}, *rows[1:]], "an id or the row sheet was changed"),
+        (lambda rows: rows[1:], "rows were added or deleted"),
+        (lambda rows: [rows[0], *rows], "is there twice"),
+        (lambda rows: rows[:-1], "has no row sheet"),
+        (lambda rows: [*rows[:-1], {**rows[-1], "text": "{}"}], "the row sheet was changed"),
+        (swapped, "is not the one that the id"),
+    ],
+)
+def test_a_changed_sheet_is_refused_in_one_line(
+    run_folder, sheet, truth, tmp_path, capsys, change, expected
+):
+    before = (run_folder / "manifest.json").read_bytes()
+    labelled = filled(sheet, tmp_path / "filled.csv", truth.get, change)
+    assert run("recalibrate", run_folder, "--certify", labelled) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert expected in line
+    assert (run_folder / "manifest.json").read_bytes() == before
+
+
+def test_a_sheet_of_another_run_or_backend_is_refused(run_folder, sheet, truth, tmp_path, capsys):
+    labelled = filled(sheet, tmp_path / "filled.csv", truth.get)
+    assert run("recalibrate", run_folder, "--certify", labelled, "--backend", "onnx") == 2
+    assert "--backend torch" in capsys.readouterr().err
+    change_json(
+        run_folder / "manifest.json",
+        lambda manifest: manifest["calibration"].update(temperature=1.5),
+    )
+    assert run("recalibrate", run_folder, "--certify", labelled) == 2
+    assert "another run" in capsys.readouterr().err
+
+
+def test_messages_of_another_kind_get_no_proposal(original, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    words = list("窗外下着雨我们坐在屋里喝茶聊天谈起从前的事情真是恍如隔世贷款中奖银行")
+    rows = [("".join(rng.permutation(words)[:12]),) for _ in range(400)]
+    new = write_csv(tmp_path / "odd.csv", rows, ("text",))
+    output = tmp_path / "sheet.csv"
+    assert run("recalibrate", original, new, "--output", output) == 3
+    assert "no mix of the run's labels fits" in capsys.readouterr().err
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], "give new messages"),
+        (["new.csv"], "--output and new messages go together"),
+        (["new.csv", "--undo"], "give new messages"),
+        (["new.csv", "--output", "sheet.txt"], "expected a sheet called"),
+        (["new.csv", "--output", "sheet.csv", "--number", "10"], "--number must be from 50 to 200"),
+    ],
+)
+def test_words_that_do_not_go_together(original, capsys, words, expected):
+    assert run("recalibrate", original, *words) == 2
+    assert expected in capsys.readouterr().err
