@@ -1,4 +1,4 @@
-"""recalibrate: new messages in, a sheet out; the labelled sheet in, another threshold in the run."""
+"""recalibrate: new messages in, a sheet out; the labelled sheet in, other thresholds out."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ def sheet_rows(path):
 
 def filled(sheet, path, label_of, change=lambda rows: rows):
     rows = sheet_rows(sheet)
-    rows = [
-        {**row, "label": "" if row["id"] == "sheet" else label_of(row["text"])} for row in rows
-    ]
+    rows = [{**row, "label": "" if row["id"] == "sheet" else label_of(row["text"])} for row in rows]
     rows = change(rows)
     return write_csv(path, [tuple(row.values()) for row in rows], tuple(rows[0]))
 
@@ -88,9 +86,8 @@ def test_a_sheet_holds_masked_messages_above_the_lowest_threshold(original, shee
     assert {row["text"] for row in rows} <= set(truth)
     (point,) = json.loads(about["text"])["points"]
     classifier = SmsClassifier.from_pretrained(original)
-    labels = [classifier.labels.names.index(name) for name in ("bank_phishing",)]
     scores = classifier.predict_proba([row["text"] for row in rows], preprocessed=True)
-    fraud = scores[:, labels].sum(axis=1)
+    fraud = scores[:, classifier.labels.ids_of(["fraud"], "test")].sum(axis=1)
     assert fraud.min() >= min(point["thresholds"]) - 1e-6
     assert point_of(original) == POINT
 

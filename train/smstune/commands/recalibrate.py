@@ -91,7 +91,7 @@ def _propose(args: argparse.Namespace, manifest: Manifest) -> None:
     title = Message("Shares of campaigns, in percent")
     print(render_terminal(mix_table(estimate, classifier.labels), title), end="")
     if not estimate.fit.fits:
-        raise GateError("{sentence}", sentence=fit_sentence(estimate.fit))
+        raise GateError(fit_sentence(estimate.fit))
     print(translated(fit_sentence(estimate.fit)))
     points = classifier.run.manifest.calibration.operating_points
     drawn = draw_points(estimate, points, classifier.labels, args.number)
@@ -137,7 +137,7 @@ def _certify(args: argparse.Namespace, manifest: Manifest) -> None:
             print(translated(certified_sentence(row, before[row.point.name])))
     failed = [certified_sentence(row, before[row.point.name]) for row in certified if not row.step]
     if failed:
-        raise GateError("{sentences}", sentences=joined(failed, "; "))
+        raise GateError(joined(failed, "; "))
 
 
 def _undo(args: argparse.Namespace, manifest: Manifest) -> None:
