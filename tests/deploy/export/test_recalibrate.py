@@ -7,10 +7,13 @@ import json
 import shutil
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from doors import change_json, run, write_csv
 
 from smstune.data.prepared import load_split
+from smstune.files import file_hash
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.decision import OperatingPoint
 from smstune.inference.manifest import load_manifest, store_calibration
@@ -25,15 +28,57 @@ POINT = OperatingPoint(
 )
 
 
+CHARACTERS = (
+    "窗外下着雨我们坐在屋里喝茶聊天谈起从前事情真是恍如隔世春夏秋冬梅兰竹菊山川湖海东南西北"
+)
+
+
+def varied(rows, number, seed):
+    """Return (text, label) of messages that are each a campaign: 40 random characters are added."""
+    rng = np.random.default_rng(seed)
+    chosen = [rows[row] for row in rng.integers(len(rows), size=number)]
+    return [
+        (text + "".join(rng.choice(list(CHARACTERS), size=40)), label) for text, label in chosen
+    ]
+
+
 @pytest.fixture(scope="module")
-def original(learned_run, tmp_path_factory):
-    """Return a run with an operating point for which validation was too small."""
-    folder = tmp_path_factory.mktemp("recalibrate") / "run"
-    shutil.copytree(learned_run, folder)
-    manifest = load_manifest(folder)
+def world(learned_run, prepared, tmp_path_factory):
+    """Return a run with an operating point, its data with 200 validation campaigns, and 300 new."""
+    folder = tmp_path_factory.mktemp("recalibrate")
+    run_folder, data = folder / "run", folder / "data"
+    shutil.copytree(learned_run, run_folder)
+    shutil.copytree(prepared, data)
+    table = load_split(prepared, "train")
+    rows = list(zip(table["text"], table["label"], strict=True))
+    validation = varied(rows, 200, seed=1)
+    pq.write_table(
+        pa.table(
+            {
+                "text": [text for text, _ in validation],
+                "label": [label for _, label in validation],
+                "group": list(range(len(validation))),
+                "source": ["file"] * len(validation),
+                "time": pa.nulls(len(validation), pa.string()),
+            }
+        ),
+        data / "validation.parquet",
+    )
+
+    def use_data(manifest):
+        manifest["data"]["path"] = str(data)
+        manifest["data"]["sha256"]["validation.parquet"] = file_hash(data / "validation.parquet")
+
+    change_json(run_folder / "manifest.json", use_data)
+    manifest = load_manifest(run_folder)
     calibration = manifest.calibration.model_copy(update={"operating_points": [POINT]})
-    store_calibration(folder, manifest, calibration)
-    return folder
+    store_calibration(run_folder, manifest, calibration)
+    return run_folder, varied(rows, 300, seed=2)
+
+
+@pytest.fixture(scope="module")
+def original(world):
+    return world[0]
 
 
 @pytest.fixture
@@ -42,22 +87,18 @@ def run_folder(original, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def truth(original, prepared):
-    """Return the label of each message of the test and train splits."""
-    splits = [load_split(prepared, name) for name in ("train", "validation", "test")]
-    names = load_manifest(original).labels
-    return {
-        text: label if isinstance(label, str) else names[label]
-        for split in splits
-        for text, label in zip(split["text"], split["label"], strict=True)
-    }
+def truth(original, world):
+    """Return the label of each new message as the run reads it."""
+    classifier = SmsClassifier.from_pretrained(original)
+    texts = classifier.preprocess([text for text, _ in world[1]])
+    return dict(zip(texts, (label for _, label in world[1]), strict=True))
 
 
 @pytest.fixture(scope="module")
-def sheet(original, truth, tmp_path_factory):
-    """Return a sheet for messages of the run's own data, as it was written."""
+def sheet(original, world, tmp_path_factory):
+    """Return a sheet for the new messages, as it was written."""
     folder = tmp_path_factory.mktemp("sheet")
-    new = write_csv(folder / "november.csv", [(text,) for text in truth], ("text",))
+    new = write_csv(folder / "november.csv", [(text,) for text, _ in world[1]], ("text",))
     output = folder / "sheet.csv"
     assert run("recalibrate", original, new, "--output", output) == 0
     return output

@@ -33,6 +33,7 @@ from smstune.evaluation.recalibration.sheet import About, SheetPoint, reached_le
 from smstune.inference.backends.exported import EXPORTED
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.decision import OperatingPoint
+from smstune.inference.label_names import list_names
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import WEIGHTS, Manifest
 from smstune.tables.options import TableOptions
@@ -43,6 +44,8 @@ FEWEST, MOST = 50, 200
 #: What a form is called that is not exported.
 TORCH = "torch"
 _SEED = 0
+#: Resampling fewer validation campaigns of a component says little about others like them.
+_FEWEST_OF_VALIDATION = 20
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,15 @@ def estimate_new(classifier: SmsClassifier, path: str, options: TableOptions) ->
     guarded = [labels.ids_of(point.labels, point.name) for point in points]
     histograms = count_cells(CampaignAnswers.of(validation), CampaignAnswers.of(new), guarded)
     sizes = histograms.validation.sum(axis=1)
+    if sizes.min() < _FEWEST_OF_VALIDATION:
+        rarest = np.flatnonzero(histograms.component == sizes.argmin()).tolist()
+        raise UserError(
+            "validation has only {n_campaigns:,} campaigns of {labels}: {n_needed} are needed to "
+            "compare new messages with; prepare and train with more messages of these labels",
+            n_campaigns=int(sizes.min()),
+            labels=list_names(labels.names[label_id] for label_id in rarest),
+            n_needed=_FEWEST_OF_VALIDATION,
+        )
     return Estimate(
         validation=validation,
         new=new,

@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -18,7 +17,7 @@ from smstune.inference.labels import LabelMap
 from smstune.results import Result
 from smstune.tables.options import TableOptions
 from smstune.tables.read import read_rows
-from smstune.tables.row import TableRow
+from smstune.tables.row import Cells, TableRow
 from smstune.tables.write import OutputTable, open_writer
 
 #: Suffixes of a sheet.
@@ -99,7 +98,7 @@ def write_sheet(path: Path, about: About, texts: Sequence[str]) -> None:
     """
     ids = [_row_id(number, text) for number, text in enumerate(texts)]
     about = about.model_copy(update={"checksum": _checksum(about, ids)})
-    rows: list[dict[str, Any]] = [
+    rows: list[Cells] = [
         {"id": row_id, "text": text, "label": ""} for row_id, text in zip(ids, texts, strict=True)
     ]
     described = json.dumps(about.to_json(), ensure_ascii=False)
