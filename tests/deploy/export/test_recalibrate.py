@@ -10,10 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from doors import change_json, run, write_csv
+from doors import add_exported_form, change_json, run, write_csv
 
 from smstune.data.prepared import load_split
+from smstune.deploy.export.move_thresholds import store_points
 from smstune.files import file_hash
+from smstune.inference.backends.exported import load_export
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.decision import OperatingPoint
 from smstune.inference.manifest import load_manifest, store_calibration
@@ -205,6 +207,41 @@ def test_a_sheet_of_another_run_or_backend_is_refused(run_folder, sheet, truth, 
     )
     assert run("recalibrate", run_folder, "--certify", labelled) == 2
     assert "another run" in capsys.readouterr().err
+
+
+def test_a_forms_thresholds_are_in_its_export_alone(run_folder):
+    add_exported_form(run_folder, b"a graph")
+    moved = POINT.model_copy(update={"threshold": 0.25, "reason": None})
+    store_points(run_folder, load_manifest(run_folder), "model.onnx", [moved])
+    manifest = load_manifest(run_folder)
+    assert manifest.calibration.operating_points == [POINT]
+    form = load_export(run_folder, manifest).files["model.onnx"]
+    assert form.calibration.operating_points == [moved]
+    assert form.belongs_to(manifest.calibration)
+
+
+def test_a_command_that_is_stopped_while_it_writes_leaves_the_old_threshold(
+    run_folder, sheet, truth, tmp_path, monkeypatch
+):
+    before = (run_folder / "manifest.json").read_bytes()
+    labelled = filled(sheet, tmp_path / "filled.csv", truth.get)
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("smstune.files.put_in_place", stopped)
+    assert run("recalibrate", run_folder, "--certify", labelled) != 0
+    assert (run_folder / "manifest.json").read_bytes() == before
+
+
+def test_few_validation_campaigns_are_not_compared_with(learned_run, tmp_path, capsys):
+    copy = shutil.copytree(learned_run, tmp_path / "few")
+    manifest = load_manifest(copy)
+    calibration = manifest.calibration.model_copy(update={"operating_points": [POINT]})
+    store_calibration(copy, manifest, calibration)
+    new = write_csv(tmp_path / "new.csv", [("恭喜中奖，点击领取",)], ("text",))
+    assert run("recalibrate", copy, new, "--output", tmp_path / "sheet.csv") == 2
+    assert "validation has only" in capsys.readouterr().err
 
 
 def test_messages_of_another_kind_get_no_proposal(original, tmp_path, capsys):

@@ -34,12 +34,11 @@ if TYPE_CHECKING:
 @command
 def main(argv: Sequence[str] | None) -> None:
     """Parse, then propose and write a sheet, or certify one, or undo the last certificate."""
-    parser = _parser()
-    args = parse(parser, argv, intermixed=True)
+    args = parse(_parser(), argv, intermixed=True)
     if sum(choice is not None for choice in (args.new, args.certify, args.undo or None)) != 1:
-        parser.error(Message("give new messages (NEW), --certify SHEET or --undo"))
+        raise UserError("give new messages (NEW), --certify SHEET or --undo")
     if (args.new is None) != (args.output is None):
-        parser.error(Message("--output and new messages go together"))
+        raise UserError("--output and new messages go together")
     require_training_packages("recalibrate")
     from smstune.inference.manifest import load_manifest
 
