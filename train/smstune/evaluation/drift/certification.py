@@ -43,7 +43,7 @@ class Budget:
         of_blocked = float(upper_bound(wrong, drawn, self.of_wrong))
         if self.kind != "max_false_positive_rate":
             return of_blocked
-        # Below half a campaign, the mix knows nothing of harmless ones.
+        # A bound of nearly 0 harmless campaigns would make any rate infinite.
         harmless = max(self.negatives * self.campaigns, 0.5)
         return of_blocked * blocked / harmless
 

@@ -20,7 +20,7 @@ _STRICTER = (0.25, 0.5, 0.75)
 
 @dataclass(frozen=True)
 class Proposal:
-    """Thresholds for one operating point, strictest first; it is estimated to keep all of them.
+    """Thresholds for one operating point, strictest first, all estimated to keep its budget.
 
     ``highest`` is the highest score of each new campaign, ``blocked`` how many reach each
     threshold. ``false_positive_rate``, ``precision`` and ``recall`` are estimates for the lowest
@@ -95,7 +95,7 @@ def propose(
     guarded = validation.weight[validation.guarded].sum()
     used = _used_share(budget, wrong, right, float(harmless))
     if budget.kind == "cost_ratio":
-        # Everything below the cheapest is out.
+        # A lower threshold than the cheapest costs more.
         cheapest = int((budget.limit * wrong + guarded - right).argmin())
         used[cheapest + 1 :] = np.inf
     lowest = [int(np.flatnonzero(used <= share)[-1]) for share in _USED if (used <= share).any()]
