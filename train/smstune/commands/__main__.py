@@ -12,8 +12,8 @@ from smstune.language import Message, preferred_language, translated, use_langua
 
 #: In the order in which a new user meets them.
 COMMANDS = (
-    "prepare", "pretrain", "finetune", "eval", "predict", "export", "serve", "learn", "audit",
-    "publish", "compare", "suggest", "sweep", "benchmark", "configs",
+    "prepare", "pretrain", "finetune", "eval", "predict", "export", "serve", "learn", "recalibrate",
+    "audit", "publish", "compare", "suggest", "sweep", "benchmark", "configs",
 )  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def usage() -> str:
     lines = ["usage: smstune COMMAND ...", "       smstune COMMAND --help", ""]
     for name in COMMANDS:
         documentation = import_module(f"smstune.commands.{name}").__doc__ or ""
-        lines.append(f"  {name:<10} {documentation.partition(chr(10))[0]}")
+        lines.append(f"  {name:<11} {documentation.partition(chr(10))[0]}")
     return "\n".join(lines)
 
 

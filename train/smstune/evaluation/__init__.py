@@ -1,5 +1,5 @@
 """A run and labelled messages in, scores and reports out.
 
 Order: evaluated, labelled, scores, comparison, calibration, robustness, mistakes, metrics,
-drift, report, run.
+drift, recalibration, report, run.
 """

@@ -51,6 +51,28 @@ class PointScores(PointCounts):
     recall_with_review: float | None
 
 
+class Certificate(Result):
+    """What shows that a threshold keeps its budget: labels of new campaigns that it blocks.
+
+    Of ``campaigns`` in the new ``messages``, the threshold blocks ``blocked``; ``drawn`` of these
+    were labelled, and ``wrong`` are harmless. ``negatives`` is the lower bound of the share of
+    harmless campaigns, where the budget is a false-positive rate. ``bound`` is the upper bound of
+    that rate, or for other budgets of the share of blocked campaigns that are blocked wrongly.
+    ``replaces`` is the point as it was before.
+    """
+
+    messages: str
+    campaigns: int
+    blocked: int
+    drawn: int
+    wrong: int
+    negatives: float | None
+    bound: float
+    confidence: float
+    seed: int
+    replaces: OperatingPoint
+
+
 class OperatingPoint(BaseModel):
     """A threshold on the summed probability of the guarded labels, and what was promised for it."""
 
@@ -68,6 +90,8 @@ class OperatingPoint(BaseModel):
     reason: str | None = None
     #: What it does to the validation split.
     validation: PointScores | PointCounts | None = None
+    #: ``None`` where the threshold was fitted on validation (``smstune recalibrate``).
+    certified: Certificate | None = None
 
     @property
     def on_validation(self) -> PointScores | None:

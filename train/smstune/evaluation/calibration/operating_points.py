@@ -91,7 +91,7 @@ def choose_operating_point(
         budget=section.budget,
         confidence=section.confidence,
         threshold=threshold,
-        review_from=_review_from(scores, threshold, section.review_share),
+        review_from=review_band(scores, threshold, section.review_share),
     )
     validation = measure_point(point, evaluated, label_ids, confidence)
     point = point.model_copy(update={"validation": validation})
@@ -293,7 +293,7 @@ def _too_costly(counts: PointCounts, _ratio: float, confidence: float) -> Messag
     )
 
 
-def _review_from(scores: Floats, threshold: float | None, share: float) -> float | None:
+def review_band(scores: Floats, threshold: float | None, share: float) -> float | None:
     """Return the lowest score below the threshold with at most ``share`` of the set between."""
     if threshold is None or not share:
         return None

@@ -1,0 +1,306 @@
+"""Simulations of thresholds under drift with known truth.
+
+python tests/label_shift.py RUN [--draws 500]
+
+scores the validation and test splits of RUN with its fastest form and prints the tables of
+docs/experiments.md. Each draw takes a third of the campaigns of each label as the validation split,
+and 800 of the others as new messages, with another share of guarded labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from evaluated_sets import evaluated_set
+
+from smstune.config.schema import OperatingPointConfig
+from smstune.evaluation.calibration.operating_points import choose_operating_point
+from smstune.evaluation.drift.certification import (
+    Budget,
+    LabelledBlock,
+    certify,
+    step_to_take,
+)
+from smstune.evaluation.drift.label_mix import (
+    CampaignAnswers,
+    count_cells,
+    estimate_mix,
+    share_interval,
+)
+from smstune.evaluation.drift.mixture_fit import fit_mixture
+from smstune.evaluation.drift.proposals import (
+    WeighedCampaigns,
+    draw_campaigns,
+    highest_scores,
+    propose,
+)
+
+BUDGETS = ({"max_false_positive_rate": 0.01}, {"min_precision": 0.95}, {"cost_ratio": 20.0})
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Population:
+    """Campaigns of one message each, their true labels, and the labels that are guarded."""
+
+    probabilities: np.ndarray
+    truth: np.ndarray
+    guarded: list[int]
+
+    def hidden(self, label: int) -> np.ndarray:
+        """Return the probabilities of a run that does not know a label, which come out as 0."""
+        rest = self.probabilities * (np.arange(self.probabilities.shape[1]) != label)
+        return rest / rest.sum(axis=1, keepdims=True)
+
+    def mix(self, share: float) -> np.ndarray:
+        """Return the shares of the labels if the guarded ones together have ``share``."""
+        shares = np.bincount(self.truth, minlength=self.probabilities.shape[1]) / len(self.truth)
+        is_guarded = np.isin(np.arange(len(shares)), self.guarded)
+        inside, outside = shares[is_guarded].sum(), shares[~is_guarded].sum()
+        return np.where(is_guarded, shares * share / inside, shares * (1 - share) / outside)
+
+    def draw(self, rng, share: float | None, n_new: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of a validation split and of new campaigns; ``None``: the same mix."""
+        n_labels = self.probabilities.shape[1]
+        rows = [rng.permutation(np.flatnonzero(self.truth == label)) for label in range(n_labels)]
+        validation = [labelled[: round(len(labelled) / 3)] for labelled in rows]
+        others = [labelled[round(len(labelled) / 3) :] for labelled in rows]
+        shares = self.mix(np.isin(self.truth, self.guarded).mean() if share is None else share)
+        counts = rng.multinomial(n_new, shares)
+        new = [labelled[:count] for labelled, count in zip(others, counts, strict=True)]
+        return np.concatenate(validation), np.concatenate(new)
+
+
+def separate_set(probabilities, truth):
+    """Return a set in which every message is a campaign."""
+    return evaluated_set(probabilities, probabilities.argmax(1), truth, np.arange(len(truth)))
+
+
+def estimate(validation, new, guarded, seed=0):
+    """Return histograms and mix of two sets for one operating point."""
+    sides = (CampaignAnswers.of(validation), CampaignAnswers.of(new))
+    histograms = count_cells(*sides, [guarded])
+    return histograms, estimate_mix(histograms, seed)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Shares of draws in which intervals contain the truth, and in which no mix fits."""
+
+    guarded: float
+    labels: float
+    by_answers: float
+    bias: float
+    refused: float
+
+
+def simulate_coverage(population, share, *, draws, n_new=800, seed=0) -> Coverage:
+    """Return how often the mix's 95 % intervals contain the truth under a share of guarded."""
+    rng = np.random.default_rng(seed)
+    truth = population.mix(share)
+    rows = []
+    for number in range(draws):
+        validation, new = (
+            separate_set(population.probabilities[chosen], population.truth[chosen])
+            for chosen in population.draw(rng, share, n_new)
+        )
+        histograms, mix = estimate(validation, new, population.guarded, number)
+        low, high = (mix.bound_of(population.guarded, level) for level in (0.025, 0.975))
+        true_shares = np.bincount(mix.component, truth)
+        covered = [
+            [
+                interval[0] <= true_share <= interval[1]
+                for interval, true_share in zip(intervals, true_shares, strict=True)
+            ]
+            for intervals in (
+                [share_interval(*pair) for pair in zip(mix.shares, mix.draws.T, strict=True)],
+                [
+                    share_interval(*pair)
+                    for pair in zip(mix.by_answers, mix.draws_by_answers.T, strict=True)
+                ],
+            )
+        ]
+        refused = not fit_mixture(histograms, number).fits
+        error = mix.share_of(population.guarded) - share
+        rows.append([low <= share <= high, *np.mean(covered, axis=1), error, refused])
+    return Coverage(*np.mean(rows, axis=0).tolist())
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """What became of a budget over draws; recalls are of guarded campaigns of the new messages.
+
+    ``exceeded`` is the share of draws in which a certified threshold breaks its budget on the new
+    messages, ``certified`` the share in which one was certified.
+    """
+
+    certified: float
+    exceeded: float
+    old_exceeded: float
+    recall_old: float
+    recall_certified: float
+    recall_refit: float
+
+    @property
+    def regained(self) -> float:
+        """What certification regains of what a refit on all labels of the new messages does."""
+        refit = self.recall_refit - self.recall_old
+        return (self.recall_certified - self.recall_old) / refit if refit else float("nan")
+
+
+def simulate_budget(population, share, budget, *, draws, n_new=800, seed=0) -> Budgets:
+    """Return whether a budget is kept on new messages if at most 200 campaigns are labelled."""
+    rng = np.random.default_rng(seed)
+    section = OperatingPointConfig(labels=["guarded"], confidence=CONFIDENCE, **budget)
+    rows = []
+    for number in range(draws):
+        validation, new = (
+            separate_set(population.probabilities[chosen], population.truth[chosen])
+            for chosen in population.draw(rng, share, n_new)
+        )
+        guarded = population.guarded
+        old = choose_operating_point("point", section, validation, guarded, 1).threshold
+        refit = choose_operating_point("point", section, new, guarded, 1).threshold
+        certified = certified_threshold((validation, new), guarded, section, old, number)
+        after = old if certified is None else certified
+        truth = np.isin(new.truth, guarded)
+        scores = new.score_of(guarded)
+        rows.append(
+            [
+                certified is not None,
+                certified is not None and exceeds(scores, truth, certified, budget),
+                old is not None and exceeds(scores, truth, old, budget),
+                *(
+                    0.0 if threshold is None else (scores[truth] >= threshold).mean()
+                    for threshold in (old, after, refit)
+                ),
+            ]
+        )
+    return Budgets(*np.mean(rows, axis=0).tolist())
+
+
+def certified_threshold(sides, guarded, section, old, seed):
+    """Return the threshold that 200 labels move the old one to, ``None`` if it stays."""
+    validation, new = sides
+    _, mix = estimate(validation, new, guarded, seed)
+    ((kind, limit),) = section.budget.items()
+    negatives = 1 - mix.bound_of(guarded, 1 - (1 - section.confidence) / 2)
+    budget = Budget(kind, limit, section.confidence, len(new.truth), negatives)
+    scores = highest_scores(new, guarded)
+    proposal = propose(budget, WeighedCampaigns.of(validation, guarded, mix), scores, old)
+    if proposal is None:
+        return None
+    order = np.random.default_rng(seed).permutation(len(scores))
+    drawn = draw_campaigns(proposal, 200, order)
+    blocks = []
+    for threshold, blocked in zip(proposal.thresholds, proposal.blocked, strict=True):
+        reached = drawn[scores[drawn] >= threshold]
+        wrong = int((~np.isin(new.truth[reached], guarded)).sum())
+        blocks.append(LabelledBlock(threshold, blocked, len(reached), wrong))
+    step = step_to_take(certify(budget, blocks), old, proposal.thresholds[-1])
+    return step and step.block.threshold
+
+
+def exceeds(scores, truth, threshold, budget) -> bool:
+    """Return whether a threshold breaks its budget on messages whose labels are known."""
+    ((kind, limit),) = budget.items()
+    blocked = scores >= threshold
+    n_wrong, n_right = int((blocked & ~truth).sum()), int((blocked & truth).sum())
+    if kind == "max_false_positive_rate":
+        return n_wrong > limit * (~truth).sum()
+    if kind == "min_precision":
+        return n_right < limit * blocked.sum()
+    # Blocking costs less than blocking nothing.
+    return limit * n_wrong > n_right
+
+
+def simulate_refusals(population, label, share, *, draws, n_new=800, seed=0) -> float:
+    """Return how often no mix fits if new messages have a label that the run does not know.
+
+    ``share`` is that label's, the others keep their mix.
+    """
+    rng = np.random.default_rng(seed)
+    probabilities, known = population.hidden(label), population.truth != label
+    hidden = np.flatnonzero(~known)
+    refused = 0
+    for number in range(draws):
+        validation, new = population.draw(rng, None, n_new)
+        validation, new = validation[known[validation]], new[known[new]]
+        strange = rng.choice(hidden, round(share * len(new)), replace=False)
+        new = np.concatenate([new, strange])
+        guarded = [other for other in population.guarded if other != label]
+        sides = [
+            separate_set(probabilities[chosen], population.truth[chosen])
+            for chosen in (validation, new)
+        ]
+        histograms, _ = estimate(*sides, guarded, number)
+        refused += not fit_mixture(histograms, number).fits
+    return refused / draws
+
+
+def synthetic_population(size=4000, seed=0) -> Population:
+    """Return campaigns of six labels, three of them guarded, with calibrated probabilities."""
+    rng = np.random.default_rng(seed)
+    shares = np.array([0.35, 0.2, 0.1, 0.2, 0.1, 0.05])
+    truth = rng.choice(len(shares), size, p=shares)
+    centres = 2.6 * np.eye(len(shares))
+    points = centres[truth] + rng.normal(size=(size, len(shares)))
+    # Bayes' rule for normal noise of variance 1.
+    logits = points @ centres.T + np.log(shares)
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return Population(exponents / exponents.sum(axis=1, keepdims=True), truth, [3, 4, 5])
+
+
+def population_of(run: Path) -> tuple[Population, list[str]]:
+    """Return the campaigns of a run's validation and test splits, and its labels."""
+    from smstune import SmsClassifier
+    from smstune.evaluation.evaluated import evaluate_set
+    from smstune.evaluation.labelled import load_prepared
+
+    classifier = SmsClassifier.from_pretrained(run, device="cpu")
+    splits = [
+        CampaignAnswers.of(
+            evaluate_set(
+                classifier, load_prepared(classifier.run.manifest, classifier.labels, name)
+            )
+        )
+        for name in ("validation", "test")
+    ]
+    labels = classifier.labels
+    known = {*labels.names, *labels.parents}
+    harmful = labels.ids_of(known & {"FR", "IL", "fraud", "illegal"}, "label_shift")
+    population = Population(
+        np.concatenate([split.probabilities for split in splits]),
+        np.concatenate([split.truth for split in splits]),
+        harmful,
+    )
+    return population, list(labels.names)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--draws", type=int, default=500)
+    args = parser.parse_args()
+    population, names = population_of(args.run)
+    shares = (0.1, 0.5, 0.9)
+    for share in shares:
+        print(share, simulate_coverage(population, share, draws=args.draws), flush=True)
+    for budget in BUDGETS:
+        for share in shares:
+            found = simulate_budget(population, share, budget, draws=args.draws)
+            print(budget, share, found, f"regained {found.regained:.2f}", flush=True)
+    counts = np.bincount(population.truth, minlength=len(names))
+    for label in np.argsort(-counts)[:9].tolist():
+        for share in (0.02, 0.05, 0.1):
+            if share * 800 <= counts[label]:
+                rate = simulate_refusals(population, label, share, draws=args.draws // 5)
+                print("hidden", names[label], share, rate, flush=True)
+
+
+if __name__ == "__main__":
+    main()
