@@ -83,18 +83,21 @@ def test_near_duplicates_are_one_campaign_and_come_to_a_known_one(tmp_path, taug
 
 
 def test_allow_goes_before_block_and_both_before_a_label(tmp_path, taught):
-    rows = [(LOAN, "bank_alert"), (LOAN, "bank_phishing", "block")]
+    # The later ones come last in the order.
+    rows = [(LOAN, "bank_phishing", "block"), (LOAN, "bank_alert")]
     assert run("learn", taught, reports_file(tmp_path, *rows)) == 0
     assert answer(taught, LOAN).decision == "block"
     assert run("learn", taught, reports_file(tmp_path, (LOAN, "retail", "allow"))) == 0
     prediction = answer(taught, LOAN)
     assert (prediction.label, prediction.decision) == ("retail", "pass")
     assert run("learn", taught, "--forget", 3) == 0
-    assert run("learn", taught, "--forget", 2) == 0
+    assert run("learn", taught, "--forget", 1) == 0
     assert answer(taught, LOAN).label == "bank_alert"
     assert run("learn", taught, reports_file(tmp_path, (LOAN, "retail", "allow"))) == 0
     # An id is not used again.
-    assert [entry.id for entry in entries(taught)] == [1, 4]
+    assert [entry.id for entry in entries(taught)] == [2, 4]
+    assert run("learn", taught, reports_file(tmp_path, (LOAN, "gambling", "block"))) == 0
+    assert answer(taught, LOAN).decision == "pass"
 
 
 def test_the_decision_follows_from_the_label_of_a_campaign(tmp_path, evaluated_run):
