@@ -702,7 +702,9 @@ def test_a_memory_stays_at_home_unless_it_is_asked_for(hub, small_form_run, tmp_
     assert "has no memory" in error_of(capsys)
     assert run("learn", taught, reports) == 0
     assert publish(taught) == 0
-    assert not [name for name in hub.repositories[REPO].commits[-1][1] if "memory" in name]
+    tree = hub.repositories[REPO].commits[-1][1]
+    assert not [name for name in tree if "memory" in name]
+    assert b"Reported campaigns" not in tree["README.md"]
     assert SmsClassifier.from_pretrained(REPO, device="cpu").memory is None
 
     capsys.readouterr()
@@ -712,6 +714,10 @@ def test_a_memory_stays_at_home_unless_it_is_asked_for(hub, small_form_run, tmp_
     entry = json.loads(tree["memory/generation-1.jsonl"])
     assert entry["reporter"] is None
     assert "/" not in entry["false_alarms"]["source"]
+    english, chinese = (tree[name].decode() for name in ("README.md", "README.zh-CN.md"))
+    assert "remembers 1 campaigns (1 messages)" in english
+    assert "blocked (1)" in english
+    assert "1 个拦截" in chinese
     answer = SmsClassifier.from_pretrained(REPO, device="cpu").predict([VARIANT])[0]
     assert (answer.decision, answer.campaign.reason) == ("block", "seen in November")
 

@@ -10,7 +10,13 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from smstune.deploy.hub.card_facts import CardFacts, card_facts, own_sources, terms_of_all
+from smstune.deploy.hub.card_facts import (
+    CardFacts,
+    card_facts,
+    memory_facts,
+    own_sources,
+    terms_of_all,
+)
 from smstune.inference.manifest import Manifest
 from smstune.language import Message, translated
 from smstune.paths import is_repo_id
@@ -52,6 +58,7 @@ def write_card(folder: Path, run: Path, manifest: Manifest, name: str) -> None:
         "data": manifest.data,
         "terms": terms_of_all(manifest),
         "own_sources": own_sources(manifest),
+        "memory": memory_facts(folder),
     }
     body = pages.get_template("card_en.md.jinja").render(values)
     ModelCard(f"---\n{card_metadata(facts)}\n---\n\n{body}").save(folder / ENGLISH)

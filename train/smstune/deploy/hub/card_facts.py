@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +31,7 @@ from smstune.inference.decision import Calibration, OperatingPoint
 from smstune.inference.labels import LabelMap
 from smstune.inference.linear import LINEAR, LinearModel
 from smstune.inference.manifest import LABELS, Manifest
+from smstune.inference.memory.store import open_generation
 from smstune.inference.origin import DataFacts, Terms
 from smstune.language import Message
 from smstune.paths import is_repo_id
@@ -51,6 +53,43 @@ RARE = 20
 _WORST_SLICES = 8
 #: Slices of fewer messages say little.
 _MIN_SLICE = 10
+
+
+@dataclass(frozen=True)
+class MemoryFacts:
+    """The reported campaigns that are published with a run, and what is done with their messages.
+
+    ``passed``, ``blocked`` and ``labelled`` count campaigns; ``first`` and ``last`` are the days of
+    the first and of the last report.
+    """
+
+    campaigns: int
+    messages: int
+    passed: int
+    blocked: int
+    labelled: int
+    first: str
+    last: str
+    similarity: float
+
+
+def memory_facts(folder: Path) -> MemoryFacts | None:
+    """Return what the memory in a run folder holds, ``None`` if it has none or an empty one."""
+    generation = open_generation(folder)
+    entries = list(generation.entries()) if generation else []
+    if generation is None or not entries:
+        return None
+    actions = Counter(entry.action for entry in entries)
+    return MemoryFacts(
+        campaigns=len(entries),
+        messages=sum(entry.messages for entry in entries),
+        passed=actions["allow"],
+        blocked=actions["block"],
+        labelled=actions[None],
+        first=min(entry.first for entry in entries)[:10],
+        last=max(entry.last for entry in entries)[:10],
+        similarity=generation.similarity,
+    )
 
 
 def load_evaluations(run: Path, labels: LabelMap) -> dict[str, Metrics]:

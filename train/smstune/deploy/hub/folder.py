@@ -59,9 +59,9 @@ def write_published_folder(
             (scratch / name).parent.mkdir(exist_ok=True)
             copyfile(file, scratch / name)
         published = write_manifest(scratch, _published(manifest))
-        write_card(scratch, run, published, repository or target.name)
         if with_memory:
             _copy_memory(run, scratch)
+        write_card(scratch, run, published, repository or target.name)
     return target
 
 
