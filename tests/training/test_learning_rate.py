@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from doors import TINY_OVERRIDES, run
-from transformers import ElectraConfig, PerceiverConfig
+from transformers import AlbertConfig, PerceiverConfig
 
 from smstune.config.yaml_files import read_yaml
 from smstune.training.learning_rate import auto_learning_rate
@@ -44,7 +44,7 @@ def test_a_new_encoder_has_its_own_width(config_file, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("config", "pooling", "expected"),
     [
-        (ElectraConfig(), "mean", "mean pooling needs BERT's architecture, found electra: set m"),
+        (AlbertConfig(), "mean", "model.pooling: albert cannot pool by the mean"),
         (PerceiverConfig(), "cls", "training.learning_rate: "),
     ],
 )

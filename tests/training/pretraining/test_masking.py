@@ -79,6 +79,7 @@ def test_pieces_are_predicted_one_by_one():
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, mask_token="<mask>", pad_token="<mask>", unk_token="<unk>"
     )
+    fast.add_tokens(list(PLACEHOLDERS))
     encoder = build_encoder(fast, 64)
     rows = encode_units(["快递已到"], encoder, Vocabulary.of(fast, encoder))
     assert rows[0] == {"input_ids": [2, 3], "units": [0, 1], "length": 2}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
-from smstune.arrays import Ints
+from smstune.arrays import Flags, Ints
 from smstune.benchmark.grouping import mutated
 from smstune.benchmark.processes import peak_rss_gib
 from smstune.campaigns.sketch import sketch_texts
@@ -64,15 +64,16 @@ class ReportedLabel:
     """What one report of each of ``taught`` campaigns of a label finds; means of 20 draws.
 
     ``same_campaigns`` is the share of the other messages of these campaigns, ``rest`` that of the
-    label's other campaigns, ``false_alarms`` that of the messages of other labels.
+    label's other campaigns, ``false_alarms`` that of the messages of other labels; ``None`` where
+    there is no such message.
     """
 
     label: str
     similarity: float
     taught: int
-    same_campaigns: float
-    rest: float
-    false_alarms: float
+    same_campaigns: float | None
+    rest: float | None
+    false_alarms: float | None
 
 
 def read_prepared(folder: Path) -> tuple[list[str], Ints, Ints, list[str]]:
@@ -176,10 +177,21 @@ def recall_of_reports(folder: Path, similarity: float) -> list[ReportedLabel]:
                 in_campaigns = np.isin(campaigns, campaigns[reported])
                 is_label = label_ids == label_id
                 sets = (is_label & in_campaigns & ~is_reported, is_label & ~in_campaigns, ~is_label)
-                shares.append([matched[rows_of_set].mean() for rows_of_set in sets])
-            same, rest, false_alarms = np.nanmean(np.array(shares), axis=0).tolist()
+                shares.append([_share(matched[rows_of_set]) for rows_of_set in sets])
+            same, rest, false_alarms = map(_mean, zip(*shares, strict=True))
             rows.append(ReportedLabel(name, similarity, n_taught, same, rest, false_alarms))
     return rows
+
+
+def _share(matched: Flags) -> float | None:
+    """Return the share of flags that are set, ``None`` where there is no flag."""
+    return float(matched.mean()) if len(matched) else None
+
+
+def _mean(shares: Iterable[float | None]) -> float | None:
+    """Return the mean of the draws that have a share, ``None`` if none has."""
+    measured = [share for share in shares if share is not None]
+    return float(np.mean(measured)) if measured else None
 
 
 def _reported(shuffled: Ints, campaigns: Ints, n_taught: int) -> Ints:
