@@ -15,6 +15,8 @@ from sweeps import loaded, sweep
 
 import smstune.sweep.sweep
 from smstune.config.loading import load_config
+from smstune.config.schema import Config
+from smstune.sweep import finished
 
 
 def test_seeds_and_variants(config_file, finished_run, tmp_path, trained, capsys):
@@ -122,6 +124,12 @@ def test_a_finished_run_of_the_same_configuration_is_used(
     shutil.copytree(finished_run, other / "runs/by-hand")
     assert sweep(config_file, other, {"seeds": [42]}, epochs, "training.weight_decay=0.5") == 0
     assert trained == ["base-42"]
+
+
+def test_every_section_counts_for_a_training_or_does_not():
+    of_training = {"data", "model", "loss", "distillation", "training", "evaluation"}
+    assert of_training.isdisjoint(finished._OF_NO_TRAINING)
+    assert of_training | set(finished._OF_NO_TRAINING) == set(Config.model_fields)
 
 
 def test_a_run_that_fails_does_not_stop_the_others(

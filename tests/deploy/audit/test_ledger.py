@@ -92,6 +92,7 @@ def audit(learned_run, folder, sent, ledger, *argv, header=SENT):
         # What is no label of the run cannot be compared with one.
         ({"types": "会员活动"}, NOON, ""),
         ({"evidence": ""}, NOON, "no_evidence"),
+        ({"evidence": "无"}, NOON, "no_evidence"),
         ({"until": "2026-05-03", "evidence": ""}, NOON, "outside_period no_evidence"),
         ({}, "", ""),
     ],
@@ -110,6 +111,15 @@ def test_what_a_consent_covers(learned_run, tmp_path, ad, changes, time, hits):
         assert result["rules"][name]["hits"] == 1
     written = b"".join(path.read_bytes() for path in (tmp_path / "audit").iterdir()).decode()
     assert "1300000000" not in written
+
+
+def test_a_message_whose_own_column_denies_consent_is_not_covered(learned_run, tmp_path, ad):
+    sent = [(ad, WHO, NOON, "否"), (ad, WHO, NOON, "是")]
+    header = (*SENT, "是否同意")
+    _, result, evidence = audit(learned_run, tmp_path, sent, [entry()], header=header)
+    assert [row["rules"] for row in evidence] == ["no_consent", ""]
+    assert [row["outcome"] for row in evidence] == ["not covered", "covered by a consent"]
+    assert result["rules"]["no_consent"]["hits"] == 1
 
 
 def test_each_message_beyond_the_frequency_hits_in_its_own_period(learned_run, tmp_path, ad):

@@ -157,7 +157,7 @@ def test_certified_labels_move_the_threshold_and_undo_takes_it_back(
     assert run("recalibrate", run_folder, "--undo") == 0
     assert (run_folder / "manifest.json").read_bytes() == before
     assert run("recalibrate", run_folder, "--undo") == 2
-    assert "nothing to undo" in capsys.readouterr().err
+    assert "with --backend" in capsys.readouterr().err
 
 
 def test_labels_that_show_nothing_change_nothing(run_folder, sheet, tmp_path, capsys):

@@ -17,6 +17,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from smstune.deploy.hub.card import escape_markdown
 from smstune.deploy.hub.card_facts import RAW_EXAMPLE, sample_example, unclear_terms
 from smstune.deploy.hub.folder import write_published_folder
+from smstune.deploy.hub.gates import check_masked
 from smstune.errors import UserError
 from smstune.inference.backends.torch_devices import machine_name
 from smstune.inference.classifier import SmsClassifier
@@ -291,7 +292,7 @@ def test_what_the_encoder_read_without_labels_is_in_the_card_with_its_terms(copy
     facts = {
         "base_model": {"name_or_path": str(tmp_path / "first"), "revision": None},
         "sources": ["raw", "inbox"], "terms": [terms], "messages": 1234, "held_out": 20,
-        "set_aside": 56, "mlm_probability": 0.15, "seed": 1, "steps": 789,
+        "set_aside": 56, "mask_pii": False, "mlm_probability": 0.15, "seed": 1, "steps": 789,
         "before": scores, "after": {"all": {"loss": 1.0, "accuracy": 0.5}},
     }  # fmt: skip
     change_json(copy / "manifest.json", lambda m: m.update(pretraining=facts))
@@ -307,6 +308,9 @@ def test_what_the_encoder_read_without_labels_is_in_the_card_with_its_terms(copy
     doubts = unclear_terms(load_manifest(copy))
     assert any(doubt.startswith("raw: whether it may be used is unclear") for doubt in doubts)
     assert any(doubt.startswith("inbox: a file of your own") for doubt in doubts)
+    with pytest.raises(UserError, match=r"pretrained with prepare\.mask_pii=false"):
+        check_masked(load_manifest(copy), allowed=False)
+    check_masked(load_manifest(copy), allowed=True)
 
 
 def test_terms_of_an_older_run_are_those_of_its_prepared_data(copy, tmp_path):

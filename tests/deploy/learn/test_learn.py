@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -18,8 +19,12 @@ from scipy.stats import beta
 
 from smstune.deploy.batch import score_file
 from smstune.deploy.learn.bound import upper_bound
+from smstune.deploy.learn.learn import open_teacher
+from smstune.errors import UserError
 from smstune.inference.classifier import SmsClassifier
+from smstune.inference.manifest import load_manifest
 from smstune.inference.memory.store import open_generation
+from smstune.inference.run_config import run_config
 from smstune.tables.options import TableOptions
 from smstune.tables.read import read_rows
 
@@ -164,6 +169,9 @@ def test_without_anything_to_measure_on_only_force_learns(tmp_path, taught, prep
     ("row", "problem"),
     [
         ((LOAN, "unknown"), "no label 'unknown'"),
+        # The columns are swapped: a message must not be printed.
+        ((LOAN, LOAN * 3), f"no label {3 * len(LOAN)} characters"),
+        ((LOAN, "retail", LOAN * 3), f"found {3 * len(LOAN)} characters"),
         ((LOAN, ""), "no label"),
         (("  ", "retail"), "no message"),
         ((LOAN, "retail", "stop"), "allow, block or none"),
@@ -176,8 +184,21 @@ def test_a_bad_report_is_one_line_and_nothing_is_learned(tmp_path, taught, capsy
     assert run("learn", taught, reports) == 2
     line = error_of(capsys)
     assert problem in line
+    assert LOAN not in line
     assert "row 3" in line
     assert not (taught / "memory").exists()
+
+
+def test_another_similarity_is_refused_before_a_report_comes(tmp_path, taught, capsys):
+    assert run("learn", taught, reports_file(tmp_path, (LOAN, "retail"))) == 0
+    config = taught / "config.yaml"
+    changed = re.sub(r"similarity: 0\.7", "similarity: 0.6", config.read_text("utf-8"))
+    config.write_text(changed, "utf-8")
+    assert "similarity: 0.6" in changed
+    manifest = load_manifest(taught)
+    section = run_config(taught, manifest, "memory").memory
+    with pytest.raises(UserError, match=r"was begun with memory.similarity=0.7"):
+        open_teacher(taught, manifest, section, None)
 
 
 def test_a_broken_generation_is_refused_in_one_line(tmp_path, taught, capsys):

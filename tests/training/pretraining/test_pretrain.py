@@ -126,9 +126,33 @@ def test_killed_and_resumed_it_ends_with_the_same_encoder(encoder_folder, config
         assert (output / name).read_bytes() == (encoder_folder / name).read_bytes()
 
 
-def test_a_finished_folder_is_not_written_over(encoder_folder, config_file, capsys):
+def test_a_folder_that_was_pretrained_before_adds_to_what_it_had_read(
+    encoder_folder, config_file, tmp_path
+):
+    rows = [(f"{word}提醒您今日天气{word}",) for word in WORDS]
+    other = write_csv(tmp_path / "other.csv", rows, ("text",))
+    overrides = (f"model.name_or_path={encoder_folder}", f"pretrain.inputs=[{other}]")
+    unmasked = ("prepare.mask_pii=false", "pretrain.protect=[]", "training.max_steps=1")
+    output = f"training.output_dir={tmp_path / 'again'}"
+    assert run("pretrain", config_file, *OVERRIDES, *overrides, *unmasked, output) == 0
+    first, second = (
+        json.loads((folder / "pretraining.json").read_text("utf-8"))
+        for folder in (encoder_folder, tmp_path / "again")
+    )
+    assert second["sources"] == [*first["sources"], "other"]
+    assert (first["mask_pii"], second["mask_pii"]) == (True, False)
+
+
+def test_a_finished_folder_is_not_written_over(encoder_folder, config_file, capsys, tmp_path):
     before = (encoder_folder / "model.safetensors").read_bytes()
     assert run("pretrain", config_file, *OVERRIDES, f"training.output_dir={encoder_folder}") == 2
+    assert "found a finished run" in capsys.readouterr().err
+    # Nor by the other command, whose own folders end with another file.
+    path = tmp_path / "tiny.yaml"
+    start = f"model.name_or_path={encoder_folder}"
+    path.write_text(config_file.read_text("utf-8"), "utf-8")
+    output = f"training.output_dir={encoder_folder}"
+    assert run("finetune", path, *TINY_OVERRIDES, start, output) == 2
     assert "found a finished run" in capsys.readouterr().err
     assert (encoder_folder / "model.safetensors").read_bytes() == before
 

@@ -41,7 +41,7 @@ def finetune(config: str | Path, overrides: Sequence[str] = ()) -> Path:
 
 
 def require_inputs(settings: Config, config: str | Path, overrides: Sequence[str]) -> None:
-    """Check that data and encoder of a configuration are there, before torch is imported.
+    """Check that a configuration's data, encoder and teacher are there, before torch is imported.
 
     ``config`` and ``overrides`` are what the user gave, for the command that prepares the data.
 
@@ -49,9 +49,12 @@ def require_inputs(settings: Config, config: str | Path, overrides: Sequence[str
         UserError: if not.
     """
     from smstune.config.shipped import find_config
+    from smstune.data.prepare import table_options
     from smstune.data.prepared import require_prepared
+    from smstune.data.readers.catalogue import check_input, parse_input
     from smstune.inference.fetch import require_encoder
     from smstune.inference.labels import LabelMap
+    from smstune.inference.manifest import load_manifest
 
     labels = settings.prepare.labels
     require_prepared(
@@ -62,6 +65,11 @@ def require_inputs(settings: Config, config: str | Path, overrides: Sequence[str
     model = settings.model
     if model.from_scratch is None:
         require_encoder(model.name_or_path, revision=model.revision)
+    if settings.distillation is not None:
+        load_manifest(settings.distillation.teacher)
+        options = table_options(settings.prepare, labelled=False)
+        for text in settings.distillation.unlabelled:
+            check_input(parse_input(text, settings.prepare.source), options)
 
 
 def _how_to_prepare(config: str, overrides: Sequence[str], *, names_inputs: bool) -> str:

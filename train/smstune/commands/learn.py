@@ -74,17 +74,26 @@ def main(argv: Sequence[str] | None) -> None:
         _learn(args, manifest, run_config(args.run, manifest, "memory").memory)
 
 
+def _login_name() -> str | None:
+    """Return the name of the user, ``None`` where it has none, as in some containers."""
+    try:
+        return getpass.getuser()
+    # Which of them depends on the version of Python.
+    except (KeyError, OSError, ImportError):
+        return None
+
+
 def _learn(args: argparse.Namespace, manifest: Manifest, section: MemoryConfig) -> None:
     from smstune.deploy.learn.learn import describe, open_teacher, require_all_learned
     from smstune.deploy.learn.read import read_reports
 
     teacher = open_teacher(args.run, manifest, section, args.validation)
     options = table_options(args, labelled=True)
-    reports, lines = read_reports(args.reports, options, teacher.labels, getpass.getuser())
+    reports, lines = read_reports(args.reports, options, teacher.labels, _login_name())
     if teacher.reference is None and not args.force:
         raise UserError(
-            "nothing to measure false alarms on: the prepared folder {folder} is not at hand: give "
-            "labelled messages with --validation FILE, or add --force",
+            "nothing to measure false alarms on: the prepared folder {folder} is missing or "
+            "changed: give labelled messages with --validation FILE, or add --force",
             folder=manifest.data.path,
         )
     outcomes = teacher.teach(reports, force=args.force)

@@ -146,8 +146,8 @@ def _undo(args: argparse.Namespace, manifest: Manifest) -> None:
 
     classifier = _load(args, manifest)
     points = classifier.run.manifest.calibration.operating_points
-    before = points_before(points, args.run)
     form = form_name(classifier)
+    before = points_before(points, form)
     store_points(args.run, manifest, None if form == TORCH else form, before)
     for point, old in zip(points, before, strict=True):
         if point != old:

@@ -1,5 +1,5 @@
 """Tables in, a prepared folder out.
 
-Order: readers, public, manifest, copies, rejects, label_accounts, collect, pii_scan,
+Order: readers, absolute, public, manifest, copies, rejects, label_accounts, collect, pii_scan,
 assign_campaigns, splits, sample, prepared, unlabelled, report, prepare, first_label_file.
 """

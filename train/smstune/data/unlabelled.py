@@ -109,7 +109,7 @@ def _protected_texts(folders: Sequence[Path], text: TextOptions) -> list[str]:
         if preparation.text != text:
             raise UserError(
                 "the protected folder {folder} was preprocessed otherwise than these messages, so "
-                "copies cannot be told: set prepare.mask_pii={mask_pii} and "
+                "copies cannot be recognised: set prepare.mask_pii={mask_pii} and "
                 "prepare.drop_punctuation={drop_punctuation}",
                 folder=folder,
                 mask_pii=str(preparation.text.mask_pii).lower(),

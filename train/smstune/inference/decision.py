@@ -58,10 +58,12 @@ class Certificate(Result):
     were labelled, and ``wrong`` are harmless. ``negatives`` is the lower bound of the share of
     harmless campaigns, where the budget is a false-positive rate. ``bound`` is the upper bound of
     that rate, or for other budgets of the share of blocked campaigns that are blocked wrongly.
-    ``replaces`` is the point as it was before.
+    ``time`` is that of the command that moved the threshold (ISO 8601), ``replaces`` the point as
+    it was before.
     """
 
     messages: str
+    time: str
     campaigns: int
     blocked: int
     drawn: int

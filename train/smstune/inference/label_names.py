@@ -58,6 +58,13 @@ class LabelCounts:
         )
 
 
+def shown_cell(cell: str) -> str:
+    """Return a cell as an error may show it: a message in the wrong column is not printed."""
+    if may_be_named([cell]):
+        return repr(cell)
+    return Message("{n_characters} characters", n_characters=len(cell))
+
+
 def may_be_named(labels: Iterable[str]) -> bool:
     """Return whether the labels are few and short enough to be no messages."""
     names = list(labels)

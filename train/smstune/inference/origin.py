@@ -110,7 +110,9 @@ class PretrainingFacts(Result):
     """What an encoder read, without labels, before a run was fine-tuned from it.
 
     ``messages`` were read, ``held_out`` were measured on; ``set_aside`` nearly copied a protected
-    message. Scores are by source, ``all`` together, of the checkpoint and of the encoder.
+    message. ``mask_pii`` says whether all were masked. Scores are by source, ``all`` together, of
+    the checkpoint and of the encoder. ``sources``, ``terms`` and ``mask_pii`` count in what a
+    checkpoint that was pretrained before had read.
     """
 
     base_model: dict[str, str | None]
@@ -119,6 +121,7 @@ class PretrainingFacts(Result):
     messages: int
     held_out: int
     set_aside: int
+    mask_pii: bool
     mlm_probability: float
     seed: int
     steps: int

@@ -1,4 +1,4 @@
-"""What a checkpoint says of the unlabelled messages that it has read."""
+"""Reads the record of an encoder's pretraining."""
 
 from __future__ import annotations
 
@@ -20,29 +20,44 @@ def load_pretraining(name_or_path: str, *, revision: str | None = None) -> Pretr
     ``None`` where the checkpoint says nothing.
 
     Raises:
-        UserError: if the file that says it is damaged.
+        UserError: if ``pretraining.json`` is damaged.
     """
-    for name in (PRETRAINING, MANIFEST):
-        path = cached_file(
-            name_or_path,
-            name,
-            revision=revision,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-        )
-        if path is None:
-            continue
-        try:
-            content = json.loads(Path(path).read_bytes())
-            facts = content.get("pretraining") if name == MANIFEST else content
-            return None if facts is None else PretrainingFacts.model_validate(facts)
-        except (ValueError, AttributeError) as error:
-            problems = (
-                explain(error, PretrainingFacts) if isinstance(error, ValidationError) else error
-            )
-            raise UserError(
-                "{path}: expected what `smstune pretrain` writes: {problems}: restore the folder",
-                path=path,
-                problems=problems,
-            ) from error
-    return None
+    path = _file(name_or_path, PRETRAINING, revision)
+    if path is None:
+        return _of_run(_file(name_or_path, MANIFEST, revision))
+    try:
+        return PretrainingFacts.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UserError(
+            "{path}: expected what `smstune pretrain` writes: {problems}: restore the folder",
+            path=path,
+            problems=explain(error, PretrainingFacts),
+        ) from error
+
+
+def _of_run(manifest: Path | None) -> PretrainingFacts | None:
+    """Return what a run's manifest copied; other programs write files of that name, too."""
+    if manifest is None:
+        return None
+    try:
+        content = json.loads(manifest.read_bytes())
+    except ValueError:
+        return None
+    if not isinstance(content, dict) or "pretraining" not in content:
+        return None
+    try:
+        return PretrainingFacts.model_validate(content["pretraining"])
+    except ValidationError:
+        return None
+
+
+def _file(name_or_path: str, name: str, revision: str | None) -> Path | None:
+    """Return a file of a checkpoint, from the hub if need be, ``None`` if it has none."""
+    path = cached_file(
+        name_or_path,
+        name,
+        revision=revision,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return None if path is None else Path(path)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from smstune.config.loading import load_config
 from smstune.config.schema import Config
+from smstune.data.absolute import with_absolute_data
 from smstune.data.prepared import load_preparation
 from smstune.errors import UserError
-from smstune.inference.manifest import CONFIG, MANIFEST, Manifest, load_manifest
+from smstune.inference.manifest import CONFIG, MANIFEST, WEIGHTS, Manifest, load_manifest
 from smstune.paths import user_path
 from smstune.sweep.plan import PlannedRun
 from smstune.training.learning_rate import auto_learning_rate
@@ -33,7 +34,7 @@ _WITHOUT_EFFECT = (
 
 
 #: Sections that concern no training.
-_OF_NO_TRAINING = ("prepare", "export", "serve", "sweep")
+_OF_NO_TRAINING = ("prepare", "pretrain", "export", "serve", "sweep", "memory")
 #: Keys of ``evaluation`` by which a run is calibrated.
 _FITTED = ("label_bias", "operating_points", "cascade")
 
@@ -64,10 +65,12 @@ def _is_same(folder: Path, config: Config) -> bool:
     path = folder / "config.yaml"
     if not path.is_file():
         return False
-    trained = load_config(path)
+    trained = with_absolute_data(load_config(path))
     manifest = load_manifest(folder)
-    return _of_answers(folder, trained) == _of_answers(folder, config) and _same_data(
-        manifest, config
+    return (
+        _of_answers(folder, trained) == _of_answers(folder, config)
+        and _same_data(manifest, config)
+        and _same_teacher(manifest, config)
     )
 
 
@@ -84,6 +87,9 @@ def _of_answers(folder: Path, config: Config) -> Config:
     defaults = Config(data=config.data)
     fitted = {name: getattr(config.evaluation, name) for name in _FITTED}
     sections = {name: getattr(defaults, name) for name in _OF_NO_TRAINING}
+    if config.distillation is not None and config.distillation.unlabelled:
+        # It says how the unlabelled messages are read.
+        sections["prepare"] = config.prepare
     return config.model_copy(
         update={
             **sections,
@@ -93,6 +99,14 @@ def _of_answers(folder: Path, config: Config) -> Config:
             "evaluation": defaults.evaluation.model_copy(update=fitted),
         }
     )
+
+
+def _same_teacher(manifest: Manifest, config: Config) -> bool:
+    """Say whether a student's teacher still has the weights that it learned from."""
+    if config.distillation is None or manifest.distillation is None:
+        return config.distillation is None and manifest.distillation is None
+    teacher = load_manifest(config.distillation.teacher)
+    return teacher.sha256.get(WEIGHTS) == manifest.distillation.teacher_sha256
 
 
 def _same_data(manifest: Manifest, config: Config) -> bool:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from smstune.config.loading import load_config, subsection
 from smstune.config.schema import Config, SearchedKeyConfig, SweepConfig
 from smstune.config.shipped import find_config
+from smstune.data.absolute import with_absolute_data
 from smstune.errors import UserError
 from smstune.files import json_text, locked_folder, write_json
 from smstune.results import Result
@@ -84,8 +85,8 @@ class ConfigSource:
         else:
             config = load_config(self.path, [*self.overrides, *changes])
         training = config.training.model_copy(update={"resume_from_checkpoint": False})
-        prepared = config.data.model_copy(update={"path": config.data.path.resolve()})
-        return config.model_copy(update={"training": training, "data": prepared, "sweep": None})
+        config = config.model_copy(update={"training": training, "sweep": None})
+        return with_absolute_data(config)
 
 
 def plan_variants(source: ConfigSource, section: SweepConfig) -> list[Variant]:

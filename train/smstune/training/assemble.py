@@ -40,6 +40,7 @@ from smstune.inference.backends.torch_devices import (
     pick_precision,
 )
 from smstune.inference.labels import LabelMap
+from smstune.inference.origin import PretrainingFacts
 from smstune.inference.tokenization import Encoder
 from smstune.language import Message
 from smstune.modeling.build import (
@@ -54,6 +55,7 @@ from smstune.modeling.dropout import use_byte_dropout
 from smstune.modeling.layers import keep_layers
 from smstune.modeling.lora import add_lora
 from smstune.modeling.losses import CLASS_WEIGHTS, LOSSES, WITH_COUNTS, Loss
+from smstune.modeling.origin import load_pretraining
 from smstune.modeling.pooling import remove_mean_layers, require_mean_pooling, use_pooling
 from smstune.modeling.tokenization import (
     PaddingCollator,
@@ -97,7 +99,8 @@ class PreparedData:
 class Assembled:
     """A Trainer ready to start, and what it was made of.
 
-    ``config`` has the learning rate as a number; ``distilled`` is what a teacher answered, if any.
+    ``config`` has the learning rate as a number; ``distilled`` is what a teacher answered, if any;
+    ``pretraining`` what the checkpoint says that it has read without labels.
     """
 
     config: Config
@@ -108,6 +111,7 @@ class Assembled:
     data: PreparedData
     setup: ComputeSetup
     distilled: Distilled | None
+    pretraining: PretrainingFacts | None
 
 
 def assemble(config: Config) -> Assembled:
@@ -122,6 +126,7 @@ def assemble(config: Config) -> Assembled:
     disable_progress_bars()
     data = _load_data(config)
     config = fit_to_encoder(config)
+    pretraining = _pretraining(config)
     setup = pick_setup(config)
     section = config.training
     arguments = training_arguments(
@@ -162,7 +167,9 @@ def assemble(config: Config) -> Assembled:
     compiled = section.torch_compile
     if setup.device.type == "cpu" and not compiled and not trainer.is_fsdp_enabled:
         use_cpu_layers(model)
-    return Assembled(config, trainer, model, tokenizer, encoder, data, setup, distilled)
+    return Assembled(
+        config, trainer, model, tokenizer, encoder, data, setup, distilled, pretraining
+    )
 
 
 def _load_data(config: Config) -> PreparedData:
@@ -233,6 +240,13 @@ def pick_setup(config: Config) -> ComputeSetup:
     device = pick_device(config.training.device)
     precision = pick_precision(device, config.training.precision)
     return ComputeSetup(device, precision, pick_attention(device))
+
+
+def _pretraining(config: Config) -> PretrainingFacts | None:
+    section = config.model
+    if section.from_scratch is not None:
+        return None
+    return load_pretraining(section.name_or_path, revision=section.revision)
 
 
 def _tokenizer(config: Config, texts: Sequence[str]) -> PreTrainedTokenizerBase:

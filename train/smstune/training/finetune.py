@@ -20,6 +20,7 @@ from transformers.trainer_utils import TrainOutput
 
 from smstune.config.loading import dump_config
 from smstune.config.schema import Config
+from smstune.data.absolute import with_absolute_data
 from smstune.data.prepared import provenance
 from smstune.evaluation.calibration.fit import fit_run
 from smstune.inference.backends.torch_backend import TorchBackend
@@ -33,7 +34,6 @@ from smstune.inference.run import Run
 from smstune.language import Message
 from smstune.modeling.fit_linear import fit_linear
 from smstune.modeling.lora import merge_lora
-from smstune.modeling.origin import load_pretraining
 from smstune.text.probes import probe_digest, text_versions
 from smstune.training.assemble import Assembled, assemble
 from smstune.training.loop import train_to_the_end
@@ -58,7 +58,8 @@ def finetune(config: Config, callbacks: Sequence[TrainerCallback] = ()) -> Path:
         UserError: if data, checkpoint or configuration do not fit, or the run folder is taken.
         Interrupted: if SIGTERM or Ctrl-C ended the training at a checkpoint.
     """
-    config = _with_absolute_data(config)
+    # An evaluation must find the data from any folder.
+    config = with_absolute_data(config)
     section = config.training
     run_folder = section.output_dir
     checkpoint = checkpoint_to_resume(run_folder, resume=section.resume_from_checkpoint)
@@ -107,12 +108,6 @@ def _backend(
     return TorchBackend.with_weights(
         path, model.config, weights or model.state_dict(), device, pick_precision(device)
     )
-
-
-def _with_absolute_data(config: Config) -> Config:
-    """Return the configuration with a data path that an evaluation finds from any folder."""
-    data = config.data.model_copy(update={"path": config.data.path.resolve()})
-    return config.model_copy(update={"data": data})
 
 
 def _log_start(config: Config, assembled: Assembled) -> None:
@@ -175,11 +170,7 @@ def _manifest(
             **(distilled.provenance if distilled else provenance(preparation)).given(),
         ),
         base_model=_base_model(config, assembled.model),
-        pretraining=(
-            None
-            if config.model.from_scratch is not None
-            else load_pretraining(config.model.name_or_path, revision=config.model.revision)
-        ),
+        pretraining=assembled.pretraining,
         training=_training_facts(config, assembled, output, seconds),
         distillation=distilled.facts if distilled else None,
         versions={name: version(name) for name in _LIBRARIES}

@@ -14,7 +14,7 @@ from transformers.trainer_utils import rotate_checkpoints
 
 from smstune.errors import UserError
 from smstune.files import file_hash, remove_leftovers, write_json
-from smstune.inference.manifest import MANIFEST
+from smstune.inference.manifest import MANIFEST, PRETRAINING
 from smstune.language import Message
 from smstune.training.interrupt import epoch_ends
 
@@ -144,19 +144,19 @@ def _holds(file: Path, expected: Mapping[str, int | str]) -> bool:
         return False
 
 
-def checkpoint_to_resume(run: Path, *, resume: bool, manifest: str = MANIFEST) -> str | None:
+def checkpoint_to_resume(run: Path, *, resume: bool) -> str | None:
     """Return the last whole checkpoint of ``run``, or ``None`` for a fresh start.
-
-    ``manifest`` is the file that a finished one has.
 
     Raises:
         UserError: if the folder holds a finished run, or an unfinished one and ``resume`` is off,
             or if the content of a checkpoint is not what was written.
     """
+    finished = (run / MANIFEST, run / PRETRAINING)
     # A kill right after the manifest was put in place leaves a finished run, and scratch.
     if run.is_dir():
-        remove_leftovers(run / manifest)
-    if (run / manifest).exists():
+        for file in finished:
+            remove_leftovers(file)
+    if any(file.exists() for file in finished):
         raise UserError(
             "expected a new run folder, found a finished run in {run}: choose another "
             "training.output_dir or remove it",

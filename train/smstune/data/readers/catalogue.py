@@ -70,6 +70,15 @@ def parse_input(text: str, default: str | None = None) -> Input:
     return Input(path, SOURCES[name], _source_name(name, path))
 
 
+def absolute_input(text: str) -> str:
+    """Return ``[SOURCE:]PATH`` as it is found from any folder; a hub id stays as it is."""
+    prefix, colon, rest = text.partition(":")
+    if not colon or prefix not in SOURCES or Path(text).exists():
+        prefix, colon, rest = "", "", text
+    path = user_path(rest)
+    return f"{prefix}{colon}{path.resolve()}" if rest and path.exists() else text
+
+
 def check_input(input_: Input, options: TableOptions) -> None:
     """Read the first row of a local input to see that it is readable and has the columns.
 

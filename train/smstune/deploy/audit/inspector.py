@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from smstune.deploy.audit.consents import Sending, Span, read_span
 from smstune.deploy.audit.evidence import Trace
@@ -198,8 +198,11 @@ class Inspector:
             cells = {role: _text_of(row.fields.get(name)) for role, name in self.columns.items()}
             time = row.fields.get(self.columns["time"]) if "time" in cells else None
             consent_hits, trace = self._consent_hits(row.line, cells, read_span(time), judgement)
-            sending_hits = self._sending_hits(cells, read_moment(time), judgement)
+            sending_hits = set(self._sending_hits(cells, read_moment(time), judgement))
             found_hits = {*judgement.hits, *consent_hits, *sending_hits}
+            if trace is not None and "no_consent" in sending_hits - consent_hits:
+                # The message's own column denies what the ledger says.
+                trace = replace(trace, hits=("no_consent", *trace.hits))
             hits = [name for name in self._unchecked if name in found_hits]
             if trace is not None:
                 self.outcomes[trace.outcome] += 1

@@ -125,7 +125,7 @@ def _consent(
     row: RawRow, cells: Mapping[Role, str], recipient: int | None
 ) -> tuple[str | None, Consent]:
     """Return the problem of a row of the ledger, if it has one, and its entry."""
-    frequency_text = cells.get("frequency", "")
+    frequency_text, evidence = cells.get("frequency", ""), cells.get("evidence", "")
     consent = Consent(
         row.number,
         recipient,
@@ -136,7 +136,7 @@ def _consent(
         types=_types(cells.get("content_type", "")),
         frequency=_frequency(frequency_text),
         channel=sys.intern(cells.get("channel", "")),
-        evidence=cells.get("evidence", ""),
+        evidence="" if evidence.casefold() in _NOTHING else evidence,
     )
     problem = row.problem or _time_problem(consent, cells)
     if problem is None and not consent.frequency and frequency_text.casefold() not in _NOTHING:

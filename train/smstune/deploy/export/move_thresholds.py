@@ -39,16 +39,24 @@ def store_points(
         return stage(run, manifest, scratch, files)
 
 
-def points_before(points: Sequence[OperatingPoint], run: Path) -> list[OperatingPoint]:
-    """Return the operating points as they were before the last certificate of each.
+def points_before(points: Sequence[OperatingPoint], form: str) -> list[OperatingPoint]:
+    """Return the operating points of a form as they were before the last certificates.
+
+    Points that one sheet moved together go back together.
 
     Raises:
         UserError: if none was certified.
     """
-    if not any(point.certified for point in points):
+    times = [point.certified.time for point in points if point.certified]
+    if not times:
         raise UserError(
-            "no threshold of {run} was moved by `smstune recalibrate --certify`: there is nothing "
-            "to undo",
-            run=run,
+            "no threshold of {form} was moved by `smstune recalibrate --certify`: name the form "
+            "whose threshold was moved with --backend",
+            form=form,
         )
-    return [point.certified.replaces if point.certified else point for point in points]
+    return [
+        point.certified.replaces
+        if point.certified and point.certified.time == max(times)
+        else point
+        for point in points
+    ]

@@ -93,6 +93,12 @@ def check_masked(manifest: Manifest, *, allowed: bool) -> None:
     Raises:
         UserError: explaining what such a model may reveal.
     """
+    pretraining = manifest.pretraining
+    if pretraining is not None and not pretraining.mask_pii and not allowed:
+        raise UserError(
+            "the encoder was pretrained with prepare.mask_pii=false, so it has read real numbers "
+            "and addresses: pretrain with masks and train again, or publish with --allow-unmasked"
+        )
     if not manifest.text.mask_pii and not allowed:
         raise UserError(
             "the messages were prepared with --keep-pii, so the model has learned from real "

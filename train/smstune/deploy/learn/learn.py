@@ -32,7 +32,8 @@ def open_teacher(
     folder of the run.
 
     Raises:
-        UserError: if the run is of another version or damaged, or ``validation`` unusable.
+        UserError: if the run is of another version or damaged, its memory broken or begun with
+            another similarity, or ``validation`` unusable.
     """
     check_versions(run, manifest)
     run_file(run, manifest, LABELS)
@@ -43,7 +44,10 @@ def open_teacher(
     else:
         preprocess = partial(remembered_texts, options=manifest.text)
         reference = reference_of_file(validation, preprocess, labels, section.similarity)
-    return Teacher(run.resolve(), manifest.text, labels, section, reference)
+    teacher = Teacher(run.resolve(), manifest.text, labels, section, reference)
+    # A server must not find out with its first report.
+    teacher.generation()
+    return teacher
 
 
 def describe(outcome: Outcome) -> Message:

@@ -17,7 +17,7 @@ _OPTIONAL: tuple[Role, ...] = ("action", "reason", "until")
 
 
 def read_reports(
-    path: Path, options: TableOptions, labels: LabelMap, reporter: str
+    path: Path, options: TableOptions, labels: LabelMap, reporter: str | None
 ) -> tuple[list[Report], list[int]]:
     """Return the reports of a file and the numbers of their rows.
 

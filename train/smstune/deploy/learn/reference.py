@@ -16,6 +16,7 @@ from smstune.deploy.learn.bound import upper_bound
 from smstune.deploy.learn.linked import linked
 from smstune.errors import UserError
 from smstune.files import file_hash
+from smstune.inference.label_names import shown_cell
 from smstune.inference.labels import LabelMap
 from smstune.inference.manifest import Manifest
 from smstune.inference.memory.entries import FalseAlarms
@@ -120,12 +121,19 @@ def reference_of_file(
 def _label_ids(rows: Sequence[TableRow], labels: LabelMap, path: Path) -> Ints:
     label_ids = labels.ids_of_texts()
     for row in rows:
-        if row.problem or row.label not in label_ids:
+        if row.problem:
             raise UserError(
-                "{path}, row {line}: expected a message with a label of the run, found "
-                "{label!r}: correct the row or delete it",
+                "{path}, row {line}: {problem}: correct the row or delete it",
                 path=path,
                 line=row.line,
-                label=row.label or "",
+                problem=row.problem,
+            )
+        if row.label not in label_ids:
+            raise UserError(
+                "{path}, row {line}: expected a label of the run, found {label}: correct the row "
+                "or delete it",
+                path=path,
+                line=row.line,
+                label=shown_cell(row.label or ""),
             )
     return np.array([label_ids[row.label or ""] for row in rows], dtype=np.int64)

@@ -82,15 +82,21 @@ class Teacher:
         texts = remembered_texts([report.text for report in reports], self.text)
         sketches = sketch_texts(texts, threshold=self.section.similarity)
         with writer_lock(self.folder):
-            generation = self._generation(len(sketches.keys))
+            generation = self.generation()
             campaigns = self._campaigns(generation, sketches, reports)
             outcomes = self._outcomes(generation, campaigns, reports, force=force)
             if any(outcome.refusal is None for outcome in outcomes):
                 write_generation(self.folder, _extended(generation, campaigns, outcomes))
         return outcomes
 
-    def _generation(self, n_bands: int) -> Generation:
+    def generation(self) -> Generation:
+        """Return the memory as it is, an empty one if nothing was learned.
+
+        Raises:
+            UserError: if the memory is broken, or was begun with another similarity.
+        """
         similarity = self.section.similarity
+        n_bands = len(sketch_texts([], threshold=similarity).keys)
         generation = open_generation(self.folder) or empty_generation(similarity, n_bands)
         if generation.similarity != similarity:
             raise UserError(

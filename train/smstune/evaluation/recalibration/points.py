@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from smstune.errors import UserError
@@ -21,6 +22,7 @@ from smstune.evaluation.recalibration.draw import scored_by
 from smstune.evaluation.recalibration.sheet import About, FilledSheet, SheetPoint
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.decision import Certificate, OperatingPoint
+from smstune.tables.times import CHINA
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def certify_points(classifier: SmsClassifier, sheet: FilledSheet) -> list[Certif
         for point in calibration.operating_points
     }
     points = {point.name: point for point in calibration.operating_points}
+    now = datetime.now(CHINA).isoformat(timespec="microseconds")
     certified = []
     for sheet_point in sheet.about.points:
         point = points[sheet_point.name]
@@ -82,7 +85,7 @@ def certify_points(classifier: SmsClassifier, sheet: FilledSheet) -> list[Certif
         tested = tuple(certify(budget, _labelled_blocks(sheet_point, sheet, label_ids)))
         step = step_to_take(tested, point.threshold, sheet_point.thresholds[-1])
         if step:
-            moved = _moved(point, sheet_point, step, sheet.about)
+            moved = _moved(point, sheet_point, step, sheet.about, now)
             scores = measure_point(moved, validation, label_ids, confidence_of[point.name])
             point = moved.model_copy(update={"validation": scores})
         certified.append(CertifiedPoint(point=point, budget=budget, tested=tested, step=step))
@@ -109,13 +112,14 @@ def _labelled_blocks(
 
 
 def _moved(
-    point: OperatingPoint, sheet_point: SheetPoint, step: Tested, about: About
+    point: OperatingPoint, sheet_point: SheetPoint, step: Tested, about: About, now: str
 ) -> OperatingPoint:
     block = step.block
     number = sheet_point.thresholds.index(block.threshold)
     is_rate = "max_false_positive_rate" in point.budget
     certificate = Certificate(
         messages=about.messages,
+        time=now,
         campaigns=about.campaigns,
         blocked=block.blocked,
         drawn=block.drawn,

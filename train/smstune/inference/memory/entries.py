@@ -1,4 +1,4 @@
-"""What is remembered of a campaign, and what an answer says of it."""
+"""A remembered campaign, and its form in an answer."""
 
 from __future__ import annotations
 

@@ -32,8 +32,7 @@ class Memory:
         """Return the remembered campaign of each preprocessed and masked text, if it has one.
 
         Of several, one that allows goes before one that blocks, and both before one that only has
-        a label; then the most similar counts, then the latest. Entries whose time is over count no
-        more.
+        a label; then the most similar counts, then the latest. Expired entries are ignored.
         """
         distinct = list(dict.fromkeys(texts))
         generation = self.generation

@@ -1,4 +1,4 @@
-"""What is reported, and what became of it."""
+"""Reports and their outcomes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from smstune.inference.label_names import list_names
+from smstune.inference.label_names import list_names, shown_cell
 from smstune.inference.labels import LabelMap
 from smstune.inference.memory.entries import Action, Entry
 from smstune.language import Message
@@ -68,14 +68,17 @@ def build_report(text: str | None, cells: Mapping[str, object], labels: LabelMap
         raise ValueError(
             Message(
                 "the run has no label {label}; it has {labels}",
-                label=repr(label or ""),
+                label=shown_cell(label or ""),
                 labels=list_names(labels.names),
             )
         )
     action = (cell_text(cells.get("action")) or "").strip().lower()
     if action not in _ACTIONS:
         raise ValueError(
-            Message("expected the action allow, block or none, found {action!r}", action=action)
+            Message(
+                "expected the action allow, block or none, found {action}",
+                action=shown_cell(action),
+            )
         )
     reason = (cell_text(cells.get("reason")) or "").strip() or None
     name = labels.names[label_id]
@@ -89,7 +92,10 @@ def _end(cell: object) -> str | None:
     time = read_time(cell)
     if time is None:
         raise ValueError(
-            Message("until: expected a time such as 2026-12-31 18:00, found {text!r}", text=text)
+            Message(
+                "until: expected a time such as 2026-12-31 18:00, found {text}",
+                text=shown_cell(text),
+            )
         )
     end = time.moment + timedelta(days=1) if time.date_only else time.moment
     if end <= datetime.now(CHINA):

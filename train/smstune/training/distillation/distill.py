@@ -1,9 +1,10 @@
-"""What a student learns from besides true labels: a teacher's answers, and to which messages."""
+"""A student's additional training data: its teacher's answers, and unlabelled messages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -121,10 +122,19 @@ def _facts(section: DistillationConfig, teacher: Teacher, n_unlabelled: int) -> 
 def _all_provenance(
     preparation: Preparation, teacher: Teacher, unlabelled_sources: Sequence[str]
 ) -> Provenance:
-    own, its = provenance(preparation), teacher.manifest.data
-    terms = [*own.terms, *(its.terms or ()), *terms_of(unlabelled_sources)]
+    own, taught = provenance(preparation), teacher.manifest.data
+    read = teacher.manifest.pretraining
+    terms = [
+        *own.terms,
+        *(taught.terms or ()),
+        *(read.terms if read else ()),
+        *terms_of(unlabelled_sources),
+    ]
+    # A teacher of an earlier version names no sources: its folder of data stands for them.
+    taught_sources = [Path(taught.path).name] if taught.sources is None else taught.sources
+    read_sources = read.sources if read else ()
     return Provenance(
-        sources=sorted({*own.sources, *(its.sources or ()), *unlabelled_sources}),
+        sources=sorted({*own.sources, *taught_sources, *read_sources, *unlabelled_sources}),
         terms=list({set_terms.name: set_terms for set_terms in terms}.values()),
         counts=own.counts,
     )

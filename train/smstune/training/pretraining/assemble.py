@@ -18,10 +18,12 @@ from smstune.data.unlabelled import Unlabelled, read_unlabelled
 from smstune.errors import UserError
 from smstune.inference.backends.torch_devices import hide_loading_bars, keep_freed_memory
 from smstune.inference.manifest import TextOptions
+from smstune.inference.origin import PretrainingFacts
 from smstune.inference.tokenization import Encoder
 from smstune.modeling.cpu_layer import use_cpu_layers
 from smstune.modeling.dropout import use_byte_dropout
 from smstune.modeling.masked_language import MaskedModel, load_masked_model
+from smstune.modeling.origin import load_pretraining
 from smstune.modeling.pooling import remove_mean_layers
 from smstune.modeling.tokenization import add_missing_characters, build_encoder, load_tokenizer
 from smstune.training.arguments import training_arguments
@@ -58,7 +60,8 @@ class Corpus:
 class AssembledPretraining:
     """A Trainer ready to start, and what it was made of.
 
-    ``config`` has the learning rate as a number.
+    ``config`` has the learning rate as a number; ``earlier`` is what the checkpoint says of an
+    earlier pretraining.
     """
 
     config: Config
@@ -67,6 +70,7 @@ class AssembledPretraining:
     tokenizer: PreTrainedTokenizerBase
     corpus: Corpus
     setup: ComputeSetup
+    earlier: PretrainingFacts | None
 
 
 def assemble_pretraining(config: Config, section: PretrainConfig) -> AssembledPretraining:
@@ -83,6 +87,7 @@ def assemble_pretraining(config: Config, section: PretrainConfig) -> AssembledPr
     for input_ in inputs:
         check_input(input_, options)
     config = fit_to_encoder(config)
+    earlier = load_pretraining(config.model.name_or_path, revision=config.model.revision)
     setup = pick_setup(config)
     set_seed(config.training.seed)
     text = TextOptions(
@@ -111,7 +116,7 @@ def assemble_pretraining(config: Config, section: PretrainConfig) -> AssembledPr
         and not trainer.is_fsdp_enabled
     ):
         use_cpu_layers(masked.model)
-    return AssembledPretraining(config, trainer, masked, tokenizer, corpus, setup)
+    return AssembledPretraining(config, trainer, masked, tokenizer, corpus, setup, earlier)
 
 
 def _check_keys(config: Config) -> None:
@@ -123,6 +128,7 @@ def _check_keys(config: Config) -> None:
         "model.trim_vocabulary": model.trim_vocabulary,
         "model.lora": model.lora is not None,
         "loss": config.loss != LossConfig(),
+        "distillation": config.distillation is not None,
         "data.augment": config.data.augment is not None,
         "training.class_balanced_sampling": config.training.class_balanced_sampling,
         "training.early_stopping_patience": config.training.early_stopping_patience > 0,

@@ -48,9 +48,7 @@ def pretrain(config: Config) -> Path:
         )
     training = config.training
     folder = training.output_dir
-    checkpoint = checkpoint_to_resume(
-        folder, resume=training.resume_from_checkpoint, manifest=PRETRAINING
-    )
+    checkpoint = checkpoint_to_resume(folder, resume=training.resume_from_checkpoint)
     assembled = assemble_pretraining(config, section)
     (checkpoint,) = broadcast_object_list([checkpoint])
     trainer = assembled.trainer
@@ -90,17 +88,23 @@ def _facts(assembled: AssembledPretraining, mlm_probability: float) -> Pretraini
         logged_scores(validations[step], corpus.held_out_sources)
         for step in (0, state.best_global_step or 0)
     )
-    sources = list(dict.fromkeys(input_.source for input_ in corpus.inputs))
+    earlier = assembled.earlier
+    sources = [input_.source for input_ in corpus.inputs]
+    terms = terms_of(sources)
+    if earlier is not None:
+        sources = [*earlier.sources, *sources]
+        terms = [*earlier.terms, *terms]
     return PretrainingFacts(
         base_model={
             "name_or_path": config.model.name_or_path,
             "revision": commit or config.model.revision,
         },
-        sources=sources,
-        terms=terms_of(sources),
+        sources=list(dict.fromkeys(sources)),
+        terms=list({set_terms.name: set_terms for set_terms in terms}.values()),
         messages=len(corpus.training),
         held_out=len(corpus.held_out),
         set_aside=corpus.read.set_aside,
+        mask_pii=config.prepare.mask_pii and (earlier is None or earlier.mask_pii),
         mlm_probability=mlm_probability,
         seed=config.training.seed,
         steps=state.best_global_step or 0,
