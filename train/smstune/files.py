@@ -269,6 +269,11 @@ def write_json(path: Path, content: object) -> None:
         scratch.write_text(json_text(content), "utf-8")
 
 
+def json_digest(content: object) -> str:
+    """Return the SHA-256 of a value of JSON's types, in hexadecimal, whatever its keys' order."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as stream:

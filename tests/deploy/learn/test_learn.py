@@ -222,6 +222,12 @@ def test_a_broken_generation_is_refused_in_one_line(tmp_path, taught, capsys):
     assert run("learn", taught, "--list") == 0
 
 
+def test_a_broken_memory_stops_no_evaluation(tmp_path, taught):
+    assert run("learn", taught, reports_file(tmp_path, (LOAN, "retail"))) == 0
+    (taught / "memory/generation-1.jsonl").write_text("")
+    assert run("eval", taught, "evaluation.bootstrap_samples=0", "evaluation.baseline=false") == 0
+
+
 def test_two_writers_lose_nothing(tmp_path, taught):
     letters = "春夏秋冬东西南北风花雪月山水云天江河湖海"
     texts = [letters[n : n + 8] * 3 + letters[-n:] + OTHER[: n + 9] for n in range(12)]
@@ -242,6 +248,7 @@ def test_two_writers_lose_nothing(tmp_path, taught):
 def test_a_reader_holds_the_generation_it_opened(tmp_path, taught):
     assert run("learn", taught, reports_file(tmp_path, (LOAN, "bank_phishing", "block"))) == 0
     classifier = SmsClassifier.from_pretrained(taught, device="cpu")
+    assert classifier.predict([LOAN])[0].campaign is not None
     assert run("learn", taught, "--forget", 1) == 0
     assert classifier.predict([LOAN])[0].campaign is not None
     classifier.refresh_memory()

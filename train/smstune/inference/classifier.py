@@ -67,11 +67,11 @@ class SmsClassifier:
     def __init__(self, run: Run, backend: Backend) -> None:
         self.run = run
         self.backend = backend
-        #: What the run has learned from reports; ``refresh_memory`` opens it.
-        self.memory: Memory | None = None
         # Another run may take this one's name while this one is served.
         self._folder = run.path.resolve()
+        self._memory: Memory | None = None
         self._memory_stamp: tuple[int, ...] | None = None
+        self._looks_for_memory = True
         self.precision = backend.precision
         self.device = backend.device
 
@@ -125,17 +125,26 @@ class SmsClassifier:
             from smstune.inference.backends.torch_backend import TorchBackend
 
             torch_backend = TorchBackend.load(path, torch.device(device_name), number_format)
-            classifier = cls(run, torch_backend)
-            classifier.refresh_memory()
-            return classifier
+            return cls(run, torch_backend)
         from smstune.inference.backends.onnx_backend import OnnxBackend
 
         file, calibration = exported_form(path, manifest, number_format)
         manifest = manifest.model_copy(update={"calibration": calibration})
         run = dataclasses.replace(run, manifest=manifest)
-        classifier = cls(run, OnnxBackend(file, device_name, number_format))
-        classifier.refresh_memory()
-        return classifier
+        return cls(run, OnnxBackend(file, device_name, number_format))
+
+    @property
+    def memory(self) -> Memory | None:
+        """What the run has learned from reports, ``None`` if nothing.
+
+        Opened when it is first needed, and held: probabilities do without it.
+
+        Raises:
+            UserError: if it is broken.
+        """
+        if self._looks_for_memory:
+            self.refresh_memory()
+        return self._memory
 
     def refresh_memory(self) -> None:
         """Open the run's memory if there is another generation than at the last call.
@@ -145,6 +154,7 @@ class SmsClassifier:
         Raises:
             UserError: if it is broken.
         """
+        self._looks_for_memory = False
         stamp = memory_stamp(self._folder)
         if stamp in (None, self._memory_stamp):
             return
@@ -152,14 +162,16 @@ class SmsClassifier:
         # Imported here: most runs have no memory, and answers do without its packages.
         from smstune.inference.memory.lookup import open_memory
 
-        self.memory = open_memory(self._folder, self.labels)
+        self._memory = open_memory(self._folder, self.labels)
 
     def with_manifest(self, manifest: Manifest) -> SmsClassifier:
         """Return the same model under another manifest, such as one of a new calibration.
 
         It has no memory: only the model is evaluated.
         """
-        return SmsClassifier(dataclasses.replace(self.run, manifest=manifest), self.backend)
+        classifier = SmsClassifier(dataclasses.replace(self.run, manifest=manifest), self.backend)
+        classifier._looks_for_memory = False
+        return classifier
 
     def without_cascade(self) -> SmsClassifier:
         """Return the same model, with every message answered by encoder and linear model."""
@@ -309,10 +321,11 @@ class SmsClassifier:
                 texts, probabilities, self.answers(probabilities).tolist(), decisions, strict=True
             )
         ]
-        if self.memory is None:
+        memory = self.memory
+        if memory is None:
             return predictions
         clean = self.preprocess(texts) if clean is None else clean
-        known = self.memory.look_up(list(map(self.run.manifest.text.masked, clean)))
+        known = memory.look_up(list(map(self.run.manifest.text.masked, clean)))
         pairs = zip(predictions, known, strict=True)
         return [
             prediction if campaign is None else self._overruled(prediction, campaign)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 import logging
 from functools import cache
@@ -14,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from smstune.config.wording import explain
 from smstune.errors import UserError
-from smstune.files import file_hash, file_written_whole
+from smstune.files import file_hash, file_written_whole, json_digest
 from smstune.inference.decision import Calibration
 from smstune.inference.linear import LINEAR
 from smstune.inference.origin import (
@@ -150,7 +149,7 @@ def store_calibration(run: Path, manifest: Manifest, calibration: Calibration) -
 def values_checksum(values: dict[str, Any]) -> str:
     """Return the SHA-256 of a manifest's values but ``checksum``, in JSON with sorted keys."""
     values = {name: value for name, value in values.items() if name != "checksum"}
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return json_digest(values)
 
 
 def _no_folder(path: Path) -> Message:

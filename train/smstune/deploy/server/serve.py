@@ -84,10 +84,12 @@ def serve(
     ``stop_seconds``; a second Ctrl-C ends at once.
 
     Raises:
-        UserError: if the model gives no finite scores.
+        UserError: if the model gives no finite scores, or the run's memory is broken.
     """
     for handler in logging.getLogger().handlers:
         handler.setFormatter(WithoutValues("%(message)s"))
+    # A broken memory is refused here, not at the first request.
+    classifier.refresh_memory()
     metrics = Metrics(classifier)
     batcher = Batcher(classifier, section, metrics)
     batcher.warm()

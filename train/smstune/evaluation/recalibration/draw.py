@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +28,7 @@ from smstune.evaluation.drift.proposals import (
 from smstune.evaluation.evaluated import EvaluatedSet, evaluate_set
 from smstune.evaluation.labelled import load_new, load_prepared
 from smstune.evaluation.recalibration.sheet import About, SheetPoint, reached_letters
+from smstune.files import json_digest
 from smstune.inference.backends.exported import EXPORTED
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.decision import OperatingPoint
@@ -233,4 +232,4 @@ def scored_by(manifest: Manifest, form: str) -> str:
     """Return the SHA-256 of what scores and thresholds follow from: weights, form, calibration."""
     hashes = [manifest.sha256[WEIGHTS], manifest.sha256.get(f"onnx/{form}")]
     facts = [*hashes, form, manifest.calibration.model_dump(mode="json")]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return json_digest(facts)

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from smstune.errors import UserError
-from smstune.files import file_written_whole
+from smstune.files import file_written_whole, json_digest
 from smstune.inference.label_names import LabelCounts, list_names
 from smstune.inference.labels import LabelMap
 from smstune.results import Result
@@ -207,4 +207,4 @@ def _row_id(number: int, text: str) -> str:
 
 def _checksum(about: About, ids: Sequence[str]) -> str:
     facts = {**about.to_json(), "checksum": "", "ids": list(ids)}
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return json_digest(facts)

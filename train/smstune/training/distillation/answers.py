@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +13,7 @@ from safetensors.numpy import save_file
 
 from smstune.config.choices import DeviceChoice, Precision
 from smstune.errors import UserError
-from smstune.files import file_written_whole
+from smstune.files import file_written_whole, json_digest
 from smstune.inference.classifier import SmsClassifier
 from smstune.inference.linear import LINEAR
 from smstune.inference.manifest import HASHED, TOKENIZER
@@ -100,8 +98,4 @@ def _digests(teacher: Teacher, texts: Sequence[str]) -> dict[str, str]:
         "linear_weight": manifest.calibration.linear_weight,
         "max_length": manifest.max_length,
     }
-    return {"teacher": _digest(origin), "texts": _digest(list(texts))}
-
-
-def _digest(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return {"teacher": json_digest(origin), "texts": json_digest(list(texts))}
