@@ -206,7 +206,7 @@ def test_only_a_search_needs_optuna(config_file, tmp_path, trained, monkeypatch,
     assert sweep(config_file, tmp_path / "search", search) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "[sweep]" in line
-    # Goes on to the next check.
+    # The next check comes first here.
     assert sweep(config_file, tmp_path / "seeds", {}, "data.path=nowhere") == 2
     assert "no prepared data" in capsys.readouterr().err
 

@@ -325,8 +325,8 @@ class SmsClassifier:
         if memory is None:
             return predictions
         clean = self.preprocess(texts) if clean is None else clean
-        known = memory.look_up(list(map(self.run.manifest.text.masked, clean)))
-        pairs = zip(predictions, known, strict=True)
+        campaigns = memory.look_up(list(map(self.run.manifest.text.masked, clean)))
+        pairs = zip(predictions, campaigns, strict=True)
         return [
             prediction if campaign is None else self._overruled(prediction, campaign)
             for prediction, campaign in pairs

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -143,8 +144,55 @@ def load_pretrained_model(
         config.pad_token_id = tokenizer.pad_token_id
     if not own_labels:
         _set_labels(config, labels)
+    loaded = load_weights(
+        AutoModelForSequenceClassification,
+        name_or_path,
+        config,
+        attention=attention,
+        revision=revision,
+    )
+    model = loaded.model
+    if loaded.unused:
+        logger.debug("%d weights of the checkpoint are not used", len(loaded.unused))
+    has_own_head = f"{output_layer(model)[0]}.weight" not in loaded.absent
+    if own_labels or has_own_head:
+        # A head without names of its labels says nothing about ours, whatever its size.
+        take_over_rows(model, own_labels if has_own_head else (), labels)
+        _set_labels(model.config, labels)
+    if own_labels and has_own_head:
+        log_rows(name_or_path, own_labels, labels)
+    grow_embeddings(model, tokenizer)
+    return model
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """A checkpoint in a model of some kind.
+
+    ``absent`` names the model's weights that the checkpoint lacks or has in another shape,
+    ``unused`` the checkpoint's weights that the model has no place for.
+    """
+
+    model: PreTrainedModel
+    absent: frozenset[str]
+    unused: Sequence[str]
+
+
+def load_weights(
+    auto_class: Any,  # noqa: ANN401
+    name_or_path: str,
+    config: PreTrainedConfig,
+    *,
+    attention: Attention,
+    revision: str | None,
+) -> LoadedWeights:
+    """Load a checkpoint into the model that one of transformers' auto classes makes, in fp32.
+
+    Raises:
+        UserError: if it cannot be loaded, or lacks weights of the encoder.
+    """
     try:
-        model, keys = AutoModelForSequenceClassification.from_pretrained(
+        model, keys = auto_class.from_pretrained(
             name_or_path,
             config=config,
             dtype=torch.float32,
@@ -157,20 +205,16 @@ def load_pretrained_model(
         )
     except Exception as error:
         raise load_error(Message("encoder"), name_or_path, error) from error
-    absent = {*keys["missing_keys"], *(name for name, *_ in keys["mismatched_keys"])}
-    check_weights(model, absent, name_or_path)
-    if keys["unexpected_keys"]:
-        logger.debug("%d weights of the checkpoint are not used", len(keys["unexpected_keys"]))
-    has_own_head = f"{output_layer(model)[0]}.weight" not in absent
-    if own_labels or has_own_head:
-        # A head without names of its labels says nothing about ours, whatever its size.
-        take_over_rows(model, own_labels if has_own_head else (), labels)
-        _set_labels(model.config, labels)
-    if own_labels and has_own_head:
-        log_rows(name_or_path, own_labels, labels)
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+    absent = frozenset((*keys["missing_keys"], *(name for name, *_ in keys["mismatched_keys"])))
+    _check_weights(model, absent, name_or_path)
+    return LoadedWeights(model, absent, list(keys["unexpected_keys"]))
+
+
+def grow_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give ``model`` an embedding for each token that was added to its tokenizer."""
+    table: Any = model.get_input_embeddings()
+    if len(tokenizer) > table.num_embeddings:
         model.resize_token_embeddings(len(tokenizer))
-    return cast("PreTrainedModel", model)
 
 
 def _reads_last_token(config: PreTrainedConfig) -> bool:
@@ -179,7 +223,7 @@ def _reads_last_token(config: PreTrainedConfig) -> bool:
     return issubclass(model_class, GenericForSequenceClassification)
 
 
-def check_weights(model: PreTrainedModel, absent: Collection[str], name_or_path: str) -> None:
+def _check_weights(model: PreTrainedModel, absent: Collection[str], name_or_path: str) -> None:
     """Refuse an encoder with missing weights; head and pooler may be new."""
     expected = [name for name in model.state_dict() if _is_of_encoder(name, model)]
     missing = [name for name in expected if name in absent]

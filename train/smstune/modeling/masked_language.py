@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,9 +19,12 @@ from transformers import (
 
 from smstune.config.choices import Attention
 from smstune.errors import UserError
-from smstune.language import Message
-from smstune.modeling.build import adapt_config, check_weights, load_encoder_config
-from smstune.modeling.tokenization import load_error
+from smstune.modeling.build import (
+    adapt_config,
+    grow_embeddings,
+    load_encoder_config,
+    load_weights,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -65,30 +68,18 @@ def load_masked_model(
             name_or_path=name_or_path,
         )
     adapt_config(config, dropouts)
-    try:
-        model, keys = AutoModelForMaskedLM.from_pretrained(
-            name_or_path,
-            config=config,
-            dtype=torch.float32,
-            attn_implementation=attention,
-            ignore_mismatched_sizes=True,
-            revision=revision,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    except Exception as error:
-        raise load_error(Message("encoder"), name_or_path, error) from error
-    absent = {*keys["missing_keys"], *(name for name, *_ in keys["mismatched_keys"])}
-    check_weights(model, absent, name_or_path)
-    if absent:
+    loaded = load_weights(
+        AutoModelForMaskedLM, name_or_path, config, attention=attention, revision=revision
+    )
+    model = loaded.model
+    if loaded.absent:
         logger.info("%s has no output layer for masked tokens: it gets a new one", name_or_path)
         model.config.tie_word_embeddings = True
         model.tie_weights()
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-        model.resize_token_embeddings(len(tokenizer))
-    has_pooler = any("pooler" in name.split(".") for name in keys["unexpected_keys"])
+    grow_embeddings(model, tokenizer)
+    has_pooler = any("pooler" in name.split(".") for name in loaded.unused)
     pooler = _pooler(name_or_path, revision) if has_pooler else {}
-    return MaskedModel(cast("PreTrainedModel", model), pooler)
+    return MaskedModel(model, pooler)
 
 
 def _pooler(name_or_path: str, revision: str | None) -> dict[str, torch.Tensor]:

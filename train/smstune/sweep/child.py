@@ -1,6 +1,6 @@
 """One run of a sweep, in a process of its own: python -m smstune.sweep.child RUN.yaml.
 
-With ``--trial JOURNAL NUMBER`` it is a trial of an optuna study, which is told each epoch's score.
+With ``--trial JOURNAL NUMBER`` it is a trial of an optuna study and reports each epoch's score.
 """
 
 from __future__ import annotations

@@ -48,16 +48,16 @@ def find_finished(run: PlannedRun) -> Path | None:
     Raises:
         UserError: if the run's own folder holds a finished run of another training.
     """
-    own = run.folder
-    if (own / MANIFEST).is_file():
-        if not _is_same(own, run.config):
+    run_folder = run.folder
+    if (run_folder / MANIFEST).is_file():
+        if not _is_same(run_folder, run.config):
             raise UserError(
                 "{folder} holds a run of another configuration or of other data: remove it, or "
                 "choose another sweep.output_dir",
-                folder=own,
+                folder=run_folder,
             )
-        return own
-    others = sorted(path.parent for path in own.parent.glob(f"*/{MANIFEST}"))
+        return run_folder
+    others = sorted(path.parent for path in run_folder.parent.glob(f"*/{MANIFEST}"))
     return next((folder for folder in others if _is_same(folder, run.config)), None)
 
 

@@ -123,28 +123,29 @@ def _as_given(collected: Collected, groups: Ints, seed: int) -> Assigned:
     It is drawn by group, an eighth of train.
     """
     codes = {split: index for index, split in enumerate(SPLITS)}
-    given = np.concatenate(
+    split_of_row = np.concatenate(
         [encode(pa.chunked_array([batch["split"]]), codes) for batch in collected.batches("split")]
     ).astype(np.int8)
     for split in (TRAIN, TEST):
-        if not (given == split).any():
+        if not (split_of_row == split).any():
             raise UserError(
                 "no message has the split {split}: write it into the column split of the rows "
                 "that belong to it",
                 split=SPLITS[split],
             )
-    untaught = set(collected.label_ids.tolist()) - set(collected.label_ids[given == TRAIN].tolist())
+    label_ids = collected.label_ids
+    untaught = np.setdiff1d(label_ids, label_ids[split_of_row == TRAIN]).tolist()
     if untaught:
         raise UserError(
             "these labels have no message whose split is train: {labels}. Join them to another "
             "label in the label file, or delete their rows",
-            labels=list_names(collected.labels.names[label] for label in sorted(untaught)),
+            labels=list_names(collected.labels.names[label] for label in untaught),
         )
-    if (given == VALIDATION).any():
-        return given
+    if (split_of_row == VALIDATION).any():
+        return split_of_row
     logger.info("no row has the split validation: campaigns of train are drawn for it")
-    test = given == TEST
-    return split_around_test(test, np.zeros_like(test), groups, collected.label_ids, seed=seed)
+    test = split_of_row == TEST
+    return split_around_test(test, np.zeros_like(test), groups, label_ids, seed=seed)
 
 
 def _around_test(

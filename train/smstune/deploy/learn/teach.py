@@ -131,14 +131,15 @@ class Teacher:
                 )
             ]
         )
-        known = generation.index.pairs(sketches, generation.similarity)
-        numbers = generation.campaigns[known.known].astype(np.int64)
-        alike = entry_kinds[numbers] == kinds[known.messages]
+        remembered = generation.index.pairs(sketches, generation.similarity)
+        numbers = generation.campaigns[remembered.known].astype(np.int64)
+        alike = entry_kinds[numbers] == kinds[remembered.messages]
         entries = np.full(int(of_reports.max()) + 1, _NEW, dtype=np.int64)
-        np.minimum.at(entries, of_reports[known.messages[alike]], numbers[alike])
+        np.minimum.at(entries, of_reports[remembered.messages[alike]], numbers[alike])
         # Equal sets of 3-grams find the same messages.
-        is_known = (known.similarities == 1) & (entries[of_reports[known.messages]] == numbers)
-        is_fresh[known.messages[is_known]] = False
+        entry_of_pair = entries[of_reports[remembered.messages]]
+        is_known = (remembered.similarities == 1) & (entry_of_pair == numbers)
+        is_fresh[remembered.messages[is_known]] = False
         return _Campaigns(sketches, of_reports, is_fresh, entries)
 
     def _kinds(self, labels_and_actions: Sequence[tuple[str, int]]) -> Ints:

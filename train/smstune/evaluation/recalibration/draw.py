@@ -187,11 +187,11 @@ def _highest_messages(
         return {}
     scores = new.score_of(labels.ids_of(drawn.point.labels, drawn.point.name))
     _, campaigns = np.unique(new.groups, return_inverse=True)
-    wanted = set(drawn.campaigns)
+    drawn_campaigns = set(drawn.campaigns)
     highest: dict[int, int] = {}
     for message in np.argsort(-scores, kind="stable").tolist():
         campaign = int(campaigns[message])
-        if campaign in wanted:
+        if campaign in drawn_campaigns:
             highest.setdefault(campaign, message)
     thresholds = np.array(proposal.thresholds)
     return {

@@ -173,7 +173,7 @@ def _label_ids(path: Path, rows: Sequence[TableRow], labels: LabelMap) -> tuple[
     Raises:
         UserError: if a label is missing or unknown.
     """
-    known = labels.ids_of_texts()
+    label_ids = labels.ids_of_texts()
     unlabelled = [row for row in rows if not row.label]
     if unlabelled:
         raise UserError(
@@ -186,7 +186,7 @@ def _label_ids(path: Path, rows: Sequence[TableRow], labels: LabelMap) -> tuple[
         )
     unknown = LabelCounts()
     for row in rows:
-        if row.label and row.label not in known:
+        if row.label and row.label not in label_ids:
             unknown.add(row.label)
     if unknown.rows:
         raise UserError(
@@ -194,9 +194,9 @@ def _label_ids(path: Path, rows: Sequence[TableRow], labels: LabelMap) -> tuple[
             "the labels",
             path=path,
             unknown=unknown.listed(),
-            labels=list_names(known),
+            labels=list_names(label_ids),
         )
-    return tuple(known[row.label or ""] for row in rows)
+    return tuple(label_ids[row.label or ""] for row in rows)
 
 
 def _row_id(number: int, text: str) -> str:

@@ -124,9 +124,9 @@ def _draw_units(units: Ints, probability: float, rng: np.random.Generator) -> An
     order = rng.permutation(len(numbers))
     # The number that is right on average: the fraction of a token left over is drawn.
     expected = probability * sizes.sum()
-    wanted = max(1, int(expected + rng.random()))
+    n_predicted = max(1, int(expected + rng.random()))
     before = np.cumsum(sizes[order]) - sizes[order]
-    return np.isin(units, numbers[order[before < wanted]])
+    return np.isin(units, numbers[order[before < n_predicted]])
 
 
 class MaskedCollator:
