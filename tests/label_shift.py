@@ -3,8 +3,9 @@
 python tests/label_shift.py RUN [--draws 500]
 
 scores the validation and test splits of RUN with its fastest form and prints the tables of
-docs/experiments.md. Each draw takes a third of the campaigns of each label as the validation split,
-and 800 of the others as new messages, with another share of guarded labels.
+docs/experiments.md. Each draw takes a third of the campaigns of each label as the validation split
+(or as many, with another share of guarded labels), and 800 of the others as new messages, with
+another share of guarded labels.
 """
 
 from __future__ import annotations
@@ -62,12 +63,18 @@ class Population:
         inside, outside = shares[is_guarded].sum(), shares[~is_guarded].sum()
         return np.where(is_guarded, shares * share / inside, shares * (1 - share) / outside)
 
-    def draw(self, rng, share: float | None, n_new: int) -> tuple[np.ndarray, np.ndarray]:
+    def draw(
+        self, rng, share: float | None, n_new: int, validation_share: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows of a validation split and of new campaigns; ``None``: the same mix."""
         n_labels = self.probabilities.shape[1]
         rows = [rng.permutation(np.flatnonzero(self.truth == label)) for label in range(n_labels)]
-        validation = [labelled[: round(len(labelled) / 3)] for labelled in rows]
-        others = [labelled[round(len(labelled) / 3) :] for labelled in rows]
+        if validation_share is None:
+            sizes = [round(len(labelled) / 3) for labelled in rows]
+        else:
+            sizes = rng.multinomial(len(self.truth) // 3, self.mix(validation_share)).tolist()
+        validation = [labelled[:size] for labelled, size in zip(rows, sizes, strict=True)]
+        others = [labelled[size:] for labelled, size in zip(rows, sizes, strict=True)]
         shares = self.mix(np.isin(self.truth, self.guarded).mean() if share is None else share)
         counts = rng.multinomial(n_new, shares)
         new = [labelled[:count] for labelled, count in zip(others, counts, strict=True)]
@@ -97,7 +104,9 @@ class Coverage:
     refused: float
 
 
-def simulate_coverage(population, share, *, draws, n_new=800, seed=0) -> Coverage:
+def simulate_coverage(
+    population, share, *, draws, validation_share=None, n_new=800, seed=0
+) -> Coverage:
     """Return how often the mix's 95 % intervals contain the truth under a share of guarded."""
     rng = np.random.default_rng(seed)
     truth = population.mix(share)
@@ -105,7 +114,7 @@ def simulate_coverage(population, share, *, draws, n_new=800, seed=0) -> Coverag
     for number in range(draws):
         validation, new = (
             separate_set(population.probabilities[chosen], population.truth[chosen])
-            for chosen in population.draw(rng, share, n_new)
+            for chosen in population.draw(rng, share, n_new, validation_share)
         )
         histograms, mix = estimate(validation, new, population.guarded, number)
         low, high = (mix.bound_of(population.guarded, level) for level in (0.025, 0.975))
@@ -290,6 +299,11 @@ def main() -> None:
     shares = (0.1, 0.5, 0.9)
     for share in shares:
         print(share, simulate_coverage(population, share, draws=args.draws), flush=True)
+    for validation_share, share in ((0.1, 0.9), (0.9, 0.1)):
+        coverage = simulate_coverage(
+            population, share, draws=args.draws, validation_share=validation_share
+        )
+        print(f"validation {validation_share}, new {share}", coverage, flush=True)
     for budget in BUDGETS:
         for share in shares:
             found = simulate_budget(population, share, budget, draws=args.draws)

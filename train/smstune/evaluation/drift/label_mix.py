@@ -154,7 +154,10 @@ def estimate_mix(histograms: Histograms, seed: int = 0) -> LabelMix:
     """Return the shares of the components among the new campaigns, with 400 resamples.
 
     Campaigns of both sides are resampled, since either sample is only one of many. The counts of
-    resampled campaigns are multinomial, so no campaign is looked at again.
+    resampled campaigns are multinomial, so no campaign is looked at again. Each component gets one
+    more campaign, spread over the cells as all campaigns are: validation may lack an error that
+    few campaigns of a component show, and then the intervals were too narrow
+    (docs/experiments.md).
     """
     validation, new = histograms.validation, histograms.new
     rng = np.random.default_rng(seed)
@@ -162,8 +165,10 @@ def estimate_mix(histograms: Histograms, seed: int = 0) -> LabelMix:
     resampled = rng.multinomial(n_validation, validation.ravel() / n_validation, size=_RESAMPLES)
     both = np.concatenate([validation[None], resampled.reshape(-1, *validation.shape)])
     both_new = np.concatenate([new[None], rng.multinomial(n_new, new / n_new, size=_RESAMPLES)])
-    shares = mix_by_maximisation(both, both_new)
-    by_answers = mix_by_answers(both, both_new, histograms.answer)
+    has_campaigns = both.sum(axis=2, keepdims=True) > 0
+    smoothed = both + has_campaigns * both.sum(axis=1, keepdims=True) / n_validation
+    shares = mix_by_maximisation(smoothed, both_new)
+    by_answers = mix_by_answers(smoothed, both_new, histograms.answer)
     return LabelMix(
         component=histograms.component,
         shares=shares[0],
@@ -173,7 +178,7 @@ def estimate_mix(histograms: Histograms, seed: int = 0) -> LabelMix:
     )
 
 
-def mix_by_maximisation(validation: Ints, new: Ints) -> Floats:
+def mix_by_maximisation(validation: Ints | Floats, new: Ints) -> Floats:
     """Return the mix under which the new counts are likeliest, shape (samples, components).
 
     ``validation`` has the shape (samples, components, cells), ``new`` (samples, cells). Expectation
@@ -195,7 +200,7 @@ def mix_by_maximisation(validation: Ints, new: Ints) -> Floats:
     return mix
 
 
-def mix_by_answers(validation: Ints, new: Ints, answer: Ints) -> Floats:
+def mix_by_answers(validation: Ints | Floats, new: Ints, answer: Ints) -> Floats:
     """Return the mix that explains the shares of the answers, shape (samples, components).
 
     Black-box shift estimation (Lipton, Wang and Smola, "Detecting and correcting for label shift
@@ -211,7 +216,7 @@ def mix_by_answers(validation: Ints, new: Ints, answer: Ints) -> Floats:
     return shares
 
 
-def _shares(validation: Ints) -> Floats:
+def _shares(validation: Ints | Floats) -> Floats:
     """Return the share of each cell among the campaigns of a component."""
     totals = np.maximum(validation.sum(axis=2, keepdims=True), 1)
     shares: Floats = validation / totals
