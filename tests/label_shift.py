@@ -1,11 +1,11 @@
 """Simulations of thresholds under drift with known truth.
 
-python tests/label_shift.py RUN [--draws 500]
+python tests/label_shift.py RUN [--draws 500] [--unknown PREPARED LABEL]
 
 scores the validation and test splits of RUN with its fastest form and prints the tables of
 docs/experiments.md. Each draw takes a third of the campaigns of each label as the validation split
 (or as many, with another share of guarded labels), and 800 of the others as new messages, with
-another share of guarded labels.
+another share of guarded labels. With --unknown, LABEL is one that RUN was not trained on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 from evaluated_sets import evaluated_set
 
+from smstune import SmsClassifier
 from smstune.config.schema import OperatingPointConfig
+from smstune.data.prepared import load_split
 from smstune.evaluation.calibration.operating_points import choose_operating_point
 from smstune.evaluation.drift.certification import (
     Budget,
@@ -38,6 +40,8 @@ from smstune.evaluation.drift.proposals import (
     highest_scores,
     propose,
 )
+from smstune.evaluation.evaluated import evaluate_set
+from smstune.evaluation.labelled import load_prepared
 
 BUDGETS = ({"max_false_positive_rate": 0.01}, {"min_precision": 0.95}, {"cost_ratio": 20.0})
 CONFIDENCE = 0.95
@@ -51,10 +55,16 @@ class Population:
     truth: np.ndarray
     guarded: list[int]
 
-    def hidden(self, label: int) -> np.ndarray:
-        """Return the probabilities of a run that does not know a label, which come out as 0."""
+    def without(self, label: int) -> tuple[Population, np.ndarray]:
+        """Return the campaigns of a run that does not know a label, and its answers to that label.
+
+        The run's probability of the label is removed.
+        """
+        is_known = self.truth != label
         rest = self.probabilities * (np.arange(self.probabilities.shape[1]) != label)
-        return rest / rest.sum(axis=1, keepdims=True)
+        rest /= rest.sum(axis=1, keepdims=True)
+        guarded = [other for other in self.guarded if other != label]
+        return Population(rest[is_known], self.truth[is_known], guarded), rest[~is_known]
 
     def mix(self, share: float) -> np.ndarray:
         """Return the shares of the labels if the guarded ones together have ``share``."""
@@ -226,26 +236,24 @@ def exceeds(scores, truth, threshold, budget) -> bool:
     return limit * n_wrong > n_right
 
 
-def simulate_refusals(population, label, share, *, draws, n_new=800, seed=0) -> float:
-    """Return how often no mix fits if new messages have a label that the run does not know.
+def simulate_refusals(population, unknown, share, *, draws, n_new=800, seed=0) -> float:
+    """Return how often no mix fits if some new campaigns have a label that the run does not know.
 
-    ``share`` is that label's, the others keep their mix.
+    ``unknown`` are the probabilities of such campaigns; they are ``share`` of the new ones, and the
+    others have the mix of validation.
     """
     rng = np.random.default_rng(seed)
-    probabilities, known = population.hidden(label), population.truth != label
-    hidden = np.flatnonzero(~known)
     refused = 0
     for number in range(draws):
-        validation, new = population.draw(rng, None, n_new)
-        validation, new = validation[known[validation]], new[known[new]]
-        strange = rng.choice(hidden, round(share * len(new)), replace=False)
-        new = np.concatenate([new, strange])
-        guarded = [other for other in population.guarded if other != label]
-        sides = [
-            separate_set(probabilities[chosen], population.truth[chosen])
-            for chosen in (validation, new)
-        ]
-        histograms, _ = estimate(*sides, guarded, number)
+        rows, new_rows = population.draw(rng, None, round((1 - share) * n_new))
+        validation = separate_set(population.probabilities[rows], population.truth[rows])
+        strange = unknown[rng.choice(len(unknown), round(share * n_new), replace=False)]
+        # Their truth is not looked at.
+        new = separate_set(
+            np.concatenate([population.probabilities[new_rows], strange]),
+            np.concatenate([population.truth[new_rows], np.zeros(len(strange), dtype=np.int64)]),
+        )
+        histograms, _ = estimate(validation, new, population.guarded, number)
         refused += not fit_mixture(histograms, number).fits
     return refused / draws
 
@@ -263,30 +271,33 @@ def synthetic_population(size=4000, seed=0) -> Population:
     return Population(exponents / exponents.sum(axis=1, keepdims=True), truth, [3, 4, 5])
 
 
-def population_of(run: Path) -> tuple[Population, list[str]]:
-    """Return the campaigns of a run's validation and test splits, and its labels."""
-    from smstune import SmsClassifier
-    from smstune.evaluation.evaluated import evaluate_set
-    from smstune.evaluation.labelled import load_prepared
-
-    classifier = SmsClassifier.from_pretrained(run, device="cpu")
+def population_of(classifier: SmsClassifier) -> Population:
+    """Return the campaigns of the validation and test splits of a run."""
+    labels = classifier.labels
     splits = [
         CampaignAnswers.of(
-            evaluate_set(
-                classifier, load_prepared(classifier.run.manifest, classifier.labels, name)
-            )
+            evaluate_set(classifier, load_prepared(classifier.run.manifest, labels, name))
         )
         for name in ("validation", "test")
     ]
-    labels = classifier.labels
     known = {*labels.names, *labels.parents}
-    harmful = labels.ids_of(known & {"FR", "IL", "fraud", "illegal"}, "label_shift")
-    population = Population(
+    return Population(
         np.concatenate([split.probabilities for split in splits]),
         np.concatenate([split.truth for split in splits]),
-        harmful,
+        labels.ids_of(known & {"FR", "IL", "fraud", "illegal"}, "label_shift"),
     )
-    return population, list(labels.names)
+
+
+def answers_to(classifier: SmsClassifier, prepared: Path, label: str) -> np.ndarray:
+    """Return a run's probabilities of the first message of each campaign of a label."""
+    splits = [load_split(prepared, name) for name in ("validation", "test")]
+    first = {
+        (name, campaign): text
+        for name, split in enumerate(splits)
+        for text, found, campaign in zip(split["text"], split["label"], split["group"], strict=True)
+        if found == label
+    }
+    return classifier.predict_proba(list(first.values()), preprocessed=True)
 
 
 def main() -> None:
@@ -294,8 +305,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--draws", type=int, default=500)
+    parser.add_argument("--unknown", nargs=2, metavar=("PREPARED", "LABEL"))
     args = parser.parse_args()
-    population, names = population_of(args.run)
+    classifier = SmsClassifier.from_pretrained(args.run, device="cpu")
+    population = population_of(classifier)
+    if args.unknown:
+        prepared, label = args.unknown
+        unknown = answers_to(classifier, Path(prepared), label)
+        print_refusals(label, population, unknown, args.draws)
+        return
     shares = (0.1, 0.5, 0.9)
     for share in shares:
         print(share, simulate_coverage(population, share, draws=args.draws), flush=True)
@@ -308,12 +326,18 @@ def main() -> None:
         for share in shares:
             found = simulate_budget(population, share, budget, draws=args.draws)
             print(budget, share, found, f"regained {found.regained:.2f}", flush=True)
-    counts = np.bincount(population.truth, minlength=len(names))
+    counts = np.bincount(population.truth, minlength=len(classifier.labels.names))
     for label in np.argsort(-counts)[:9].tolist():
-        for share in (0.02, 0.05, 0.1):
-            if share * 800 <= counts[label]:
-                rate = simulate_refusals(population, label, share, draws=args.draws // 5)
-                print("hidden", names[label], share, rate, flush=True)
+        name = classifier.labels.names[label]
+        print_refusals(name, *population.without(label), args.draws // 5)
+
+
+def print_refusals(label, population, unknown, draws) -> None:
+    """Print how often an unknown label is noticed, by its share of 800 new campaigns."""
+    for share in (0.02, 0.05, 0.1):
+        if share * 800 <= len(unknown):
+            rate = simulate_refusals(population, unknown, share, draws=draws)
+            print("unknown", label, share, rate, flush=True)
 
 
 if __name__ == "__main__":
