@@ -66,7 +66,8 @@ def _to_int8(source: Path, target: Path, excluded: list[str]) -> None:
     quantize_dynamic(
         source,
         target,
-        op_types_to_quantize=["MatMul", "Attention"],
+        # Gather: embeddings are half of a small encoder, and opening a file reads all of them.
+        op_types_to_quantize=["MatMul", "Attention", "Gather"],
         per_channel=True,
         weight_type=QuantType.QInt8,
         nodes_to_exclude=[*excluded, *(f"{name}_MatMul" for name in excluded)],
