@@ -82,7 +82,11 @@ class Population:
         if validation_share is None:
             sizes = [round(len(labelled) / 3) for labelled in rows]
         else:
-            sizes = rng.multinomial(len(self.truth) // 3, self.mix(validation_share)).tolist()
+            mix = self.mix(validation_share)
+            # At least a quarter of each label is left for the new messages.
+            available = np.bincount(self.truth, minlength=n_labels)
+            size = min(len(self.truth) / 3, *(0.75 * available[mix > 0] / mix[mix > 0]))
+            sizes = rng.multinomial(round(size), mix).tolist()
         validation = [labelled[:size] for labelled, size in zip(rows, sizes, strict=True)]
         others = [labelled[size:] for labelled, size in zip(rows, sizes, strict=True)]
         shares = self.mix(np.isin(self.truth, self.guarded).mean() if share is None else share)
