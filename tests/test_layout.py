@@ -21,7 +21,18 @@ LIBRARY = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 # A file imports its own room and rooms of earlier lines. Rooms of one line do not see each other.
 ORDER = (
-    {"arrays", "language", "errors", "files", "paths", "command", "progress", "results", "config"},
+    {
+        "arrays",
+        "language",
+        "errors",
+        "files",
+        "paths",
+        "command",
+        "progress",
+        "ray_cluster",
+        "results",
+        "config",
+    },
     {"text"},
     {"reporting"},
     {"tables"},

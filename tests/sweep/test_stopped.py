@@ -2,42 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
-from doors import ROOT
 from safetensors.torch import load_file
-from sweeps import loaded, sweep, sweep_words
-
-from smstune.files import locked_folder
-
-EPOCHS = ("training.num_train_epochs=4", "training.save_steps=4")
-
-
-def started(config_file, folder, section):
-    words = sweep_words(config_file, folder, section, *EPOCHS)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "train"), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, ROOT / "scripts/sweep.py", *words],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-def stopped_at_first_checkpoint(process, run, number):
-    """Send a sweep a signal in the middle of a run; return its status and what it said."""
-    while not any(run.glob("checkpoints/checkpoint-*/complete.json")):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    process.send_signal(number)
-    _, said = process.communicate()
-    # The training outlives a killed sweep until its checkpoint is written.
-    with locked_folder(run):
-        assert not (run / "manifest.json").exists()
-    return process.returncode, said
+from sweeps import EPOCHS, loaded, started, stopped_at_first_checkpoint, sweep
 
 
 def scores(folder):

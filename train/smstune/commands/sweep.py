@@ -4,19 +4,21 @@ The section `sweep` of the configuration says what varies. Started again, the co
 runs and resumes an unfinished one.
 
 Examples:
-  smstune sweep sweeps/seeds model.name_or_path=PATH
+  smstune sweep sweeps/recipes model.name_or_path=PATH
   smstune sweep fbs14 'sweep={seeds: [42, 43, 44], output_dir: runs/seeds}'
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib.util import find_spec
 
 from smstune.command import command
 from smstune.commands.finetune import require_inputs
 from smstune.commands.parser import command_parser, parse
 from smstune.errors import UserError, how_to_install, require_training_packages
+from smstune.ray_cluster import ray_cluster, require_ray
 
 
 @command
@@ -27,8 +29,17 @@ def main(argv: Sequence[str] | None) -> None:
     parser.add_argument(
         "overrides", nargs="*", metavar="key.path=value", help="override keys of the configuration"
     )
+    parser.add_argument(
+        "--engine",
+        choices=["local", "ray"],
+        default="local",
+        help="where to train: on this machine, one run after the other (local, the default), or on "
+        "a Ray cluster, several at once",
+    )
     args = parse(parser, argv)
     require_training_packages("sweep")
+    if args.engine == "ray":
+        require_ray()
     from smstune.config.loading import load_config
     from smstune.config.shipped import find_config
     from smstune.sweep.plan import (
@@ -60,7 +71,8 @@ def main(argv: Sequence[str] | None) -> None:
     keep_plan(section, variants)
     from smstune.sweep.sweep import run_sweep
 
-    path = run_sweep(source, section, variants)
+    with ray_cluster(show_logs=True) if args.engine == "ray" else nullcontext():
+        path = run_sweep(source, section, variants, args.engine)
     from smstune.reporting.terminal import render_terminal
     from smstune.sweep.report import summary_table
     from smstune.sweep.results import SweepResult

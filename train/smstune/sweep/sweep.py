@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from smstune.config.choices import Engine
 from smstune.config.loading import dump_config
 from smstune.config.schema import SweepConfig
 from smstune.errors import UserError
@@ -23,12 +24,18 @@ def usage_file(folder: Path, run: PlannedRun) -> Path:
     return folder / "usage" / f"{run.folder.name}.json"
 
 
-def run_sweep(source: ConfigSource, section: SweepConfig, variants: Sequence[Variant]) -> Path:
+def run_sweep(
+    source: ConfigSource,
+    section: SweepConfig,
+    variants: Sequence[Variant],
+    engine: Engine = "local",
+) -> Path:
     """Train every run of a sweep and return the path of its ``sweep.json``.
 
     Finished runs in the folder are used; an unfinished one is resumed. Each run has a process of
     its own; one that fails does not stop the others. With a space, its trials come first, and the
-    variants become the configuration itself and the best trial.
+    variants become the configuration itself and the best trial. The engine ``ray`` trains several
+    runs at once on the cluster that is connected to.
 
     Raises:
         UserError: if no variant has all its runs.
@@ -38,17 +45,19 @@ def run_sweep(source: ConfigSource, section: SweepConfig, variants: Sequence[Var
     section = section.model_copy(update={"output_dir": folder})
     trials: list[TrialResult] = []
     if section.space is not None:
-        trials = _search(source, section)
+        trials = _search(source, section, engine)
         variants = [*variants, _best_trial(source, trials)]
     runs = [run for variant in variants for run in planned_runs(variant, section)]
+    folders = [find_finished(run) for run in runs]
+    missing = [run for run, run_folder in zip(runs, folders, strict=True) if run_folder is None]
+    statuses = _train_runs(folder, missing, engine)
     finished: list[FinishedRun] = []
     failed: list[FailedRun] = []
-    for number, run in enumerate(runs):
+    for number, (run, run_folder) in enumerate(zip(runs, folders, strict=True)):
         logger.info("run %d of %d: %s", number + 1, len(runs), run.folder.name)
-        run_folder = find_finished(run)
         if run_folder is not None:
             logger.info("finished before: %s", run_folder)
-        elif status := train_run(folder, run):
+        elif status := next(statuses):
             logger.error("%s failed with status %d: see above", run.folder.name, status)
             failed.append(_failed(run, status))
             continue
@@ -62,6 +71,16 @@ def run_sweep(source: ConfigSource, section: SweepConfig, variants: Sequence[Var
 def _failed(run: PlannedRun, status: int) -> FailedRun:
     of_fold = {} if run.fold is None else {"fold": run.fold}
     return FailedRun(variant=run.variant, seed=run.seed, status=status, **of_fold)
+
+
+def _train_runs(folder: Path, runs: Sequence[PlannedRun], engine: Engine) -> Iterator[int]:
+    """Yield the exit status of each run; the engine ``local`` trains it when it is asked for."""
+    if engine == "ray":
+        from smstune.sweep.on_ray import call_on_ray
+
+        yield from call_on_ray(train_run, [(folder, run) for run in runs])
+    else:
+        yield from (train_run(folder, run) for run in runs)
 
 
 def train_run(folder: Path, run: PlannedRun, trial: Sequence[str] = ()) -> int:
@@ -79,12 +98,8 @@ def train_run(folder: Path, run: PlannedRun, trial: Sequence[str] = ()) -> int:
     return run_process(words, usage_file(folder, run))
 
 
-def _search(source: ConfigSource, section: SweepConfig) -> list[TrialResult]:
-    """Run trials until there are ``n_trials``, and return all.
-
-    Raises:
-        UserError: if other processes are still at work on some, or no trial ended with a score.
-    """
+def run_trials(source: ConfigSource, section: SweepConfig) -> None:
+    """Run trials of a search until there are ``n_trials``; several processes may share them."""
     from smstune.sweep.search import JOURNAL, next_trial, open_study, tell_failed
 
     folder = section.output_dir
@@ -98,6 +113,22 @@ def _search(source: ConfigSource, section: SweepConfig) -> list[TrialResult]:
         if status:
             logger.error("trial %d failed with status %d: see above", number, status)
             tell_failed(study, number)
+
+
+def _search(source: ConfigSource, section: SweepConfig, engine: Engine) -> list[TrialResult]:
+    """Run trials until there are ``n_trials``, and return all.
+
+    Raises:
+        UserError: if other processes are still at work on some, or no trial ended with a score.
+    """
+    from smstune.sweep.search import JOURNAL, open_study
+
+    if engine == "ray":
+        from smstune.sweep.on_ray import call_on_ray, n_calls_at_once
+
+        call_on_ray(run_trials, [(source, section)] * n_calls_at_once())
+    else:
+        run_trials(source, section)
     trials = [
         TrialResult(
             number=trial.number,
@@ -105,7 +136,7 @@ def _search(source: ConfigSource, section: SweepConfig) -> list[TrialResult]:
             parameters=trial.params,
             validation_macro_f1=trial.value,
         )
-        for trial in open_study(folder / JOURNAL).trials
+        for trial in open_study(section.output_dir / JOURNAL).trials
     ]
     running = [str(trial.number) for trial in trials if trial.state == "running"]
     if running:

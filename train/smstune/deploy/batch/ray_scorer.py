@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from smstune.config.choices import BackendChoice, DeviceChoice, PrecisionChoice
 from smstune.deploy.batch.scored_parts import Answers
-from smstune.errors import UserError, how_to_install
+from smstune.errors import UserError
 from smstune.inference.classifier import SmsClassifier
+from smstune.ray_cluster import ray_cluster, require_ray
 from smstune.tables.options import TableOptions
 from smstune.tables.read import STANDARD, read_rows
 
@@ -44,50 +45,42 @@ def ray_scorer(
     Raises:
         UserError: if Ray is not installed, or the messages come from standard input.
     """
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise UserError(
-            "expected the package ray for --engine ray, found none: {how_to_install}",
-            how_to_install=how_to_install("ray"),
-        ) from error
+    require_ray()
     if source == STANDARD:
         raise UserError(
             "--engine ray cannot read standard input: give a file, or use --engine local"
         )
-    started = not ray.is_initialized()
-    ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level="WARNING")
-    context = ray.data.DataContext.get_current()
-    context.execution_options.preserve_order = True
-    context.target_max_block_size = _BLOCK
-    context.enable_progress_bars = False
-    task = {"path": str(source.resolve()), "options": json.dumps(asdict(options)), "done": done}
-    run = str(classifier.run.path.resolve())
-    answers = (
-        ray.data.from_items([task])
-        .map_batches(_read, num_cpus=0)
-        .map_batches(
-            _Actor,
-            fn_constructor_args=(
-                run,
-                classifier.backend.name,
-                classifier.device,
-                classifier.precision,
-            ),
-            batch_size=rows_at_once,
-            batch_format="numpy",
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
-            num_gpus=1 if classifier.device == "cuda" else 0,
+    with ray_cluster():
+        import ray.data
+
+        context = ray.data.DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.target_max_block_size = _BLOCK
+        context.enable_progress_bars = False
+        task = {"path": str(source.resolve()), "options": json.dumps(asdict(options)), "done": done}
+        run = str(classifier.run.path.resolve())
+        answers = (
+            ray.data.from_items([task])
+            .map_batches(_read, num_cpus=0)
+            .map_batches(
+                _Actor,
+                fn_constructor_args=(
+                    run,
+                    classifier.backend.name,
+                    classifier.device,
+                    classifier.precision,
+                ),
+                batch_size=rows_at_once,
+                batch_format="numpy",
+                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
+                num_gpus=1 if classifier.device == "cuda" else 0,
+            )
         )
-    )
-    batches = iter(answers.iter_batches(batch_size=rows_at_once, batch_format="numpy"))
-    try:
-        yield RayScorer(batches)
-    finally:
-        batches.close()
-        if started:
-            ray.shutdown()
+        batches = iter(answers.iter_batches(batch_size=rows_at_once, batch_format="numpy"))
+        try:
+            yield RayScorer(batches)
+        finally:
+            batches.close()
 
 
 class RayScorer:

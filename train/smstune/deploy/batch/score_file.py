@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from smstune.config.choices import Engine
 from smstune.deploy.batch.ray_scorer import ray_scorer
 from smstune.deploy.batch.scored_parts import Answers, ScoredParts
 from smstune.deploy.batch.scorer import Scorer, local_scorer
@@ -34,7 +35,6 @@ from smstune.tables.write import OutputTable, check_output, open_writer
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Engine = Literal["local", "ray"]
 
 _ROWS_AT_ONCE = 4096
 #: The added columns, also under the names that they get as columns of an input.
