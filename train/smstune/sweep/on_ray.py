@@ -60,7 +60,6 @@ def _share_of_one_call() -> dict[str, float]:
 @contextmanager
 def _sigterm_interrupts() -> Iterator[None]:
     """Let SIGTERM end the block with Interrupted, as Ctrl-C does with KeyboardInterrupt."""
-
     received: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
