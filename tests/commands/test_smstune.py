@@ -109,3 +109,11 @@ def test_a_notebook_calls_what_the_commands_call(config_file, tmp_path, monkeypa
     scores = smstune.evaluate(run, ["evaluation.bootstrap_samples=0"])
     assert 0 <= scores["macro_f1"] <= 1
     assert (tmp_path / "runs/mine/eval/test/metrics.json").is_file()
+
+
+@pytest.mark.parametrize("name", ["finetune", "pretrain", "sweep"])
+def test_flags_may_stand_before_overrides(name, capsys):
+    assert main([name, "no-such-configuration", "--quiet", "data.path=prepared/none"]) == 2
+    said = capsys.readouterr().err
+    assert "no-such-configuration" in said
+    assert "unrecognized" not in said

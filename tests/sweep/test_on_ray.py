@@ -18,6 +18,17 @@ def test_ray_that_is_not_installed_is_named(config_file, tmp_path, monkeypatch, 
     assert not (tmp_path / "sweep").exists()
 
 
+@pytest.mark.slow
+def test_a_cluster_that_is_not_there_is_one_line(config_file, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "nonsense")
+    flags = ("--engine", "ray")
+    assert sweep(config_file, tmp_path / "sweep", {"seeds": [1]}, flags=flags) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("error: expected a Ray cluster at RAY_ADDRESS=nonsense")
+    assert not (tmp_path / "sweep").exists()
+
+
 @pytest.fixture
 def cluster(monkeypatch):
     """Let the workers of a cluster import this checkout."""

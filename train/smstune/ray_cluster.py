@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,13 +32,21 @@ def ray_cluster(*, show_logs: bool = False) -> Iterator[None]:
     cluster's processes write.
 
     Raises:
-        UserError: if Ray is not installed.
+        UserError: if Ray is not installed, or no cluster answers.
     """
     require_ray()
     import ray
 
     started = not ray.is_initialized()
-    ray.init(ignore_reinit_error=True, log_to_driver=show_logs, logging_level="WARNING")
+    try:
+        ray.init(ignore_reinit_error=True, log_to_driver=show_logs, logging_level="WARNING")
+    except (ValueError, ConnectionError) as error:
+        raise UserError(
+            "expected a Ray cluster at RAY_ADDRESS={address}, found none ({error}): check the "
+            "address, or unset the variable to use this machine",
+            address=os.environ.get("RAY_ADDRESS", ""),
+            error=error,
+        ) from error
     try:
         yield
     finally:

@@ -130,7 +130,7 @@ def main(argv: Sequence[str] | None) -> None:
         help="number of remembered messages, mutated from the folder's (default: 1000000)",
     )
     memory.set_defaults(measure=_memory)
-    args = parse(parser, argv)
+    args = parse(parser, argv, subcommands=True)
     require_training_packages("benchmark")
     if args.subject in ("train", "inference") and args.messages < 1:
         parser.error(

@@ -57,7 +57,7 @@ def evaluate(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
 @command
 def main(argv: Sequence[str] | None) -> None:
     """Parse, check, evaluate, print the table and the path of metrics.json."""
-    args = parse(_parser(), argv, intermixed=True)
+    args = parse(_parser(), argv)
     require_training_packages("eval")
     if args.explain < 0:
         raise UserError(

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None) -> None:
         "nothing can be measured on",
     )
     add_table_arguments(parser, ["text", "label"])
-    args = parse(parser, argv, intermixed=True)
+    args = parse(parser, argv)
     if sum([args.reports is not None, args.list, args.forget is not None]) != 1:
         parser.error(Message("expected one of REPORTS, --list and --forget ID"))
     from smstune.inference.manifest import load_manifest

@@ -109,15 +109,16 @@ def command_parser(name: str, documentation: str | None) -> argparse.ArgumentPar
 
 
 def parse(
-    parser: argparse.ArgumentParser, argv: Sequence[str] | None, *, intermixed: bool = False
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None, *, subcommands: bool = False
 ) -> argparse.Namespace:
     """Parse a command line and apply ``--quiet`` and ``--verbose``.
 
-    ``intermixed`` allows flags between arguments that may be left out.
+    Flags may stand between arguments that may be left out, except with ``subcommands``, where
+    argparse cannot mix them.
     """
     words = sys.argv[1:] if argv is None else argv
     for command in _parsers(parser):
         command.words = words
-    args = (parser.parse_intermixed_args if intermixed else parser.parse_args)(words)
+    args = (parser.parse_args if subcommands else parser.parse_intermixed_args)(words)
     set_verbosity(quiet=args.quiet, verbose=args.verbose)
     return args

@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None) -> None:
         default="local",
         help="where to run: on this machine (local, the default) or on a Ray cluster",
     )
-    args = parse(parser, argv, intermixed=True)
+    args = parse(parser, argv)
     if args.workers < 1:
         parser.error(Message("--workers must be at least 1, found {workers}", workers=args.workers))
     if args.text is None:

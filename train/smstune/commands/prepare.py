@@ -41,7 +41,7 @@ _DOWNLOADS = Path("data")
 @command
 def main(argv: Sequence[str] | None) -> None:
     """Parse, check, prepare, print the folder."""
-    args = parse(_parser(), argv, intermixed=True)
+    args = parse(_parser(), argv)
     require_training_packages("prepare")
     if args.check_pii:
         from smstune.data.pii_scan import require_no_pii

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @command
 def main(argv: Sequence[str] | None) -> None:
     """Parse, then propose and write a sheet, or certify one, or undo the last certificate."""
-    args = parse(_parser(), argv, intermixed=True)
+    args = parse(_parser(), argv)
     if sum(choice is not None for choice in (args.new, args.certify, args.undo or None)) != 1:
         raise UserError("give new messages (NEW), --certify SHEET or --undo")
     if (args.new is None) != (args.output is None):

@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None) -> None:
     parser.add_argument(
         "--port", type=int, default=8000, help="port to listen on (default: 8000); 0: any free port"
     )
-    args = parse(parser, argv, intermixed=True)
+    args = parse(parser, argv)
     # Explanations are computed by torch, whatever answers.
     folder, manifest = find_run(args, with_weights=find_spec("captum") is not None)
     try:

@@ -68,10 +68,10 @@ def main(argv: Sequence[str] | None) -> None:
     for variant in variants:
         first = planned_runs(variant, section)[0].config
         require_inputs(first, args.config, args.overrides)
-    keep_plan(section, variants)
     from smstune.sweep.sweep import run_sweep
 
     with ray_cluster(show_logs=True) if args.engine == "ray" else nullcontext():
+        keep_plan(section, variants)
         path = run_sweep(source, section, variants, args.engine)
     from smstune.reporting.terminal import render_terminal
     from smstune.sweep.report import summary_table
