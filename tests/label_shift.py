@@ -88,10 +88,10 @@ class Population:
             size = min(len(self.truth) / 3, *(0.75 * available[mix > 0] / mix[mix > 0]))
             sizes = rng.multinomial(round(size), mix).tolist()
         validation = [labelled[:size] for labelled, size in zip(rows, sizes, strict=True)]
-        others = [labelled[size:] for labelled, size in zip(rows, sizes, strict=True)]
+        unused = [labelled[size:] for labelled, size in zip(rows, sizes, strict=True)]
         shares = self.mix(np.isin(self.truth, self.guarded).mean() if share is None else share)
         counts = rng.multinomial(n_new, shares)
-        new = [labelled[:count] for labelled, count in zip(others, counts, strict=True)]
+        new = [labelled[:count] for labelled, count in zip(unused, counts, strict=True)]
         return np.concatenate(validation), np.concatenate(new)
 
 
